@@ -1,0 +1,51 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make serve`. Each installs first what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install demo serve test check format lock openapi bench-turns clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
+
+install: .venv/installed  ## make .venv with everything in it, from the locked requirements
+
+.venv/installed: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install  ## a panel of three agents discusses a memo, live in the terminal
+	$(BIN)/arena demo
+
+serve: install  ## the product on this machine
+	$(BIN)/arena serve
+
+test: install  ## the whole test suite, on its own PostgreSQL and Valkey
+	$(BIN)/python -m pytest
+
+check: install  ## style, types, layers, migrations, the committed OpenAPI document
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/arena check-migrations
+	$(BIN)/arena openapi --check docs/openapi.json
+
+format: install  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+openapi: install  ## write docs/openapi.json from the code
+	$(BIN)/arena openapi docs/openapi.json
+
+bench-turns: install  ## what a turn costs, beside the floor of the same run; one JSON line last
+	$(BIN)/python -m bench.turns
+
+lock:  ## resolve the requirements anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -c requirements-dev.lock -o requirements.lock
+
+clean:  ## remove what make made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Repeatable benchmarks, and the fake model server they and the tests use."""

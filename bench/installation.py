@@ -1,0 +1,155 @@
+"""A whole installation for a benchmark: embedded engines, a fake model, the API and workers, in a folder of its own."""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+
+from app.config import DatabaseSettings, RedisSettings, Settings
+from app.engines.ports import free_port
+from app.engines.process import Command, run_to_end
+from app.engines.stack import Engines
+from app.engines.supervisor import Child
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {"ARENA_RATE_LIMITS": "off", "ARENA_REGISTRATION": "open", "ARENA_ACCESS_TOKEN_SECONDS": "7200"}
+OTHERS = "others"
+EMAIL, PASSWORD = "bench@example.com", "correct-horse-battery-9"
+
+
+@dataclass
+class Installation:
+    """A running installation, and a user of it."""
+
+    engines: Engines
+    folder: Path
+    base_url: str
+    model_url: str
+    database_url: str
+    http: aiohttp.ClientSession
+    token: str = ""
+    started_seconds: float = 0.0
+    profiles: list[Path] = field(default_factory=list)
+
+    async def call(self, method: str, path: str, body: object = None) -> Any:
+        """Call the API as the user; raise on anything but success."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        async with self.http.request(method, f"{self.base_url}/api/v1{path}", json=body, headers=headers) as response:
+            if response.status >= 400:
+                raise RuntimeError(f"{method} {path}: {response.status} {await response.text()}")
+            return await response.json()
+
+    async def log_in(self) -> None:
+        """Make the user and get a token."""
+        await self.call("POST", "/auth/register", {"email": EMAIL, "password": PASSWORD, "display_name": "Bench"})
+        form = {"grant_type": "password", "username": EMAIL, "password": PASSWORD}
+        async with self.http.post(f"{self.base_url}/api/v1/auth/token", data=form) as response:
+            response.raise_for_status()
+            self.token = (await response.json())["access_token"]
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time so far by process name, living children included; `bench` is this process, OTHERS all not ours."""
+        spent = {name: sum(map(_cpu_seconds, _family(pid))) for name, pid in self.engines.supervisor.pids().items()}
+        spent["bench"] = _cpu_seconds(psutil.Process())
+        machine = psutil.cpu_times()
+        return {**spent, OTHERS: float(machine.user + machine.nice + machine.system) - sum(spent.values())}
+
+    def rss_mb(self, name: str) -> float:
+        """Resident memory of the largest process whose name begins so, in MiB."""
+        pids = [pid for child, pid in self.engines.supervisor.pids().items() if child.startswith(name)]
+        return max(float(psutil.Process(pid).memory_info().rss) for pid in pids) / 2**20
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL's own OS user can pass, removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="arena-bench-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def installation(folder: Path, *, workers: int = 1, profile: bool = False) -> AsyncIterator[Installation]:
+    """Start everything; leave nothing running."""
+    model_port, api_port = free_port(), free_port()
+    # Whatever engines the environment names are not ours to load.
+    settings = Settings(
+        data_dir=folder / "data",
+        database=DatabaseSettings(database_url=None),
+        redis=RedisSettings(redis_url=None),
+    )
+    engines = Engines(settings, model=False)
+    async with engines as urls, aiohttp.ClientSession(trust_env=False) as http:
+        model_url = f"http://127.0.0.1:{model_port}/v1"
+        base_url = f"http://127.0.0.1:{api_port}"
+        environment = {**os.environ, **ENVIRONMENT, **urls, "ARENA_OPENAI_BASE_URL": model_url}
+        arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_URL"], http)
+        await _migrate(environment)
+        starter = _Starter(arena, environment, profile=profile)
+        await starter.start("model", ["bench.fake_model", "--port", str(model_port)], f"{model_url}/models")
+        await starter.start("api", ["app.cli", "api", "--port", str(api_port)], f"{base_url}/readyz")
+        for number in range(1, workers + 1):
+            await starter.start(f"worker {number}", ["app.cli", "worker"])
+        await arena.log_in()
+        yield arena
+
+
+class _Starter:
+    """Starts our own processes as children of the engines' supervisor, so that they end before the engines do."""
+
+    def __init__(self, arena: Installation, environment: dict[str, str], *, profile: bool) -> None:
+        self._arena = arena
+        self._environment = {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")])}
+        self._profile = profile
+
+    async def start(self, name: str, arguments: list[str], ready_url: str | None = None) -> None:
+        python = [sys.executable, "-m"]
+        if self._profile and name != "model":
+            self._arena.profiles.append(self._arena.folder / f"{name}.prof")
+            python += ["bench.profiled", str(self._arena.profiles[-1])]
+
+        async def is_ready() -> bool:
+            return ready_url is None or await _answers(self._arena.http, ready_url)
+
+        log = self._arena.folder / f"{name}.log"
+        command = Command([*python, *arguments], environment=self._environment, log=log)
+        await self._arena.engines.supervisor.start(Child(name=name, command=command, is_ready=is_ready))
+
+
+async def _migrate(environment: dict[str, str]) -> None:
+    done = await run_to_end(Command([sys.executable, "-m", "app.cli", "migrate"], environment=environment))
+    if done.code != 0:
+        raise RuntimeError(f"arena migrate: {done.last_line}")
+
+
+async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with asyncio.timeout(2), http.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False

@@ -1,0 +1,22 @@
+"""`python -m bench.profiled FILE MODULE ARGUMENTS...` runs a module under cProfile and writes FILE however it ends."""
+
+import cProfile
+import runpy
+import signal
+import sys
+
+
+def main() -> None:
+    path, module = sys.argv[1:3]
+    # uvicorn, having shut down, sends itself the signal again; its default action would leave no file.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    sys.argv = [module, *sys.argv[3:]]
+    profile = cProfile.Profile()
+    try:
+        profile.runcall(runpy.run_module, module, run_name="__main__", alter_sys=True)
+    finally:
+        profile.dump_stats(path)
+
+
+if __name__ == "__main__":
+    main()

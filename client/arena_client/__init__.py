@@ -1,0 +1,59 @@
+"""The Python client of Discussion Arena.
+
+```python
+from arena_client import ArenaClient
+
+with ArenaClient("http://127.0.0.1:8000") as arena:
+    arena.login("me@company.example", password)
+    optimist = arena.agents.create("Optimist", model="local/smollm2-135m", persona="You see what may go well.")
+    skeptic = arena.agents.create("Skeptic", model="local/smollm2-135m", persona="You see what may go wrong.")
+    discussion = arena.discussions.create("Should we go remote?", [optimist.id, skeptic.id])
+    for event in arena.discussions.stream(discussion.id):
+        if event.event == "message.delta":
+            print(event.data["text"], end="", flush=True)
+```
+"""
+
+from arena_client.client import ArenaClient
+from arena_client.errors import ArenaError, ArenaProblem, ArenaUnreachable
+from arena_client.events import StreamEvent
+from arena_client.models import (
+    Agent,
+    AgentParams,
+    Discussion,
+    Document,
+    KnowledgeBase,
+    Limits,
+    Message,
+    NewParticipant,
+    NextSpeaker,
+    Participant,
+    PostedMessage,
+    Usage,
+    User,
+    Workspace,
+)
+from arena_client.streams import EventStream
+
+__all__ = [
+    "Agent",
+    "AgentParams",
+    "ArenaClient",
+    "ArenaError",
+    "ArenaProblem",
+    "ArenaUnreachable",
+    "Discussion",
+    "Document",
+    "EventStream",
+    "KnowledgeBase",
+    "Limits",
+    "Message",
+    "NewParticipant",
+    "NextSpeaker",
+    "Participant",
+    "PostedMessage",
+    "StreamEvent",
+    "Usage",
+    "User",
+    "Workspace",
+]

@@ -1,0 +1,71 @@
+"""`arena api`: the HTTP process."""
+
+import socket
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from app.config import Settings, load_settings
+from app.core.cache import make_cache
+from app.core.database import libpq_url
+from app.core.errors import StartupFailed
+from app.core.logging import configure_logging
+from app.dependencies import Services
+from app.engines import data_folder
+from app.engines.database_check import check_database, check_schema
+from app.main import create_app
+
+DRAIN_SECONDS = 5
+
+
+def api(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (ARENA_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (ARENA_PORT).", min=0, max=65535)] = None,
+) -> None:
+    """Serve the HTTP API. Needs ARENA_DATABASE_URL and ARENA_REDIS_URL."""
+    settings = _with_address(load_settings(), host, port)
+    configure_logging(settings.log, "api")
+    if settings.auth.secret_key is None:
+        data_folder.prepare(settings.data_dir)
+    url = libpq_url(settings.database)
+    check_database(url)
+    check_schema(url)
+    make_cache(settings.redis)
+    sock = _listen(settings.server.host, settings.server.port)
+    config = uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    _Server(config).run(sockets=[sock])
+
+
+class _Server(uvicorn.Server):
+    """Ends live streams before it waits for requests to end."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        services: Services = self.config.app.state.services  # type: ignore[union-attr]
+        services.hub.close()
+        await super().shutdown(sockets)
+
+
+def _with_address(settings: Settings, host: str | None, port: int | None) -> Settings:
+    changed = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    return settings.model_copy(update={"server": settings.server.model_copy(update=changed)})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raise `StartupFailed` if the address is taken or not ours."""
+    try:
+        family, _kind, _protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        raise StartupFailed(f"cannot listen on {host}:{port}: {error.strerror or error}; set ARENA_PORT") from None
+    return sock

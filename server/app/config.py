@@ -1,0 +1,147 @@
+"""Settings: frozen, one group per concern, every one of them an `ARENA_*` environment variable."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data_dir() -> Path:
+    """`/var/lib/arena` for root, since PostgreSQL then runs as another user; else the user's own data folder."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/arena")
+    return Path(platformdirs.user_data_dir("arena"))
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL such as https://host/v1")
+    return url
+
+
+class _Group(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="ARENA_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class ServerSettings(_Group):
+    """Where the API listens and what it accepts."""
+
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body, in bytes.")
+    max_document_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest document request, in bytes.")
+    stream_seconds: float = Field(3600, gt=0, description="A live stream ends cleanly after this long.")
+    stream_heartbeat_seconds: float = Field(15, gt=0, description="A silent live stream sends a comment this often.")
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+
+class LogSettings(_Group):
+    """What is logged, and how it looks."""
+
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json`, `console`, or `auto`: colours on a terminal, else JSON."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
+
+
+class DatabaseSettings(_Group):
+    """PostgreSQL, the truth."""
+
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15 or newer with pgvector; unset: the embedded one."
+    )
+    database_pool_size: int = Field(10, ge=1, le=500, description="Connections held per process.")
+    database_statement_seconds: float = Field(30, gt=0, description="A statement running longer is ended.")
+
+
+class RedisSettings(_Group):
+    """Valkey or Redis, an accelerator: nothing is lost without it."""
+
+    redis_url: SecretStr | None = Field(None, description="Redis 7 or Valkey; unset: the embedded one.")
+
+
+class AuthSettings(_Group):
+    """Accounts, tokens and the first administrator."""
+
+    secret_key: SecretStr | None = Field(
+        None, min_length=32, description="32 characters or more; unset: made once and kept in the data folder."
+    )
+    registration: Literal["open", "closed"] | None = Field(
+        None, description="Who may register; unset: open on loopback, else closed."
+    )
+    access_token_seconds: int = Field(600, ge=30, le=86_400, description="Life of an access token.")
+    session_days: int = Field(30, ge=1, le=365, description="Longest life of a session, however often refreshed.")
+    admin_email: str | None = Field(None, description="The first administrator's address.")
+    admin_password: SecretStr | None = Field(None, description="The first administrator's password; unset: generated.")
+
+
+class ModelSettings(_Group):
+    """Language models and how long one may take."""
+
+    openai_base_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="An OpenAI-compatible endpoint, `/v1` included; its models are `openai/<name>`."
+    )
+    openai_api_key: SecretStr | None = Field(None, description="Its key, if it wants one.")
+    openai_context_tokens: int = Field(8192, ge=512, description="Context window assumed for its models, in tokens.")
+    local_model: Literal["on", "off"] = Field("on", description="Whether `arena serve` starts the local model.")
+    local_model_url: str | None = Field(None, description="A running local model; `arena serve` sets this itself.")
+    local_model_key: SecretStr | None = Field(None, description="Its key; `arena serve` sets this itself.")
+    model_connect_seconds: float = Field(10, gt=0, description="A model that cannot be reached by then is given up.")
+    model_first_token_seconds: float = Field(120, gt=0, description="A model silent that long is given up.")
+    model_idle_seconds: float = Field(30, gt=0, description="A model that pauses that long mid-reply is given up.")
+    model_total_seconds: float = Field(600, gt=0, description="A reply is given up after this long altogether.")
+    model_attempts: int = Field(3, ge=1, le=10, description="How often a failed turn is tried before it is recorded.")
+
+
+class WorkerSettings(_Group):
+    """How a worker drives discussions."""
+
+    worker_concurrency: int = Field(200, ge=1, le=5000, description="Discussions one worker drives at once.")
+    worker_slice_seconds: float = Field(10, gt=0, description="A driver gives way after this long when others wait.")
+    worker_drain_seconds: float = Field(20, gt=0, description="On SIGTERM a running turn may take this long.")
+    lease_seconds: float = Field(3, ge=1, description="A discussion's claim lapses after this long unrenewed.")
+
+
+class Settings(BaseModel):
+    """All settings of one process, read once at its start."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data_dir: Annotated[Path, AfterValidator(_absolute)]
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    models: ModelSettings = Field(default_factory=ModelSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+
+    @property
+    def registration_open(self) -> bool:
+        if self.auth.registration is None:
+            return self.server.is_loopback
+        return self.auth.registration == "open"
+
+
+class _DataDir(_Group):
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="Engines' data, keys and logs; default: `/var/lib/arena` for root, else the user's data folder.",
+    )
+
+
+def load_settings() -> Settings:
+    """Read the environment; raise `pydantic.ValidationError` naming every malformed variable of a group."""
+    return Settings(data_dir=_DataDir().data_dir)

@@ -1,0 +1,84 @@
+"""What can go wrong, by kind; each leaf has a stable `code` that clients may rely on."""
+
+from typing import Any, ClassVar
+
+
+class ArenaError(Exception):
+    """An expected failure: `detail` is a clear sentence for the person who caused it."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, detail: str, *, errors: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+
+class Invalid(ArenaError):
+    """The request is understood and wrong."""
+
+    code = "validation_failed"
+
+
+class Unauthenticated(ArenaError):
+    """Who is calling is not known."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(ArenaError):
+    """Who is calling is known and may not."""
+
+    code = "forbidden"
+
+
+class NotFound(ArenaError):
+    """Nothing of that name is visible to the caller."""
+
+    code = "not_found"
+
+
+class Conflict(ArenaError):
+    """The request contradicts the present state."""
+
+    code = "conflict"
+
+
+class PreconditionFailed(ArenaError):
+    """The caller's version is not the present one."""
+
+    code = "stale_version"
+
+
+class TooLarge(ArenaError):
+    """The request body is over its limit."""
+
+    code = "body_too_large"
+
+
+class RateLimited(ArenaError):
+    """Too much, too fast; `retry_after_seconds` says when to come back."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamFailed(ArenaError):
+    """A service that this one relies on answered wrongly."""
+
+    code = "upstream_failed"
+
+
+class Unavailable(ArenaError):
+    """Cannot be done now; the same request may succeed later."""
+
+    code = "unavailable"
+
+
+class StartupFailed(ArenaError):
+    """A process cannot start; the command line prints the sentence and exits 1."""
+
+    code = "startup_failed"

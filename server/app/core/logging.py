@@ -1,0 +1,68 @@
+"""Structured logs: one JSON object a line, or colours on a terminal; secrets never pass."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+
+from app.config import LogSettings
+
+_SECRET_WORDS = ("password", "token", "secret", "api_key", "authorization", "cookie", "content", "persona", "ticket")
+_HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms"}
+
+
+def _redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Blank every field whose name says it holds a secret or somebody's words."""
+    for name in event:
+        if name not in _HARMLESS and any(word in name.lower() for word in _SECRET_WORDS):
+            event[name] = "[redacted]"
+    return event
+
+
+def _dumps(event: object, **_options: object) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def configure_logging(settings: LogSettings, process: str) -> None:
+    """Send structlog's and the standard library's records to stderr in one format."""
+    wants_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        _redact,
+    ]
+    final: list[structlog.types.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dumps)]
+        if wants_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    # Their INFO lines repeat ours, and Procrastinate's carry a job's arguments.
+    for noisy in ("procrastinate", "uvicorn.access", "httpx2", "httpcore2", "alembic", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(process=process)

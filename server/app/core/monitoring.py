@@ -1,0 +1,75 @@
+"""One log line per request, and the request id that ties lines and problems together."""
+
+import re
+from contextvars import ContextVar
+from time import perf_counter
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.stdlib.get_logger("arena.request")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_request_id: ContextVar[str] = ContextVar("request_id", default="-")
+_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+def current_request_id() -> str:
+    """The id of the request being answered, `-` outside of one."""
+    return _request_id.get()
+
+
+class RequestMonitor:
+    """Pure ASGI: takes or makes `X-Request-ID`, returns it, and logs method, route, status and duration.
+
+    A caller's id is kept only if it is 1 to 128 harmless characters, since it goes into logs.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        # Never reset: the server runs each request in a context of its own.
+        _request_id.set(request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = perf_counter()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            if scope["path"] not in _QUIET_PATHS:
+                _log_request(scope, status, perf_counter() - began)
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    parameters = {name: str(value) for name, value in (scope.get("path_params") or {}).items()}
+    log.log(
+        40 if status >= 500 else 20,
+        "request",
+        method=scope["method"],
+        route=_route_of(scope["path"], parameters) if "route" in scope else "unmatched",
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+        **{name: value for name, value in parameters.items() if name.endswith("_id")},
+    )
+
+
+def _route_of(path: str, parameters: dict[str, str]) -> str:
+    """The path with its parameters' names in place of their values."""
+    names = {value: f"{{{name}}}" for name, value in parameters.items()}
+    return "/".join(names.get(part, part) for part in path.split("/"))

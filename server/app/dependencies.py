@@ -1,0 +1,123 @@
+"""What routes are given: services, the caller, and the permissions they ask for."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Header, Query, Request
+from fastapi.security import OAuth2PasswordBearer
+
+from app.config import Settings
+from app.core.errors import Invalid, Unauthenticated
+from app.domain.permissions import Permission
+from app.schemas.base import Text
+from app.services.agents import AgentService
+from app.services.auth import Actor, AuthService, CurrentUser
+from app.services.discussion_lifecycle import DiscussionLifecycle
+from app.services.discussions import DiscussionService
+from app.services.health import HealthService
+from app.services.knowledge import KnowledgeService
+from app.services.live.hub import Hub
+from app.services.messages import MessageService
+from app.services.transcripts import TranscriptService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The API process's services, made once in `main`."""
+
+    settings: Settings
+    auth: AuthService
+    agents: AgentService
+    discussions: DiscussionService
+    lifecycle: DiscussionLifecycle
+    messages: MessageService
+    transcripts: TranscriptService
+    knowledge: KnowledgeService
+    hub: Hub
+    health: HealthService
+
+
+def _service(name: str) -> Any:
+    async def get(request: Request) -> Any:
+        return getattr(request.app.state.services, name)
+
+    return Depends(get)
+
+
+async def get_settings(request: Request) -> Settings:
+    services: Services = request.app.state.services
+    return services.settings
+
+
+ServerConfig = Annotated[Settings, Depends(get_settings)]
+Auth = Annotated[AuthService, _service("auth")]
+Agents = Annotated[AgentService, _service("agents")]
+Discussions = Annotated[DiscussionService, _service("discussions")]
+Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]
+Messages = Annotated[MessageService, _service("messages")]
+Transcripts = Annotated[TranscriptService, _service("transcripts")]
+Knowledge = Annotated[KnowledgeService, _service("knowledge")]
+Live = Annotated[Hub, _service("hub")]
+Health = Annotated[HealthService, _service("health")]
+
+_bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
+
+
+async def get_current_user(auth: Auth, token: Annotated[str | None, Depends(_bearer)]) -> CurrentUser:
+    if not token:
+        raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
+    return await auth.identify(token)
+
+
+Caller = Annotated[CurrentUser, Depends(get_current_user)]
+
+
+async def get_actor(
+    user: Caller, x_workspace_id: Annotated[UUID | None, Header(description="default: the personal workspace")] = None
+) -> Actor:
+    return user.actor(x_workspace_id)
+
+
+def require(permission: Permission) -> Callable[..., Awaitable[Actor]]:
+    """A dependency that gives the caller in the workspace, if their role allows it."""
+
+    async def check(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+        actor.require(permission)
+        return actor
+
+    return check
+
+
+ReadsAgents = Annotated[Actor, Depends(require(Permission.AGENTS_READ))]
+WritesAgents = Annotated[Actor, Depends(require(Permission.AGENTS_WRITE))]
+UsesModels = Annotated[Actor, Depends(require(Permission.MODELS_USE))]
+ReadsDiscussions = Annotated[Actor, Depends(require(Permission.DISCUSSIONS_READ))]
+WritesDiscussions = Annotated[Actor, Depends(require(Permission.DISCUSSIONS_WRITE))]
+ReadsKnowledge = Annotated[Actor, Depends(require(Permission.KNOWLEDGE_READ))]
+WritesKnowledge = Annotated[Actor, Depends(require(Permission.KNOWLEDGE_WRITE))]
+
+Limit = Annotated[int, Query(ge=1, le=200, description="Items a page.")]
+Cursor = Annotated[Text | None, Query(max_length=200, description="`next_cursor` of the page before.")]
+SearchText = Annotated[Text | None, Query(max_length=200, description="Looked for as it is, in whatever case.")]
+
+
+class BadETag(Invalid):
+    """`If-Match` holds no ETag of ours."""
+
+    code = "bad_etag"
+
+
+async def get_expected_version(if_match: Annotated[str | None, Header()] = None) -> int | None:
+    """The version an `If-Match` header names; None without one or for `*`."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    version = if_match.strip().removeprefix("W/").strip('"').partition("-")[0]
+    if not version.isascii() or not version.isdigit() or len(version) > 9:
+        raise BadETag("If-Match must be an ETag that this API gave")
+    return int(version)
+
+
+ExpectedVersion = Annotated[int | None, Depends(get_expected_version)]
+IfNoneMatch = Annotated[str | None, Header()]

@@ -1,0 +1,186 @@
+"""What a speaker is shown: its persona, the matter, the documents and the recent words, within a token budget.
+
+Always holds: the only system message is the speaker's own persona and the rules of the discussion; everything
+that others said is user-role text under a label `[@handle]`, and no text but ours can carry such a label.
+"""
+
+import re
+import string
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from app.domain.prompt import ChatMessage
+
+# Tokens a byte of each kind is worth, on the high side of common tokenizers.
+TOKENS_PER_LETTER, TOKENS_PER_OTHER_ASCII, TOKENS_PER_OTHER_BYTE = 0.28, 0.6, 0.4
+_LETTERS = (string.ascii_lowercase + " ").encode()
+_OTHER_ASCII = bytes(code for code in range(128) if code not in _LETTERS)
+MESSAGE_OVERHEAD_TOKENS = 6
+DOCUMENT_SHARE = 0.5
+REMINDER_TOKENS = 60
+_CUT = "\n[…]"
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of `text`, rounded up. Digits, capitals, signs and other scripts cost more than plain words."""
+    data = text.encode("utf-8", "replace")
+    beyond_letters = data.translate(None, _LETTERS)
+    beyond_ascii = beyond_letters.translate(None, _OTHER_ASCII)
+    letters, signs = len(data) - len(beyond_letters), len(beyond_letters) - len(beyond_ascii)
+    cost = letters * TOKENS_PER_LETTER + signs * TOKENS_PER_OTHER_ASCII + len(beyond_ascii) * TOKENS_PER_OTHER_BYTE
+    return int(cost) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who the prompt is for."""
+
+    handle: str
+    name: str
+    persona: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDocument:
+    """A document the discussion names."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A message of the transcript; `tokens` is its estimate, counted once."""
+
+    handle: str
+    content: str
+    tokens: int
+
+    @classmethod
+    def of(cls, handle: str, content: str) -> "Utterance":
+        return cls(handle, content, estimate_tokens(quote(content)) + len(handle) + MESSAGE_OVERHEAD_TOKENS)
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What the discussion is about; the same for every speaker."""
+
+    topic: str
+    instructions: str | None
+    documents: Sequence[SourceDocument]
+
+
+def disarm(text: str) -> str:
+    """Take the power of a speaker label from text that is not ours, however it is spelt."""
+    if "@" not in unicodedata.normalize("NFKC", text):
+        return text
+    visible = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return re.sub("[\\[\uff3b]\\s*[@\uff20\ufe6b]", "(@", visible)
+
+
+def quote(text: str) -> str:
+    """Others' words under their label: lines after the first are set in, so that none passes for ours."""
+    return disarm(text).replace("\n", "\n    ")
+
+
+def truncate(text: str, tokens: int) -> str:
+    """`text`, or its beginning up to a paragraph or word within that many estimated tokens."""
+    if estimate_tokens(text) <= tokens:
+        return text
+    head, room = text, max(0, tokens - estimate_tokens(_CUT))
+    while head and (estimated := estimate_tokens(head)) > room:
+        head = head[: int(len(head) * room / estimated * 0.98)]
+    for mark in ("\n\n", "\n", " "):
+        cut = head.rfind(mark)
+        if cut > len(head) // 2:
+            return head[:cut].rstrip() + _CUT
+    return head.rstrip() + _CUT
+
+
+def share_documents(documents: Sequence[SourceDocument], tokens: int) -> list[SourceDocument]:
+    """Cut the documents to a common budget: short ones whole, the rest in equal shares of what is left."""
+    kept: dict[int, str] = {}
+    left = tokens
+    by_length = sorted(range(len(documents)), key=lambda index: len(documents[index].text))
+    for rank, index in enumerate(by_length):
+        share = left // (len(documents) - rank)
+        text = truncate(documents[index].text, share)
+        kept[index] = text
+        left = max(0, left - estimate_tokens(text))
+    return [SourceDocument(document.title, kept[index]) for index, document in enumerate(documents)]
+
+
+def _system(speaker: Speaker, matter: Matter) -> str:
+    parts = [
+        f"You are {disarm(speaker.name)} (@{speaker.handle}), one of several participants in a discussion.",
+        speaker.persona.strip(),
+        matter.instructions.strip() if matter.instructions else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _opening(matter: Matter, tokens: int) -> str:
+    """The documents and then the topic: small models heed best what comes last."""
+    parts = [
+        f"Document “{disarm(document.title)}”:\n\n{disarm(document.text)}"
+        for document in share_documents(matter.documents, tokens)
+    ]
+    return "\n\n".join([*parts, f"Topic of the discussion: {disarm(matter.topic)}"])
+
+
+def window(transcript: Iterable[Utterance], tokens: int) -> list[Utterance]:
+    """The most recent utterances within the budget, oldest first; the very last one always, cut if it must be.
+
+    `transcript` is given newest first and read no further than the budget goes.
+    """
+    chosen: list[Utterance] = []
+    left = tokens
+    for utterance in transcript:
+        if utterance.tokens > left:
+            if not chosen:
+                cut = truncate(utterance.content, max(left - MESSAGE_OVERHEAD_TOKENS, 1))
+                chosen.append(Utterance(utterance.handle, cut, left))
+            break
+        chosen.append(utterance)
+        left -= utterance.tokens
+    chosen.reverse()
+    return chosen
+
+
+def _call(speaker: Speaker) -> str:
+    """Give the speaker the floor; a short persona is said again, which keeps small models in it."""
+    persona = disarm(speaker.persona.strip())
+    reminder = f" {persona}" if estimate_tokens(persona) <= REMINDER_TOKENS else ""
+    return f"{disarm(speaker.name)}, what do you think?{reminder}"
+
+
+def build_prompt(
+    speaker: Speaker, matter: Matter, transcript_newest_first: Iterable[Utterance], budget_tokens: int
+) -> list[ChatMessage]:
+    """The prompt for `speaker`'s next message, within about `budget_tokens` (estimated).
+
+    One system message, then user and assistant in turn, user last: strict chat templates accept nothing else.
+    """
+    system = truncate(_system(speaker, matter), budget_tokens // 2)
+    call = truncate(_call(speaker), budget_tokens // 8)
+    left = budget_tokens - estimate_tokens(system) - estimate_tokens(call) - 4 * MESSAGE_OVERHEAD_TOKENS
+    opening = _opening(matter, max(int(left * DOCUMENT_SHARE) - estimate_tokens(matter.topic), 0))
+    opening = truncate(opening, max(left - left // 8, 1))
+    left -= estimate_tokens(opening)
+    messages = [ChatMessage("user", opening)]
+    for utterance in window(transcript_newest_first, max(left, 1)):
+        if utterance.handle == speaker.handle:
+            messages.append(ChatMessage("assistant", utterance.content))
+        else:
+            messages.append(ChatMessage("user", f"[@{utterance.handle}] {quote(utterance.content)}"))
+    messages.append(ChatMessage("user", call))
+    return [ChatMessage("system", system), *_merged(messages)]
+
+
+def _merged(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
+    """Neighbours of the same role, joined by an empty line."""
+    for role, group in groupby(messages, key=attrgetter("role")):
+        yield ChatMessage(role, "\n\n".join(message.content for message in group))

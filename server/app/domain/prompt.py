@@ -1,0 +1,12 @@
+"""The messages a model is given."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a prompt. Other participants' words are always `user`."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str

@@ -1,0 +1,1 @@
+"""Background jobs: thin tasks around services."""

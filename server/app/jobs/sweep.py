@@ -1,0 +1,66 @@
+"""The sweep: once a second, put back what a dead worker held and find discussions that nobody drives."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from procrastinate import exceptions
+
+from app.core.errors import Unavailable
+from app.repositories.jobs import PRIORITIES
+from app.repositories.turns import TurnRepository
+from app.services.turns.driver import TurnDriver
+from app.services.unit_of_work import UnitOfWorkFactory
+
+log = structlog.stdlib.get_logger(__name__)
+
+SWEEP_SECONDS = 1.0
+DEAD_AFTER_SECONDS = 3.0
+ABANDONED_AFTER_SECONDS = 2.0
+ABANDONED_LIMIT = 100
+
+
+class Sweep:
+    """Runs in every worker; two at once do no harm."""
+
+    def __init__(self, uow: UnitOfWorkFactory, turns: TurnRepository, driver: TurnDriver) -> None:
+        self._uow = uow
+        self._turns = turns
+        self._driver = driver
+
+    async def run(self) -> None:
+        """Sweep until cancelled. No step's failure keeps the others from being taken."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            for step in (self._revive, self._adopt, self._look_for_waiting):
+                await self._try(step)
+
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except exceptions.AlreadyEnqueued:
+            log.info("sweep_overtaken", step=step.__name__)
+        except (Unavailable, exceptions.ConnectorException) as error:
+            log.warning("sweep_failed", step=step.__name__, reason=type(error).__name__)
+        except Exception:
+            log.exception("sweep_failed", step=step.__name__)
+
+    async def _revive(self) -> None:
+        async with self._uow() as work:
+            revived = await work.jobs.revive(DEAD_AFTER_SECONDS)
+        if revived:
+            log.warning("discussions_revived", discussions=revived)
+
+    async def _adopt(self) -> None:
+        """The safety net: a discussion runs, its lease has lapsed, and no job waits."""
+        for discussion_id, priority in await self._turns.abandoned(ABANDONED_AFTER_SECONDS, ABANDONED_LIMIT):
+            try:
+                async with self._uow() as work:
+                    await work.jobs.drive(discussion_id, PRIORITIES[priority])
+            except exceptions.AlreadyEnqueued:
+                continue
+            log.warning("discussion_adopted", discussion_id=str(discussion_id))
+
+    async def _look_for_waiting(self) -> None:
+        async with self._uow.reading() as work:
+            self._driver.others_wait = await work.jobs.others_wait()

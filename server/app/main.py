@@ -1,0 +1,103 @@
+"""The API process: wiring and lifespan only."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app.config import Settings
+from app.core.background import running
+from app.core.cache import make_cache
+from app.core.database import make_engine
+from app.core.error_handlers import install_error_handlers
+from app.core.guards import BodyLimit, UnexpectedErrors
+from app.core.monitoring import RequestMonitor
+from app.core.queue import make_queue
+from app.core.security import TokenSigner
+from app.dependencies import Services
+from app.engines.data_folder import secret_key
+from app.routes import agents, auth, discussion, health, knowledge, messages, stream
+from app.routes.openapi import install_openapi
+from app.services.agents import AgentService
+from app.services.ai_models import ModelCatalog
+from app.services.auth import AuthService
+from app.services.discussion_lifecycle import DiscussionLifecycle
+from app.services.discussions import DiscussionService
+from app.services.health import HealthService
+from app.services.knowledge import KnowledgeService
+from app.services.live.bus import LiveBus
+from app.services.live.hub import Hub
+from app.services.log_reader import UnitOfWorkLogReader
+from app.services.messages import MessageService
+from app.services.transcripts import TranscriptService
+from app.services.unit_of_work import UnitOfWorkFactory
+
+PREFIX = "/api/v1"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application; nothing connects before its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPIOffline(
+        title="Discussion Arena",
+        version="1",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+        openapi_url=f"{PREFIX}/openapi.json",
+    )
+    limits = settings.server
+    for router in (auth.router, agents.router, discussion.router, messages.router, stream.router):
+        app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
+    app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
+    app.include_router(health.router)
+    install_error_handlers(app)
+    install_openapi(app)
+    # The last one added is the outermost.
+    app.add_middleware(
+        BodyLimit,
+        default_bytes=limits.max_body_bytes,
+        by_suffix={"/documents": limits.max_document_bytes},
+    )
+    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(RequestMonitor)
+    return app
+
+
+@asynccontextmanager
+async def _services(settings: Settings) -> AsyncIterator[Services]:
+    engine = make_engine(settings.database, "api")
+    cache = make_cache(settings.redis)
+    bus = LiveBus(cache)
+    uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
+    models = ModelCatalog(settings.models)
+    discussions, messages = DiscussionService(uow), MessageService(uow)
+    hub = Hub(cache, bus, UnitOfWorkLogReader(uow))
+    signer = TokenSigner(secret_key(settings), settings.auth.access_token_seconds)
+    services = Services(
+        settings=settings,
+        auth=AuthService(uow, signer, settings),
+        agents=AgentService(uow, models),
+        discussions=discussions,
+        lifecycle=DiscussionLifecycle(uow, bus),
+        messages=messages,
+        transcripts=TranscriptService(discussions, messages),
+        knowledge=KnowledgeService(uow),
+        hub=hub,
+        health=HealthService(uow, cache),
+    )
+    try:
+        async with running(live_bus=bus.run, hub=hub.run):
+            yield services
+    finally:
+        await models.close()
+        await cache.aclose()
+        await engine.dispose()

@@ -1,0 +1,26 @@
+"""Tables."""
+
+from app.models.agent import Agent, AgentVersion
+from app.models.auth import Membership, Session, User, Workspace
+from app.models.base import Base
+from app.models.discussion import Discussion, Participant
+from app.models.event import DiscussionEvent
+from app.models.knowledge import Document, KnowledgeBase
+from app.models.message import Message, Turn
+
+__all__ = [
+    "Agent",
+    "AgentVersion",
+    "Base",
+    "Discussion",
+    "DiscussionEvent",
+    "Document",
+    "KnowledgeBase",
+    "Membership",
+    "Message",
+    "Participant",
+    "Session",
+    "Turn",
+    "User",
+    "Workspace",
+]

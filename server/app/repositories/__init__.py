@@ -1,0 +1,1 @@
+"""All SQL: tenant scope and row locks in one place."""

@@ -1,0 +1,111 @@
+"""Users, workspaces and sessions."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import Conflict
+from app.domain.permissions import Role
+from app.models import Membership, Session, User, Workspace
+from app.repositories.base import violates
+
+
+class EmailTaken(Conflict):
+    """There is an account with that address."""
+
+    code = "email_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWorkspace:
+    """A workspace as one of its members sees it."""
+
+    id: UUID
+    name: str
+    role: Role
+    is_personal: bool
+
+
+class AccountRepository:
+    """Not scoped by a workspace: a user stands above them."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def add_user(self, user: User, workspace: Workspace) -> None:
+        """Add the user with a personal workspace, as its owner; raise `EmailTaken`."""
+        self._session.add(user)
+        try:
+            await self._session.flush()
+        except IntegrityError as error:
+            if violates(error, "uq_users_email"):
+                raise EmailTaken("there is an account with this address") from None
+            raise
+        workspace.personal_of = user.id
+        self._session.add(workspace)
+        await self._session.flush()
+        self._session.add(Membership(workspace_id=workspace.id, user_id=user.id, role=Role.OWNER))
+
+    async def find_user_by_email(self, email: str) -> User | None:
+        found: User | None = await self._session.scalar(select(User).where(User.email == email))
+        return found
+
+    async def find_user(self, user_id: UUID) -> User | None:
+        return await self._session.get(User, user_id)
+
+    async def has_superuser(self) -> bool:
+        return bool(await self._session.scalar(select(func.count()).where(User.is_superuser).limit(1)))
+
+    async def list_workspaces(self, user_id: UUID) -> list[AccountWorkspace]:
+        """The user's workspaces, the personal one first."""
+        rows = await self._session.execute(
+            select(Workspace.id, Workspace.name, Membership.role, Workspace.personal_of)
+            .join(Membership, Membership.workspace_id == Workspace.id)
+            .where(Membership.user_id == user_id)
+            .order_by(Workspace.personal_of.is_(None), Workspace.id)
+        )
+        return [AccountWorkspace(row.id, row.name, Role(row.role), row.personal_of == user_id) for row in rows]
+
+    async def find_members(self, workspace_id: UUID, user_ids: Collection[UUID]) -> dict[UUID, User]:
+        """Those of the ids that are members of the workspace."""
+        rows = await self._session.scalars(
+            select(User)
+            .join(Membership, Membership.user_id == User.id)
+            .where(Membership.workspace_id == workspace_id, User.id.in_(user_ids))
+        )
+        return {user.id: user for user in rows}
+
+    def add_session(self, session: Session) -> None:
+        self._session.add(session)
+
+    async def find_session_for_update(self, session_id: UUID) -> Session | None:
+        found: Session | None = await self._session.scalar(
+            select(Session).where(Session.id == session_id).with_for_update()
+        )
+        return found
+
+    async def find_live_session(self, session_id: UUID, now: datetime) -> tuple[Session, User] | None:
+        """The session and its user, if neither has ended."""
+        row = (
+            await self._session.execute(
+                select(Session, User)
+                .join(User, User.id == Session.user_id)
+                .where(
+                    Session.id == session_id,
+                    Session.ended_at.is_(None),
+                    Session.expires_at > now,
+                    User.disabled_at.is_(None),
+                )
+            )
+        ).one_or_none()
+        return (row[0], row[1]) if row else None
+
+    async def end_session(self, session_id: UUID, now: datetime) -> None:
+        await self._session.execute(
+            update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now)
+        )

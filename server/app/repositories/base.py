@@ -1,0 +1,68 @@
+"""What all repositories share: a session, and the workspace they see."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.cursors import BadCursor, decode_cursor, encode_cursor
+from app.core.errors import Unavailable
+
+R = TypeVar("R")
+
+
+class DatabaseAway(Unavailable):
+    """The request failed; only a commit that was just under way may have been done."""
+
+    code = "database_away"
+
+
+@contextmanager
+def telling_outages() -> Iterator[None]:
+    """Raise `DatabaseAway` for no connection, a lost one, none free in the pool, or a statement that took too long."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise DatabaseAway("the database does not answer in time; try again shortly") from error
+
+
+class Repository:
+    """Sees one workspace's rows and no others."""
+
+    def __init__(self, session: AsyncSession, workspace_id: UUID) -> None:
+        self._session = session
+        self._workspace_id = workspace_id
+
+    async def _page(self, query: Select[R], key: Any, limit: int, cursor: str | None) -> tuple[list[R], str | None]:
+        """Newest first by the UUIDv7 `key`, `limit` rows and the cursor of the rest."""
+        if cursor is not None:
+            query = query.where(key < position_id(cursor))
+        rows: Sequence[Any] = (await self._session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
+        if len(rows) <= limit:
+            return list(rows), None
+        return list(rows[:limit]), encode_cursor(str(rows[limit - 1].id))
+
+
+def position_id(cursor: str) -> UUID:
+    """The id inside a cursor; raise `BadCursor` if there is none."""
+    try:
+        return UUID(decode_cursor(cursor))
+    except ValueError:
+        raise BadCursor("the cursor belongs to another list") from None
+
+
+def violates(error: IntegrityError, constraint: str) -> bool:
+    """Whether the database refused because of that very constraint."""
+    diagnostics = getattr(error.orig, "diag", None)
+    return getattr(diagnostics, "constraint_name", None) == constraint
+
+
+def contains(text: str) -> str:
+    """A LIKE pattern that finds `text` literally, anywhere."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

@@ -1,0 +1,73 @@
+"""Discussions and their seats."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, or_, select
+
+from app.core.errors import NotFound
+from app.models import Discussion, Participant
+from app.repositories.base import Repository, contains
+
+
+class DiscussionRepository(Repository):
+    """The workspace's discussions."""
+
+    async def add(self, discussion: Discussion, participants: Sequence[Participant]) -> None:
+        self._session.add(discussion)
+        await self._session.flush()
+        self._session.add_all(participants)
+
+    async def get(self, discussion_id: UUID) -> Discussion:
+        return await self._get(self._visible().where(Discussion.id == discussion_id))
+
+    async def get_for_update(self, discussion_id: UUID) -> Discussion:
+        """Lock the discussion's row until the unit of work ends: all changes of one discussion queue here."""
+        return await self._get(self._visible().where(Discussion.id == discussion_id).with_for_update())
+
+    def add_participant(self, participant: Participant) -> None:
+        self._session.add(participant)
+
+    async def list_participants(self, discussion_ids: Collection[UUID]) -> dict[UUID, list[Participant]]:
+        """Seats in seating order, by discussion."""
+        rows = await self._session.scalars(
+            select(Participant)
+            .where(Participant.workspace_id == self._workspace_id, Participant.discussion_id.in_(discussion_ids))
+            .order_by(Participant.discussion_id, Participant.position)
+        )
+        seats: dict[UUID, list[Participant]] = {discussion_id: [] for discussion_id in discussion_ids}
+        for participant in rows:
+            seats[participant.discussion_id].append(participant)
+        return seats
+
+    async def list_page(
+        self, *, status: str | None, text: str | None, limit: int, cursor: str | None
+    ) -> tuple[list[Discussion], str | None]:
+        query = self._visible()
+        if status:
+            query = query.where(Discussion.status == status)
+        if text:
+            query = query.where(or_(Discussion.topic.ilike(contains(text)), Discussion.title.ilike(contains(text))))
+        return await self._page(query, Discussion.id, limit, cursor)
+
+    async def fence(self, discussion: Discussion, seconds: float) -> int:
+        """Take the locked discussion from whoever drives it, and keep drivers away for a while; the new epoch."""
+        discussion.epoch += 1
+        discussion.lease_owner = "command"
+        discussion.lease_until = func.now() + timedelta(seconds=seconds)
+        await self._session.flush()
+        return discussion.epoch
+
+    async def delete(self, discussion: Discussion) -> None:
+        await self._session.delete(discussion)
+
+    async def _get(self, query: Any) -> Discussion:
+        discussion: Discussion | None = await self._session.scalar(query)
+        if discussion is None:
+            raise NotFound("there is no such discussion")
+        return discussion
+
+    def _visible(self) -> Any:
+        return select(Discussion).where(Discussion.workspace_id == self._workspace_id)

@@ -1,0 +1,111 @@
+"""The append-only log.
+
+Always holds: `seq` starts at 1 and has no gaps, because it is assigned only while the discussion's row is locked
+(here), or under the driver's guard on `last_seq` (`repositories/turns.py`). An event is never changed.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.clock import rfc3339, utc_now
+from app.domain.events import Event, StoredEvent
+from app.models import Discussion
+
+_INSERT = text(
+    """
+    INSERT INTO discussion_events (discussion_id, workspace_id, seq, type, payload, created_at)
+    SELECT :discussion_id, :workspace_id, e.seq, e.type, e.payload, e.created_at
+    FROM json_to_recordset(CAST(:events AS json)) AS e(seq int, type text, payload json, created_at timestamptz)
+    """
+)
+_AFTER = text(
+    """
+    SELECT seq, type, created_at, payload::text AS payload FROM discussion_events
+    WHERE discussion_id = :discussion_id AND seq > :after ORDER BY seq LIMIT :limit
+    """
+)
+# The newest event that opens or closes a turn: people's interjections do neither.
+_LAST_TURN_EVENT = text(
+    """
+    SELECT seq, type, created_at, payload::text AS payload FROM discussion_events
+    WHERE discussion_id = :discussion_id AND seq <= :upto
+      AND (type IN ('turn.started', 'turn.retried', 'turn.failed', 'discussion.ended')
+           OR (type = 'message.completed' AND payload ->> 'turn' IS NOT NULL))
+    ORDER BY seq DESC LIMIT 1
+    """
+)
+_LAST_SEQS = text("SELECT id, last_seq FROM discussions WHERE id = ANY(CAST(:ids AS uuid[]))")
+
+
+def store(events: Sequence[Event], first_seq: int, at: datetime) -> list[StoredEvent]:
+    """Give the events their places from `first_seq` on."""
+    moment = rfc3339(at)
+    return [
+        StoredEvent(first_seq + offset, event.type, moment, orjson.dumps(event.data))
+        for offset, event in enumerate(events)
+    ]
+
+
+def as_json(events: Sequence[StoredEvent]) -> str:
+    """The events as one parameter: much cheaper to send than arrays, which psycopg escapes element by element."""
+    rows = [
+        {
+            "seq": event.seq,
+            "type": event.type,
+            "created_at": event.created_at,
+            "payload": orjson.Fragment(event.payload),
+        }
+        for event in events
+    ]
+    return orjson.dumps(rows).decode()
+
+
+class EventLogRepository:
+    """Reads and appends; the caller holds the discussion's row lock when appending."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self.appended: dict[UUID, list[StoredEvent]] = {}
+        self._workspaces: dict[UUID, UUID] = {}
+
+    def append(self, discussion: Discussion, *events: Event) -> None:
+        """Append to the discussion's log and move its `last_seq`; the row must be locked or new.
+
+        The events are written when the unit of work commits, all of them in one statement.
+        """
+        stored = store(events, discussion.last_seq + 1, utc_now())
+        discussion.last_seq += len(stored)
+        self.appended.setdefault(discussion.id, []).extend(stored)
+        self._workspaces[discussion.id] = discussion.workspace_id
+
+    async def write(self) -> None:
+        """Write what was appended; the unit of work calls this before it commits."""
+        for discussion_id, stored in self.appended.items():
+            values = {
+                "discussion_id": discussion_id,
+                "workspace_id": self._workspaces[discussion_id],
+                "events": as_json(stored),
+            }
+            await self._session.execute(_INSERT, values)
+
+    async def after(self, discussion_id: UUID, after: int, limit: int) -> list[StoredEvent]:
+        """At most `limit` events past `after`, in order."""
+        rows = await self._session.execute(_AFTER, {"discussion_id": discussion_id, "after": after, "limit": limit})
+        return [StoredEvent(row.seq, row.type, rfc3339(row.created_at), row.payload.encode()) for row in rows]
+
+    async def last_turn_event(self, discussion_id: UUID, upto: int) -> StoredEvent | None:
+        """The newest event up to `upto` that opened or closed a turn."""
+        row = (
+            await self._session.execute(_LAST_TURN_EVENT, {"discussion_id": discussion_id, "upto": upto})
+        ).one_or_none()
+        return StoredEvent(row.seq, row.type, rfc3339(row.created_at), row.payload.encode()) if row else None
+
+    async def last_seqs(self, discussion_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Where each log ends; a discussion that is gone is left out."""
+        rows = await self._session.execute(_LAST_SEQS, {"ids": list(discussion_ids)})
+        return {row.id: row.last_seq for row in rows}

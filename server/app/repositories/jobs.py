@@ -1,0 +1,74 @@
+"""Deferring background jobs in the caller's transaction, so that a state change and its job are one."""
+
+from uuid import UUID
+
+import procrastinate
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+DRIVE_TASK = "drive_discussion"
+TURNS_QUEUE = "turns"
+PRIORITIES = {"interactive": 10, "background": 0}
+_IS_QUEUED = text("SELECT 1 FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'")
+_OTHERS_WAIT = text(
+    "SELECT 1 FROM procrastinate_jobs WHERE queue_name = :queue AND status = 'todo'"
+    " AND (scheduled_at IS NULL OR scheduled_at <= now()) LIMIT 1"
+)
+
+
+# Jobs that another sweep has in hand are skipped, so no two sweeps ever take the same one.
+_TAKE_DEAD = text(
+    """
+    DELETE FROM procrastinate_jobs WHERE id IN (
+        SELECT j.id FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+        WHERE j.status = 'doing' AND j.queue_name = :queue
+          AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => :dead_after))
+        LIMIT :limit FOR UPDATE OF j SKIP LOCKED
+    )
+    RETURNING CAST(args ->> 'discussion_id' AS uuid) AS discussion_id, priority
+    """
+)
+REVIVED_AT_ONCE = 500
+
+
+class JobRepository:
+    """The queue, as seen from inside a transaction."""
+
+    def __init__(self, session: AsyncSession, queue: procrastinate.App) -> None:
+        self._session = session
+        self._queue = queue
+
+    async def drive(self, discussion_id: UUID, priority: int) -> None:
+        """Queue a driver unless one is queued already.
+
+        The caller holds the discussion's row lock, or is prepared for `AlreadyEnqueued`, which undoes its transaction.
+        """
+        lock = f"discussion:{discussion_id}"
+        # A duplicate would raise and abort the transaction; under the row lock asking first is enough.
+        if await self._session.scalar(_IS_QUEUED, {"lock": lock}):
+            return
+        raw = await (await self._session.connection()).get_raw_connection()
+        await self._queue.configure_task(
+            DRIVE_TASK,
+            queue=TURNS_QUEUE,
+            queueing_lock=lock,
+            priority=priority,
+            connection=raw.driver_connection,
+        ).defer_async(discussion_id=str(discussion_id))
+
+    async def revive(self, dead_after_seconds: float) -> int:
+        """Queue anew what workers had in hand that were not heard of for that long; how many discussions.
+
+        A dead worker may have had two jobs of one discussion (one waiting for the other's lease): one is enough.
+        """
+        values = {"queue": TURNS_QUEUE, "dead_after": dead_after_seconds, "limit": REVIVED_AT_ONCE}
+        priorities: dict[UUID, int] = {}
+        for row in await self._session.execute(_TAKE_DEAD, values):
+            priorities[row.discussion_id] = max(row.priority, priorities.get(row.discussion_id, row.priority))
+        for discussion_id, priority in priorities.items():
+            await self.drive(discussion_id, priority)
+        return len(priorities)
+
+    async def others_wait(self) -> bool:
+        """Whether a driver's job waits for a free slot."""
+        return await self._session.scalar(_OTHERS_WAIT, {"queue": TURNS_QUEUE}) is not None

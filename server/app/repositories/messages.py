@@ -1,0 +1,56 @@
+"""Messages, at their places in the log."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.core.cursors import BadCursor, decode_cursor, encode_cursor
+from app.models import Message, Turn
+from app.repositories.base import Repository
+
+
+class MessageRepository(Repository):
+    """The messages of the workspace's discussions."""
+
+    def add(self, message: Message) -> None:
+        self._session.add(message)
+
+    def add_turn(self, turn: Turn) -> None:
+        self._session.add(turn)
+
+    async def exists(self, discussion_id: UUID, message_id: UUID) -> bool:
+        query = select(Message.id).where(
+            Message.workspace_id == self._workspace_id,
+            Message.discussion_id == discussion_id,
+            Message.id == message_id,
+        )
+        return await self._session.scalar(query) is not None
+
+    async def list_page(
+        self, discussion_id: UUID, *, newest_first: bool, limit: int, cursor: str | None
+    ) -> tuple[list[Message], str | None]:
+        """By place in the log; a page costs the same wherever it begins."""
+        query = select(Message).where(
+            Message.workspace_id == self._workspace_id, Message.discussion_id == discussion_id
+        )
+        if cursor is not None:
+            position = _position_seq(cursor)
+            query = query.where(Message.seq < position if newest_first else Message.seq > position)
+        order = Message.seq.desc() if newest_first else Message.seq
+        rows = list(await self._session.scalars(query.order_by(order).limit(limit + 1)))
+        if len(rows) <= limit:
+            return rows, None
+        return rows[:limit], encode_cursor(f"seq:{rows[limit - 1].seq}")
+
+    async def list_recent(self, discussion_id: UUID, limit: int, upto_seq: int) -> list[Message]:
+        """The newest messages up to a place in the log, oldest first."""
+        beyond = encode_cursor(f"seq:{upto_seq + 1}")
+        rows, _rest = await self.list_page(discussion_id, newest_first=True, limit=limit, cursor=beyond)
+        return rows[::-1]
+
+
+def _position_seq(cursor: str) -> int:
+    prefix, _, number = decode_cursor(cursor).partition("seq:")
+    if prefix or not number.isascii() or not number.isdigit() or len(number) > 9:
+        raise BadCursor("the cursor belongs to another list")
+    return int(number)

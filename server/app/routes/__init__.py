@@ -1,0 +1,1 @@
+"""HTTP: each route is thin, names its permission and calls one service method."""

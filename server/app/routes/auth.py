@@ -1,0 +1,52 @@
+"""Accounts: register, log in, refresh, who am I."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Response
+from pydantic import StringConstraints
+
+from app.core.errors import Invalid
+from app.dependencies import Auth, Caller
+from app.routes.responses import problems
+from app.schemas.auth import Register, TokenPair, UserRead
+from app.schemas.base import Text
+from app.services.auth import UnsupportedGrant
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+Field = Annotated[Text | None, StringConstraints(max_length=1_000), Form()]
+
+
+@router.post("/register", status_code=201, responses=problems(403, 409, 422))
+async def register(request: Register, auth: Auth) -> UserRead:
+    """Make an account with a personal workspace. Closed unless the server listens on loopback or says otherwise."""
+    return await auth.register(request)
+
+
+@router.post("/token", responses=problems(401, 422))
+async def token(
+    response: Response,
+    auth: Auth,
+    grant_type: Field = None,
+    username: Field = None,
+    password: Field = None,
+    refresh_token: Field = None,
+    scope: Field = None,
+) -> TokenPair:
+    """Log in (`grant_type=password`) or trade a refresh token (`grant_type=refresh_token`) (RFC 6749)."""
+    response.headers["Cache-Control"] = "no-store"
+    if grant_type == "password":
+        if not username or not password:
+            raise Invalid("grant_type=password needs username and password")
+        return await auth.login(username, password, scope or "")
+    if grant_type == "refresh_token":
+        if not refresh_token:
+            raise Invalid("grant_type=refresh_token needs refresh_token")
+        return await auth.refresh(refresh_token)
+    raise UnsupportedGrant("grant_type must be password or refresh_token")
+
+
+@router.get("/me", responses=problems(401))
+async def read_me(user: Caller) -> UserRead:
+    """The caller, with the workspaces they belong to."""
+    return user.read()

@@ -1,0 +1,126 @@
+"""Discussions: open, read, change, start, stop, transcript."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from starlette.responses import StreamingResponse
+
+from app.dependencies import (
+    Cursor,
+    Discussions,
+    ExpectedVersion,
+    IfNoneMatch,
+    Lifecycle,
+    Limit,
+    ReadsDiscussions,
+    SearchText,
+    Transcripts,
+    WritesDiscussions,
+)
+from app.domain.discussion import Status
+from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems
+from app.schemas.base import Page
+from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate
+from app.services.transcripts import TranscriptFormat
+
+router = APIRouter(prefix="/discussions", tags=["discussions"])
+MEDIA_TYPES = {"json": "application/json", "md": "text/markdown", "txt": "text/plain"}
+
+
+def _tag(response: Response, discussion: DiscussionRead) -> DiscussionRead:
+    response.headers["ETag"] = etag(discussion.version, discussion.last_seq)
+    return discussion
+
+
+@router.post("", status_code=201, responses=problems(401, 403, 404, 413, 422))
+async def create_discussion(
+    request: DiscussionCreate, response: Response, actor: WritesDiscussions, discussions: Discussions
+) -> DiscussionRead:
+    """Open a discussion; unless `start` is false, its first speaker has the floor at once."""
+    discussion = await discussions.create(actor, request)
+    response.headers["Location"] = f"/api/v1/discussions/{discussion.id}"
+    return _tag(response, discussion)
+
+
+@router.get("", responses=problems(401, 403, 404, 422))
+async def list_discussions(
+    actor: ReadsDiscussions,
+    discussions: Discussions,
+    status: Status | None = None,
+    q: SearchText = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[DiscussionRead]:
+    """Newest first; `q` is looked for in topics and titles."""
+    return await discussions.list_page(actor, status=status, text=q, limit=limit, cursor=cursor)
+
+
+@router.get("/{discussion_id}", response_model=DiscussionRead, responses={**UNCHANGED, **problems(401, 403, 404, 422)})
+async def get_discussion(
+    discussion_id: UUID,
+    response: Response,
+    actor: ReadsDiscussions,
+    discussions: Discussions,
+    if_none_match: IfNoneMatch = None,
+) -> DiscussionRead | Response:
+    """A discussion's present state."""
+    discussion = await discussions.get(actor, discussion_id)
+    current = etag(discussion.version, discussion.last_seq)
+    if is_current(if_none_match, current):
+        return not_modified(current)
+    return _tag(response, discussion)
+
+
+@router.patch("/{discussion_id}", responses=problems(401, 403, 404, 409, 412, 413, 422))
+async def update_discussion(
+    discussion_id: UUID,
+    request: DiscussionUpdate,
+    response: Response,
+    actor: WritesDiscussions,
+    discussions: Discussions,
+    expected_version: ExpectedVersion,
+) -> DiscussionRead:
+    """Change the title at any time, topic, instructions and limits while it is a draft."""
+    return _tag(response, await discussions.update(actor, discussion_id, request, expected_version))
+
+
+@router.delete("/{discussion_id}", status_code=204, responses=problems(401, 403, 404, 422))
+async def delete_discussion(discussion_id: UUID, actor: WritesDiscussions, discussions: Discussions) -> None:
+    """Delete the discussion with all that was said."""
+    await discussions.delete(actor, discussion_id)
+
+
+@router.post("/{discussion_id}/start", responses=problems(401, 403, 404, 409, 422))
+async def start_discussion(
+    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
+) -> DiscussionRead:
+    """Start a draft discussion."""
+    return _tag(response, await lifecycle.start(actor, discussion_id))
+
+
+@router.post("/{discussion_id}/stop", responses=problems(401, 403, 404, 409, 422))
+async def stop_discussion(
+    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
+) -> DiscussionRead:
+    """End the discussion now; what viewers were shown of a cut message is kept as `interrupted`."""
+    return _tag(response, await lifecycle.stop(actor, discussion_id))
+
+
+@router.get(
+    "/{discussion_id}/transcript",
+    response_class=StreamingResponse,
+    responses={
+        **problems(401, 403, 404, 422),
+        200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}, "description": "The whole discussion"},
+    },
+)
+async def get_transcript(
+    discussion_id: UUID,
+    actor: ReadsDiscussions,
+    transcripts: Transcripts,
+    form: Annotated[TranscriptFormat, Query(alias="format")] = "json",
+) -> StreamingResponse:
+    """The whole discussion as one document."""
+    pieces = await transcripts.write(actor, discussion_id, form)
+    return StreamingResponse(pieces, media_type=MEDIA_TYPES[form])

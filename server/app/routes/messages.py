@@ -1,0 +1,34 @@
+"""Messages: say something, read what was said."""
+
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from app.dependencies import Cursor, Limit, Messages, ReadsDiscussions, WritesDiscussions
+from app.routes.responses import problems
+from app.schemas.base import Page
+from app.schemas.message import MessageCreate, MessagePosted, MessageRead
+
+router = APIRouter(prefix="/discussions/{discussion_id}/messages", tags=["messages"])
+
+
+@router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))
+async def post_message(
+    discussion_id: UUID, request: MessageCreate, actor: WritesDiscussions, messages: Messages
+) -> MessagePosted:
+    """Say something, whoever is speaking; without a seat the caller is given a guest's."""
+    return await messages.post(actor, discussion_id, request)
+
+
+@router.get("", responses=problems(401, 403, 404, 422))
+async def list_messages(
+    discussion_id: UUID,
+    actor: ReadsDiscussions,
+    messages: Messages,
+    order: Literal["asc", "desc"] = "asc",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[MessageRead]:
+    """What was said, in the order of the log or backwards."""
+    return await messages.list_page(actor, discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)

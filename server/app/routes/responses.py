@@ -1,0 +1,45 @@
+"""Shared pieces of responses: problems in the OpenAPI document, ETags, event streams."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from app.core.error_handlers import title_of
+from app.schemas.base import Problem
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What `If-None-Match` names is still current"}}
+SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can fail with these statuses."""
+    return {
+        status: {
+            "description": title_of(status),
+            "content": {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
+        }
+        for status in statuses
+    }
+
+
+def etag(version: int, part: int | None = None) -> str:
+    """`"<version>"` or `"<version>-<part>"`; `If-Match` looks at the version only."""
+    return f'"{version}"' if part is None else f'"{version}-{part}"'
+
+
+def is_current(if_none_match: str | None, current: str) -> bool:
+    """Whether the caller already has this representation (RFC 9110, weak comparison)."""
+    if if_none_match is None:
+        return False
+    held = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return current in held or "*" in held
+
+
+def not_modified(current: str) -> Response:
+    return Response(status_code=304, headers={"ETag": current})
+
+
+def event_stream(chunks: AsyncIterator[bytes]) -> StreamingResponse:
+    """Server-sent events, unbuffered by proxies."""
+    return StreamingResponse(chunks, media_type="text/event-stream", headers=SSE_HEADERS)

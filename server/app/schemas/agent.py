@@ -1,0 +1,132 @@
+"""Wire types of agents."""
+
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, model_validator
+
+from app.domain.handles import HANDLE_PATTERN
+from app.schemas.base import Line, Moment, Read, Request, Text, storable
+
+AgentKind = Literal["llm", "external"]
+Handle = Annotated[str, StringConstraints(pattern=HANDLE_PATTERN)]
+Persona = Annotated[Text, StringConstraints(max_length=32_000)]
+ModelName = Annotated[Text, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s/]+/\S+$")]
+Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class AgentParams(Request):
+    """How the model is asked; null leaves a value to the provider."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    max_tokens: int = Field(400, ge=1, le=32_000, description="Longest reply, in tokens.")
+    seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    stop: list[Annotated[Text, StringConstraints(min_length=1, max_length=100)]] = Field(
+        default_factory=list, max_length=4
+    )
+
+
+class AgentMemory(Request):
+    """What the agent keeps between discussions."""
+
+    long_term: bool = False
+
+
+class AgentConfig(Request):
+    """What a version of an agent consists of, besides its name, handle and kind."""
+
+    persona: Persona = ""
+    model: ModelName | None = None
+    params: AgentParams = Field(default_factory=AgentParams)
+    tools: list[Line] = Field(default_factory=list, max_length=50)
+    knowledge_base_ids: list[UUID] = Field(default_factory=list, max_length=50)
+    memory: AgentMemory = Field(default_factory=AgentMemory)
+    color: Color | None = None
+    endpoint_url: AnyHttpUrl | None = None
+
+
+def _check_kind(kind: AgentKind, config: AgentConfig) -> None:
+    if kind == "llm" and config.model is None:
+        raise ValueError("an llm agent needs a model, such as local/smollm2-135m")
+    if kind == "llm" and config.endpoint_url is not None:
+        raise ValueError("only an external agent has an endpoint_url")
+    if kind == "external" and config.endpoint_url is None:
+        raise ValueError("an external agent needs an endpoint_url")
+
+
+class AgentCreate(AgentConfig):
+    """A new agent; `handle` is derived from the name when absent."""
+
+    name: Line
+    handle: Handle | None = None
+    kind: AgentKind = "llm"
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Self:
+        _check_kind(self.kind, self)
+        return self
+
+    def config(self) -> AgentConfig:
+        return AgentConfig(**{name: getattr(self, name) for name in AgentConfig.model_fields})
+
+
+class AgentUpdate(Request):
+    """Only the fields given change; `params` and `memory` are replaced whole."""
+
+    name: Line | None = None
+    handle: Handle | None = None
+    persona: Persona | None = None
+    model: ModelName | None = None
+    params: AgentParams | None = None
+    tools: Annotated[list[Line], Field(max_length=50)] | None = None
+    knowledge_base_ids: Annotated[list[UUID], Field(max_length=50)] | None = None
+    memory: AgentMemory | None = None
+    color: Color | None = None
+    endpoint_url: AnyHttpUrl | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_color_may_be_null(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for name, value in data.items():
+                if value is None and name != "color":
+                    raise ValueError(f"{name} must not be null; leave it out to keep it")
+        return data
+
+    def apply_to(self, kind: AgentKind, config: AgentConfig) -> AgentConfig:
+        """The new config, or ValueError if it does not fit the agent's kind."""
+        changed = {name: getattr(self, name) for name in self.model_fields_set if name in AgentConfig.model_fields}
+        updated = config.model_copy(update=changed)
+        _check_kind(kind, updated)
+        return updated
+
+
+class AgentRead(Read):
+    """An agent, now or at one of its versions."""
+
+    id: UUID
+    version: int
+    name: str
+    handle: str
+    kind: AgentKind
+    persona: str
+    model: str | None
+    params: AgentParams
+    tools: list[str]
+    knowledge_base_ids: list[UUID]
+    memory: AgentMemory
+    color: str | None
+    endpoint_url: str | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class AgentPreview(Request):
+    """A message the agent answers once; nothing is stored."""
+
+    message: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32_000), AfterValidator(storable)
+    ]

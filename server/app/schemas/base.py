@@ -1,0 +1,82 @@
+"""What all wire types share: strictness, text that PostgreSQL can hold, pages and problems."""
+
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+
+from app.core.clock import rfc3339
+
+T = TypeVar("T")
+
+
+def storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("text must not contain the NUL character")
+    return text
+
+
+def on_one_line(text: str) -> str:
+    # A name with a line break could pass for something else in a transcript or a prompt.
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(storable)]
+"""Any text without NUL; lone surrogates are refused by Pydantic itself."""
+
+# On `Text` the lengths would be checked before the trimming.
+Line = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(storable),
+    AfterValidator(on_one_line),
+]
+"""A name or title: one line of 1 to 200 characters after trimming."""
+
+Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+"""RFC 3339, UTC."""
+
+
+class Request(BaseModel):
+    """A request body: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Read(BaseModel):
+    """A response body."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Page(Read, Generic[T]):
+    """A page of a list; `next_cursor` is null on the last one."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class FieldProblem(Read):
+    """One fault of a request."""
+
+    loc: list[str | int] = Field(description="Where: `body`, `query`, `path` or `header`, then the path inside.")
+    msg: str
+    type: str
+
+
+class Problem(Read):
+    """An error (RFC 9457); `code` is stable, `detail` is for people."""
+
+    type: str = Field(examples=["/errors/not_found"])
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] | None = None
+
+
+Json = dict[str, Any]

@@ -1,0 +1,143 @@
+"""Wire types of discussions."""
+
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from app.domain.discussion import EndReason, Status
+from app.domain.limits import MAX_TURNS
+from app.schemas.base import Line, Moment, Read, Request, Text, storable
+
+MAX_PARTICIPANTS = 50
+Topic = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000), AfterValidator(storable)
+]
+Instructions = Annotated[Text, StringConstraints(max_length=8_000)]
+TurnCount = Annotated[int, Field(ge=1, le=MAX_TURNS)]
+
+
+class ParticipantCreate(Request):
+    """A seat for an agent or for a person; exactly one of the two ids."""
+
+    agent_id: UUID | None = None
+    user_id: UUID | None = None
+    role: Literal["speaker", "moderator"] = "speaker"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.agent_id is None) == (self.user_id is None):
+            raise ValueError("a participant is either an agent_id or a user_id")
+        return self
+
+
+class TurnPolicyConfig(Request):
+    """Who speaks next."""
+
+    type: Literal["round_robin"] = "round_robin"
+
+
+class LimitsConfig(Request):
+    """When the discussion ends by itself; null: no such limit, but 10,000 turns always end it.
+
+    Tokens count prompts and replies; seconds run from the start.
+    """
+
+    max_turns: TurnCount | None = 12
+    max_tokens: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    max_seconds: Annotated[int, Field(ge=1, le=10**8)] | None = None
+
+
+class PhraseCondition(Request):
+    """Met when a message contains the phrase, in whatever case."""
+
+    type: Literal["phrase"]
+    phrase: Line
+
+
+class DiscussionCreate(Request):
+    """A new discussion; with `start` false it stays a draft."""
+
+    topic: Topic
+    title: Line | None = None
+    instructions: Instructions | None = None
+    document_ids: list[UUID] = Field(default_factory=list, max_length=20)
+    participants: list[ParticipantCreate] = Field(min_length=1, max_length=MAX_PARTICIPANTS)
+    turn_policy: TurnPolicyConfig = Field(default_factory=TurnPolicyConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    stop_when: list[PhraseCondition] = Field(default_factory=list, max_length=20)
+    priority: Literal["interactive", "background"] = "interactive"
+    seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    start: bool = True
+
+
+class NextSpeakerRead(Read):
+    """Who has the floor, or gets it next."""
+
+    participant_id: UUID
+    handle: str
+    reason: str
+
+
+class ParticipantRead(Read):
+    """A seat. `kind` is `llm`, `external` or `human`; a `guest` is outside the speaking order."""
+
+    id: UUID
+    kind: Literal["llm", "external", "human"]
+    role: Literal["speaker", "moderator", "guest"]
+    agent_id: UUID | None
+    agent_version: int | None
+    user_id: UUID | None
+    handle: str
+    name: str
+
+
+class Usage(Read):
+    """Tokens and their price."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class DiscussionRead(Read):
+    """A discussion's present state; `turn` counts committed turns."""
+
+    id: UUID
+    topic: str
+    title: str | None
+    instructions: str | None
+    document_ids: list[UUID]
+    turn_policy: dict[str, Any]
+    limits: LimitsConfig
+    stop_when: list[Any]
+    priority: str
+    seed: int | None
+    status: Status
+    end_reason: EndReason | None
+    turn: int
+    last_seq: int
+    version: int
+    next_speaker: NextSpeakerRead | None
+    participants: list[ParticipantRead]
+    usage: Usage
+    parent: dict[str, Any] | None = None
+    created_at: Moment
+    updated_at: Moment
+
+
+class DiscussionUpdate(Request):
+    """Only the fields given change; all but the title only while it is a draft."""
+
+    topic: Topic | None = None
+    title: Line | None = None
+    instructions: Instructions | None = None
+    limits: LimitsConfig | None = None
+
+    @model_validator(mode="after")
+    def _some_must_stay(self) -> Self:
+        for name in ("topic", "limits"):
+            if name in self.model_fields_set and getattr(self, name) is None:
+                raise ValueError(f"{name} must not be null; leave it out to keep it")
+        return self

@@ -1,0 +1,65 @@
+"""Wire types of messages and of the log."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from app.schemas.base import Moment, Read, Request, Text
+from app.schemas.discussion import DiscussionRead, Usage
+
+MAX_CONTENT = 64_000
+Content = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT, pattern=r"\S")]
+
+
+class MessageCreate(Request):
+    """What a person says; `participant_id` may name only the caller's own seat."""
+
+    content: Content
+    participant_id: UUID | None = None
+    reply_to: UUID | None = None
+    visible_to: None = Field(None, description="Only null for now: what is said is said to all.")
+    turn_token: None = Field(None, description="Only null for now: external agents cannot take a seat yet.")
+
+
+class MessageRead(Read):
+    """A message at its place in the log; `turn` is null outside the speaking order."""
+
+    id: UUID
+    seq: int
+    turn: int | None
+    attempt: int | None
+    participant_id: UUID
+    handle: str
+    name: str
+    kind: Literal["llm", "external", "human"]
+    content: str
+    status: Literal["complete", "interrupted"]
+    reply_to: UUID | None
+    visible_to: list[UUID] | None = None
+    citations: list[Any] = Field(default_factory=list)
+    usage: Usage | None
+    created_at: Moment
+
+
+class MessagePosted(Read):
+    """The message as it stands in the log, and the discussion after it."""
+
+    message: MessageRead
+    discussion: DiscussionRead
+
+
+class EventRead(Read):
+    """A durable event."""
+
+    seq: int
+    type: str
+    created_at: Moment
+    data: dict[str, Any]
+
+
+class EventPage(Read):
+    """Events after a position; `last_seq` is the log's last one, whether or not it is on this page."""
+
+    items: list[EventRead]
+    last_seq: int

@@ -1,0 +1,44 @@
+"""Whether this process can do its work."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Literal
+
+import structlog
+from redis.asyncio import Redis
+
+from app.services.unit_of_work import UnitOfWorkFactory
+
+log = structlog.stdlib.get_logger(__name__)
+
+CHECK_SECONDS = 3.0
+
+
+class HealthService:
+    """Asks each dependency. PostgreSQL is needed; without Valkey the API still serves."""
+
+    def __init__(self, uow: UnitOfWorkFactory, cache: Redis) -> None:
+        self._uow = uow
+        self._cache = cache
+
+    async def check(self) -> tuple[bool, dict[str, Literal["ok", "away"]]]:
+        """(ready, state of each dependency)."""
+        database, cache = await asyncio.gather(self._is_well(self._ask_database()), self._is_well(self._ask_cache()))
+        return database, {"database": "ok" if database else "away", "cache": "ok" if cache else "away"}
+
+    async def _ask_database(self) -> None:
+        async with self._uow.reading() as work:
+            await work.ping()
+
+    async def _ask_cache(self) -> None:
+        await self._cache.execute_command("PING")  # type: ignore[no-untyped-call]
+
+    async def _is_well(self, question: Awaitable[Any]) -> bool:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await question
+        except Exception as error:
+            # Drivers have no common base for "the server is away"; whatever it was, this dependency is not well.
+            log.warning("dependency_away", reason=type(error).__name__)
+            return False
+        return True

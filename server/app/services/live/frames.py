@@ -1,0 +1,98 @@
+"""From log entries and growing text to the frames a viewer is sent."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from app.domain import events
+from app.domain.events import StoredEvent
+from app.services.live.position import OpenMessage, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event for a viewer; `data` is JSON."""
+
+    event_id: str
+    event: str
+    data: bytes
+
+    def as_sse(self) -> bytes:
+        """The frame on the wire (WHATWG HTML, server-sent events)."""
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (self.event_id.encode(), self.event.encode(), self.data)
+
+
+class LogEntry:
+    """A stored event with what following it needs, parsed once for all viewers."""
+
+    def __init__(self, event: StoredEvent) -> None:
+        self.seq = event.seq
+        self.type = event.type
+        self.payload = event.payload
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = orjson.loads(self.payload)
+        return parsed
+
+    @cached_property
+    def opens(self) -> OpenMessage | None:
+        """The message that begins (again) with this event."""
+        if self.type not in events.TURN_OPENERS:
+            return None
+        return OpenMessage(UUID(self.data["message_id"]), self.data["turn"], self.data["attempt"])
+
+    @cached_property
+    def completes(self) -> UUID | None:
+        return UUID(self.data["id"]) if self.type == events.MESSAGE_COMPLETED else None
+
+    def closes(self, speaking: OpenMessage) -> bool:
+        """Whether `speaking` is over with this event."""
+        return self.type in {events.TURN_FAILED, events.DISCUSSION_ENDED} or self.completes == speaking.message_id
+
+
+def delta(position: Position, speaking: OpenMessage, text: str) -> Frame:
+    """Show `text`, the next of the message being spoken, and move the position past it."""
+    offset = position.shown
+    position.shown += len(text)
+    data = {
+        "message_id": speaking.message_id,
+        "turn": speaking.turn,
+        "attempt": speaking.attempt,
+        "offset": offset,
+        "text": text,
+    }
+    return Frame(position.event_id, events.MESSAGE_DELTA, orjson.dumps(data))
+
+
+def reset(position: Position, reason: str) -> Frame:
+    """Tell the viewer that what it was shown of the open message does not hold."""
+    position.shown = 0
+    return Frame(position.event_id, events.STREAM_RESET, orjson.dumps({"last_seq": position.seq, "reason": reason}))
+
+
+def advance(position: Position, entry: LogEntry) -> Iterator[Frame]:
+    """Show a durable event, before it what is left of the message it completes, and move the position past it."""
+    speaking = position.speaking
+    if speaking is not None and entry.completes == speaking.message_id:
+        yield from _rest(position, speaking, entry)
+    if entry.opens is not None:
+        position.speaking, position.shown = entry.opens, 0
+    elif speaking is not None and entry.closes(speaking):
+        position.speaking, position.shown = None, 0
+    position.seq = entry.seq
+    yield Frame(position.event_id, entry.type, entry.payload)
+
+
+def _rest(position: Position, speaking: OpenMessage, entry: LogEntry) -> Iterator[Frame]:
+    content: str = entry.data["content"]
+    if position.shown > len(content):
+        yield reset(position, "the message was completed with other text than was shown")
+    if entry.seq > position.live_from or position.shown:
+        rest = content[position.shown :]
+        if rest:
+            yield delta(position, speaking, rest)

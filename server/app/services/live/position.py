@@ -1,0 +1,54 @@
+"""Where a viewer stands, as its event ids say: `<seq>` or `<seq>.<n>`.
+
+`<seq>` is the last durable event the viewer was given, `<n>` how many code points of the message then being spoken.
+That is all there is to know of a viewer, so it can come back with any id, to any replica.
+"""
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.core.errors import Invalid
+
+_EVENT_ID = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
+
+
+class BadEventId(Invalid):
+    """The id is none that a stream gave."""
+
+    code = "bad_event_id"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMessage:
+    """A message being spoken."""
+
+    message_id: UUID
+    turn: int
+    attempt: int
+
+
+@dataclass(slots=True)
+class Position:
+    """`seq` and `shown` make the id; `speaking` is the message open at `seq`.
+
+    Messages that complete after `live_from`, the end of the log when the viewer was let in, are always shown as deltas
+    too.
+    """
+
+    seq: int
+    shown: int = 0
+    speaking: OpenMessage | None = None
+    live_from: int = 0
+
+    @property
+    def event_id(self) -> str:
+        return f"{self.seq}.{self.shown}" if self.shown else str(self.seq)
+
+    @classmethod
+    def parse(cls, event_id: str) -> "Position":
+        """Raise `BadEventId` unless it is `<seq>` or `<seq>.<n>`."""
+        match = _EVENT_ID.fullmatch(event_id)
+        if match is None:
+            raise BadEventId("the event id is malformed; use one that the stream gave, as it is")
+        return cls(int(match[1]), int(match[2] or 0))

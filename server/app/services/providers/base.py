@@ -1,0 +1,130 @@
+"""The port every language model is spoken to through, and the ways it fails."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from app.core.errors import UpstreamFailed
+from app.domain.prompt import ChatMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A prompt and how to answer it; None leaves a parameter to the provider."""
+
+    model: str
+    messages: Sequence[ChatMessage]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: Sequence[str] = field(default_factory=tuple)
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text to append; never empty. One delta may carry several tokens that arrived together."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last item of every complete stream; token counts are None if the provider did not tell."""
+
+    finish_reason: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTimeouts:
+    """How long a call may take to connect, to begin, to go on, and altogether."""
+
+    connect_seconds: float = 10
+    first_token_seconds: float = 120
+    idle_seconds: float = 30
+    total_seconds: float = 600
+
+
+class ModelError(UpstreamFailed):
+    """A model call failed; `retryable` says whether the same call may succeed later."""
+
+    code: ClassVar[str] = "model_failed"
+    retryable: ClassVar[bool] = True
+
+
+class ModelUnauthorized(ModelError):
+    """401 or 403: the provider refuses the key."""
+
+    code = "model_unauthorized"
+    retryable = False
+
+
+class ModelNotFound(ModelError):
+    """404: the provider has no such model or endpoint."""
+
+    code = "model_not_found"
+    retryable = False
+
+
+class ModelRejected(ModelError):
+    """Another 4xx: the provider refuses this very request."""
+
+    code = "model_rejected"
+    retryable = False
+
+
+class ModelRateLimited(ModelError):
+    """429; `retry_after_seconds` from the provider's Retry-After, if it sent one."""
+
+    code = "model_rate_limited"
+
+    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ModelUnavailable(ModelError):
+    """5xx, or no connection at all."""
+
+    code = "model_unavailable"
+
+
+class ModelMalformed(ModelError):
+    """The reply is not what the protocol says."""
+
+    code = "model_malformed"
+
+
+class ModelDisconnected(ModelError):
+    """The stream ended before its end."""
+
+    code = "model_disconnected"
+
+
+class ModelTimedOut(ModelError):
+    """Silent too long: `phase` is `connect`, `first_token`, `idle` or `total`."""
+
+    code = "model_timed_out"
+
+    def __init__(self, detail: str, *, phase: Literal["connect", "first_token", "idle", "total"]) -> None:
+        super().__init__(detail)
+        self.phase = phase
+
+
+class ChatModel(Protocol):
+    """A provider's chat endpoint. Implementations pass `tests/contracts/chat_model.py`."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
+        """Yield the reply as it arrives, `Finished` last; raise a `ModelError` otherwise.
+
+        Closing the generator early ends the call at the provider.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release the connections."""
+        ...

@@ -1,0 +1,242 @@
+"""Chat models behind an OpenAI-compatible endpoint, streamed.
+
+This is the hot path: one delta per network read, one timer per reply, no object per token.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator
+from typing import Any, NoReturn
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from app.services.providers.base import (
+    ChatRequest,
+    Finished,
+    ModelDisconnected,
+    ModelError,
+    ModelMalformed,
+    ModelTimedOut,
+    ModelTimeouts,
+    ModelUnavailable,
+    TextDelta,
+)
+from app.services.providers.deadline import Deadline, Phase
+from app.services.providers.openai_errors import message_in, quotable, refusal, stream_error
+from app.services.providers.openai_reply import ReplyReader
+
+_KEEPALIVE_SECONDS = 30
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_MODELS_BYTES = 4 * 1024 * 1024
+_LARGE_BODY_BYTES = 1024 * 1024
+_AFTER_FINISH_SECONDS = 2.0  # for the usage; some servers neither send it nor end the stream
+_AFTER_DONE_SECONDS = 0.05  # for the end of the response, without which the connection cannot be used again
+_NO_STREAM = ("application/json", "text/html")
+_WAITED_FOR: dict[Phase, str] = {
+    "connect": "could not be reached",
+    "first_token": "said nothing",
+    "idle": "fell silent",
+    "total": "did not finish",
+}
+
+
+class OpenAICompatibleModel:
+    """One endpoint; all its calls share a pool of connections. Use it from one event loop."""
+
+    def __init__(self, base_url: str, api_key: str | None = None, timeouts: ModelTimeouts | None = None) -> None:
+        """`base_url` includes the version, as in `https://api.openai.com/v1`."""
+        url = URL(base_url.rstrip("/"))
+        self._chat_url = url / "chat/completions"
+        self._models_url = url / "models"
+        self._host = url.authority.rpartition("@")[2] or base_url
+        self._key = api_key or ""
+        self._timeouts = timeouts or ModelTimeouts()
+        # OpenAI's newer models refuse `max_tokens`; elsewhere the new name is often unknown.
+        self._max_tokens_name = "max_completion_tokens" if url.host == "api.openai.com" else "max_tokens"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
+        """Yield the reply as it arrives, `Finished` last; raise a `ModelError` otherwise.
+
+        Closing the generator early closes the connection, so that the provider stops.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        response = await self._send(self._encode(request), started)
+        reply = ReplyReader(self._host, secret=self._key)
+        deadline = Deadline(
+            started + self._timeouts.total_seconds,
+            lambda phase: response.content.set_exception(self._timed_out(phase)),
+        )
+        try:
+            deadline.wait_until(started + self._timeouts.first_token_seconds, "first_token")
+            await self._check(response)
+            while text := await self._next_text(response.content, reply, deadline, started):
+                deadline.rest()
+                yield TextDelta(text)
+            yield reply.result()
+        finally:
+            deadline.close()
+            response.close()  # a response read to its end has given its connection back already
+
+    async def list_models(self) -> list[str]:
+        """The names that the endpoint offers."""
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.connect_seconds + self._timeouts.idle_seconds),
+                self._ready_session().get(self._models_url, allow_redirects=False) as response,
+            ):
+                await self._check(response)
+                document = orjson.loads(await _read(response.content, _MAX_MODELS_BYTES))
+                return [str(model["id"]) for model in document["data"]]
+        except (orjson.JSONDecodeError, LookupError, TypeError):
+            raise ModelMalformed(f"{self._host} sent a list of models that is not understood") from None
+        except TimeoutError:
+            raise self._timed_out("total") from None
+        except aiohttp.ClientError as problem:
+            self._unreachable(problem)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _next_text(
+        self, content: aiohttp.StreamReader, reply: ReplyReader, deadline: Deadline, started: float
+    ) -> str:
+        """Read until there is text; "" at the end of the reply, the connection then being free for the next."""
+        now = asyncio.get_running_loop().time
+        silent_since = now()
+        while not reply.done and reply.failure is None:
+            if reply.complete:
+                deadline.wait_until(silent_since + min(_AFTER_FINISH_SECONDS, self._timeouts.idle_seconds), "idle")
+            elif reply.begun:
+                deadline.wait_until(silent_since + self._timeouts.idle_seconds, "idle")
+            else:
+                deadline.wait_until(started + self._timeouts.first_token_seconds, "first_token")
+            received = await self._read(content, reply)
+            text = reply.feed(received) if received else reply.finish()
+            if text:
+                return text
+            if not received:
+                return ""
+            if reply.progressed:
+                silent_since = now()
+        if reply.failure is not None:
+            raise reply.failure
+        if not content.is_eof():
+            deadline.wait_until(now() + _AFTER_DONE_SECONDS, "idle")
+            await self._read(content, reply)
+        return ""
+
+    async def _read(self, content: aiohttp.StreamReader, reply: ReplyReader) -> bytes:
+        """What has arrived; b"" at the end, also at a bad end that comes after a whole reply."""
+        try:
+            return await content.readany()
+        except ModelTimedOut:
+            if reply.complete:
+                return b""
+            raise
+        except (aiohttp.ClientError, OSError):
+            if reply.complete:
+                return b""
+            raise ModelDisconnected(f"{self._host} broke the connection before the end of the reply") from None
+
+    async def _send(self, body: bytes, started: float) -> aiohttp.ClientResponse:
+        phase: Phase = "first_token"
+        seconds = self._timeouts.first_token_seconds
+        if self._timeouts.total_seconds < seconds:
+            phase, seconds = "total", self._timeouts.total_seconds
+        try:
+            async with asyncio.timeout_at(started + seconds):
+                return await self._post(body)
+        except aiohttp.ConnectionTimeoutError:
+            raise self._timed_out("connect") from None
+        except TimeoutError:
+            raise self._timed_out(phase) from None
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            self._unreachable(problem)
+
+    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
+        session = self._ready_session()
+        # aiohttp warns about large bodies as bytes; as a file it sends them in pieces.
+        data = body if len(body) < _LARGE_BODY_BYTES else io.BytesIO(body)
+        try:
+            return await session.post(self._chat_url, data=data, allow_redirects=False)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as problem:
+            if isinstance(problem, aiohttp.ClientConnectorError):
+                raise
+            # A kept connection may be closed by the server just as it is used again.
+            return await session.post(self._chat_url, data=io.BytesIO(body), allow_redirects=False)
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        """Raise unless what follows is a stream (or, for a list of models, a document)."""
+        is_stream = response.method != "POST" or response.content_type not in _NO_STREAM
+        if response.status == 200 and is_stream:
+            return
+        try:
+            body = await _read(response.content, _MAX_ERROR_BYTES)
+        except (aiohttp.ClientError, OSError, ModelTimedOut):
+            body = b""  # the status says enough
+        message = quotable(message_in(body), secret=self._key)
+        if response.status != 200:
+            raise refusal(self._host, response.status, message, retry_after=response.headers.get("Retry-After"))
+        if b'"error"' in body:
+            raise stream_error(self._host, message, secret=self._key)
+        raise ModelMalformed(f"{self._host} answered with {response.content_type} instead of a stream")
+
+    def _encode(self, request: ChatRequest) -> bytes:
+        body: dict[str, Any] = {
+            "model": request.model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            self._max_tokens_name: request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "frequency_penalty": request.frequency_penalty,
+            "presence_penalty": request.presence_penalty,
+            "seed": request.seed,
+            "stop": list(request.stop) or None,
+            "messages": list(request.messages),
+        }
+        return orjson.dumps({name: value for name, value in body.items() if value is not None})
+
+    def _ready_session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", "User-Agent": "arena"}
+            if self._key:
+                headers["Authorization"] = f"Bearer {self._key}"
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, connect=self._timeouts.connect_seconds),
+                trust_env=False,
+            )
+        return self._session
+
+    def _timed_out(self, phase: Phase) -> ModelTimedOut:
+        seconds = getattr(self._timeouts, f"{phase}_seconds")
+        return ModelTimedOut(f"{self._host} {_WAITED_FOR[phase]} within {seconds:g} seconds", phase=phase)
+
+    def _unreachable(self, problem: Exception) -> NoReturn:
+        """Raise the error for a request without a response; aiohttp's own words may hold the URL, so they are cut."""
+        if isinstance(problem, aiohttp.ClientConnectorDNSError):
+            raise ModelUnavailable(f"{self._host} is not a known host") from None
+        if isinstance(problem, aiohttp.ClientConnectorError):
+            raise ModelUnavailable(f"{self._host} cannot be reached: {problem.os_error.strerror}") from None
+        if isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+            raise ModelDisconnected(f"{self._host} closed the connection without an answer") from None
+        if isinstance(problem, aiohttp.ClientResponseError):
+            raise ModelMalformed(f"{self._host} does not speak HTTP as expected") from None
+        raise ModelError(f"{self._host} cannot be called: {type(problem).__name__}") from None
+
+
+async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
+    """At most `limit` bytes, or all there are."""
+    body = bytearray()
+    while len(body) < limit and (received := await content.readany()):
+        body += received
+    return bytes(body[:limit])

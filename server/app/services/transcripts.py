@@ -1,0 +1,54 @@
+"""The whole discussion as one document."""
+
+from collections.abc import AsyncIterator
+from typing import Literal
+from uuid import UUID
+
+from app.domain.transcript import markdown_entry, markdown_header, text_entry, text_header
+from app.schemas.discussion import DiscussionRead
+from app.schemas.message import MessageRead
+from app.services.auth import Actor
+from app.services.discussions import DiscussionService
+from app.services.messages import MessageService
+
+TranscriptFormat = Literal["json", "md", "txt"]
+PAGE = 200
+
+
+class TranscriptService:
+    """Reads page by page, so that a long discussion costs no memory and holds no connection."""
+
+    def __init__(self, discussions: DiscussionService, messages: MessageService) -> None:
+        self._discussions = discussions
+        self._messages = messages
+
+    async def write(self, actor: Actor, discussion_id: UUID, form: TranscriptFormat) -> AsyncIterator[str]:
+        """Begin the transcript (so that errors come first); the iterator yields it in pieces."""
+        discussion = await self._discussions.get(actor, discussion_id)
+        return self._json(actor, discussion) if form == "json" else self._text(actor, discussion, form)
+
+    async def _text(self, actor: Actor, discussion: DiscussionRead, form: TranscriptFormat) -> AsyncIterator[str]:
+        header, entry = (markdown_header, markdown_entry) if form == "md" else (text_header, text_entry)
+        seats = [(seat.name, seat.handle) for seat in discussion.participants]
+        yield header(discussion.title, discussion.topic, seats, discussion.status, discussion.end_reason)
+        async for message in self._all(actor, discussion.id):
+            was_cut = message.status == "interrupted"
+            yield entry(message.name, message.handle, message.turn, message.content, was_cut)
+
+    async def _json(self, actor: Actor, discussion: DiscussionRead) -> AsyncIterator[str]:
+        yield '{"discussion":' + discussion.model_dump_json() + ',"messages":['
+        separator = ""
+        async for message in self._all(actor, discussion.id):
+            yield separator + message.model_dump_json()
+            separator = ","
+        yield "]}"
+
+    async def _all(self, actor: Actor, discussion_id: UUID) -> AsyncIterator[MessageRead]:
+        cursor: str | None = None
+        while True:
+            page = await self._messages.list_page(actor, discussion_id, newest_first=False, limit=PAGE, cursor=cursor)
+            for message in page.items:
+                yield message
+            cursor = page.next_cursor
+            if cursor is None:
+                return

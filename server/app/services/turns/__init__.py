@@ -1,0 +1,1 @@
+"""The turn driver: one driver per discussion, one commit per turn."""

@@ -1,0 +1,99 @@
+"""The turn driver.
+
+Always holds: one claim drives a discussion at a time, and every write carries its epoch, so a driver that was taken
+over changes nothing. A turn is one commit: message, usage, turn, events, the next speaker and the start of its turn.
+No transaction and no connection is held while a model speaks.
+
+Who may call: a worker's `drive_discussion` job, any number of times for the same discussion; a superfluous call finds
+the claim held and leaves.
+
+What a crash leaves: the open turn in the discussion's row (`turn_message_id`, `turn_attempt`, run by `turn_epoch`).
+The next driver logs `turn.retried` with the next attempt and runs it again; the message is written once, because
+`(discussion_id, turn)` is unique and the commit is fenced.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from time import perf_counter
+from uuid import UUID
+
+import structlog
+
+from app.config import Settings
+from app.repositories.turns import Claim, Held, TurnRepository
+from app.services.ai_models import ModelCatalog
+from app.services.live.bus import LiveBus
+from app.services.turns.drive import Drive
+from app.services.turns.leases import ClaimLost, HeldClaim, LeaseKeeper
+from app.services.turns.ledger import Ledger
+from app.services.turns.table_state import load_table
+from app.services.unit_of_work import UnitOfWorkFactory
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Past the other's lease by the coarseness of two clocks that tick apart.
+LAPSE_MARGIN_SECONDS = 0.05
+
+
+@dataclass
+class TurnDriver:
+    """Drives discussions of one worker process.
+
+    `draining` is set when the process is to end, `others_wait` while jobs wait for a free slot: in both cases drivers
+    give way after their turn.
+    """
+
+    uow: UnitOfWorkFactory
+    turns: TurnRepository
+    models: ModelCatalog
+    live: LiveBus
+    leases: LeaseKeeper
+    settings: Settings
+    owner: str
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    others_wait: bool = False
+
+    async def drive(self, discussion_id: UUID) -> None:
+        """Take one turn after another until somebody else has the floor, the discussion ends, or others wait."""
+        claim = await self._claim(discussion_id)
+        if claim is None:
+            return
+        with self.leases.hold(claim) as held, structlog.contextvars.bound_contextvars(discussion_id=str(discussion_id)):
+            try:
+                await self._drive(held)
+            except ClaimLost:
+                log.info("claim_lost", epoch=claim.epoch)
+            except BaseException:
+                # Whoever comes next need not wait for the lease to lapse.
+                await asyncio.shield(self.turns.release(claim))
+                raise
+
+    async def _drive(self, held: HeldClaim) -> None:
+        claim, began = held.claim, perf_counter()
+        async with self.uow.reading(claim.workspace_id) as work:
+            table = await load_table(work, claim.discussion_id)
+        ledger = Ledger(self.uow, self.turns, self.live, self.settings.worker.lease_seconds, claim, table)
+
+        def must_give_way() -> bool:
+            is_over = perf_counter() - began > self.settings.worker.worker_slice_seconds
+            return self.draining.is_set() or (is_over and self.others_wait)
+
+        drive = Drive(
+            table,
+            ledger,
+            held,
+            self.models,
+            self.live,
+            attempts=self.settings.models.model_attempts,
+            must_give_way=must_give_way,
+        )
+        await drive.run()
+
+    async def _claim(self, discussion_id: UUID) -> Claim | None:
+        """The claim, waiting once for another's lease to lapse; None if it is alive or nothing runs."""
+        lease = self.settings.worker.lease_seconds
+        claim = await self.turns.claim(discussion_id, self.owner, lease)
+        if isinstance(claim, Held):
+            await asyncio.sleep(claim.seconds_left + LAPSE_MARGIN_SECONDS)
+            claim = await self.turns.claim(discussion_id, self.owner, lease)
+        return None if isinstance(claim, Held) else claim

@@ -1,0 +1,61 @@
+"""Leases of a worker's claims, renewed together once a second."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import structlog
+
+from app.core.errors import Unavailable
+from app.repositories.turns import Claim, TurnRepository
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class ClaimLost(Exception):
+    """Another epoch has the discussion: write nothing and stop."""
+
+
+class HeldClaim:
+    """A claim in use; `lost` is set once it is known to be another's."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.lost = asyncio.Event()
+
+
+class LeaseKeeper:
+    """Renews every held claim in one statement."""
+
+    def __init__(self, turns: TurnRepository, lease_seconds: float) -> None:
+        self._turns = turns
+        self._lease_seconds = lease_seconds
+        self._held: dict[UUID, HeldClaim] = {}
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[HeldClaim]:
+        """Keep the claim alive until the block ends."""
+        held = HeldClaim(claim)
+        self._held[claim.discussion_id] = held
+        try:
+            yield held
+        finally:
+            if self._held.get(claim.discussion_id) is held:
+                del self._held[claim.discussion_id]
+
+    async def run(self) -> None:
+        """Renew until cancelled. While the database is away nothing is renewed, and nothing can be written either."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            held = list(self._held.values())
+            if not held:
+                continue
+            try:
+                kept = await self._turns.renew([one.claim for one in held], self._lease_seconds)
+            except Unavailable as error:
+                log.warning("lease_renewal_failed", claims=len(held), reason=error.code)
+                continue
+            for one in held:
+                if one.claim.discussion_id not in kept:
+                    one.lost.set()

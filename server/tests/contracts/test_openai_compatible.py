@@ -1,0 +1,335 @@
+"""The OpenAI-compatible client keeps the contract, and what only it promises."""
+
+import asyncio
+import datetime
+import email.utils
+import socket
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from app.domain.prompt import ChatMessage
+from app.services.providers.base import (
+    ChatRequest,
+    Finished,
+    ModelDisconnected,
+    ModelMalformed,
+    ModelNotFound,
+    ModelRejected,
+    ModelTimedOut,
+    ModelTimeouts,
+    ModelUnavailable,
+    TextDelta,
+)
+from app.services.providers.openai_compatible import OpenAICompatibleModel
+from bench.fake_behaviour import reply_text
+from bench.fake_model import FakeModelServer
+
+pytest.register_assert_rewrite("tests.contracts.chat_model")
+
+from tests.contracts.chat_model import (  # noqa: E402 - after the assert rewriting
+    PATIENT,
+    ChatModelContract,
+    Scenario,
+    request,
+    settles,
+)
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-very-secret-0123456789"
+NAMES = {
+    Scenario.PLAIN: "fake",
+    Scenario.SLOW: "fake?tokens=10&delay_ms=30",
+    Scenario.CUT: "fake?tokens=10&unicode&split_utf8",
+    Scenario.UNSTORABLE: "fake?tokens=5&nul&surrogates",
+    Scenario.EMPTY: "fake?empty",
+    Scenario.BLANK: "fake?whitespace",
+    Scenario.NO_USAGE: "fake?no_usage",
+    Scenario.CUT_SHORT: "fake",
+    Scenario.UNAUTHORIZED: "fake?status=401&leak_key",
+    Scenario.UNKNOWN_MODEL: "fake?status=404",
+    Scenario.REJECTED: "fake?status=400",
+    Scenario.RATE_LIMITED: "fake?status=429&retry_after=7",
+    Scenario.UNAVAILABLE: "fake?status=503",
+    Scenario.FAILS_ONCE: "fake?fail_times=1",
+    Scenario.MALFORMED: "fake?malformed=2",
+    Scenario.DISCONNECTS: "fake?disconnect_after=3",
+    Scenario.FAILS_MIDWAY: "fake?error_after=2",
+    Scenario.SILENT: "fake?hang_first",
+    Scenario.FALLS_SILENT: "fake?hang_after=2",
+    Scenario.ENDLESS: "fake?endless&token_bytes=4000",
+    Scenario.ENDLESS_SLOW: "fake?endless&delay_ms=10",
+}
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@dataclass
+class Subject:
+    model: OpenAICompatibleModel
+    server: FakeModelServer
+    secret: str = KEY
+
+    def name_of(self, scenario):
+        return NAMES[scenario]
+
+    def text_of(self, scenario, ordinal=0):
+        return reply_text(NAMES[scenario], ordinal)
+
+    def open_calls(self):
+        return self.server.open_connections
+
+
+@pytest.fixture
+async def server():
+    async with FakeModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def timeouts() -> ModelTimeouts:
+    return PATIENT
+
+
+@pytest.fixture
+async def subject(server, timeouts):
+    model = OpenAICompatibleModel(server.base_url, KEY, timeouts)
+    yield Subject(model, server)
+    await model.close()
+
+
+@pytest.fixture
+def model(subject):
+    return subject.model
+
+
+class TestContract(ChatModelContract):
+    """Every promise of the port."""
+
+
+async def reply(model, name, **params):
+    items = [item async for item in model.stream(request(name, **params))]
+    assert isinstance(items[-1], Finished)
+    return "".join(item.text for item in items[:-1]), items[-1]
+
+
+async def test_only_given_parameters_are_sent(model, server):
+    await reply(model, "fake?tokens=1")
+    full = ChatRequest("fake?tokens=1", [ChatMessage("user", "é")], 9, 0.0, 0.5, 0, ("END",))
+    assert [item async for item in model.stream(full)]
+
+    bare, given = (received.body for received in server.requests)
+    assert bare.keys() == {"model", "stream", "stream_options", "messages"}
+    assert bare["stream_options"] == {"include_usage": True}
+    assert bare["messages"][0] == {"role": "system", "content": "You doubt."}
+    assert (given["max_tokens"], given["temperature"], given["top_p"], given["seed"]) == (9, 0.0, 0.5, 0)
+    assert (given["stop"], given["messages"]) == (["END"], [{"role": "user", "content": "é"}])
+
+
+async def test_the_key_travels_in_the_authorization_header_only_when_there_is_one(model, server):
+    keyless = OpenAICompatibleModel(server.base_url)
+    await reply(model, "fake")
+    await reply(keyless, "fake")
+    await keyless.close()
+
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert "authorization" not in server.requests[1].headers
+
+
+async def test_tokens_that_arrive_together_are_one_delta(model):
+    items = [item async for item in model.stream(request("fake"))]
+
+    assert len(items) <= 4
+
+
+@pytest.mark.parametrize(
+    "name", ["fake", "fake?tokens=9&delay_ms=1", "fake?tokens=4&slow_write=99&late_end", "fake?status=500"]
+)
+async def test_a_connection_is_used_again(model, server, name):
+    for _ in range(3):
+        with suppress(ModelUnavailable):
+            await reply(model, name)
+
+    assert (len(server.requests), server.accepted) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "form", ["crlf", "cr", "no_space", "comments", "ascii", "no_done", "no_finish", "slow_write=3"]
+)
+async def test_forms_of_the_stream_do_not_change_the_text(model, form):
+    name = f"fake?tokens=6&unicode&{form}"
+
+    text, end = await reply(model, name)
+
+    assert text == reply_text(name)
+    assert (end.finish_reason, end.completion_tokens) == ("stop", 6)
+
+
+async def test_a_reply_without_any_end_mark_is_incomplete(model):
+    with pytest.raises(ModelDisconnected):
+        await reply(model, "fake?no_done&no_finish")
+
+
+async def test_a_whole_reply_stands_although_the_stream_never_ends(server):
+    hasty = OpenAICompatibleModel(server.base_url, KEY, ModelTimeouts(5, 5, 0.2, 10))
+
+    text, _ = await reply(hasty, "fake?tokens=2&hang_end")
+
+    assert text == reply_text("fake?tokens=2&hang_end")
+    await hasty.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_redirects_are_not_followed(model, server, status):
+    with pytest.raises(ModelRejected, match=f"{status}.*not followed"):
+        await reply(model, f"fake?status={status}")
+
+    assert len(server.requests) == 1
+
+
+async def test_retry_after_may_be_a_date(model):
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=90)
+    header = email.utils.format_datetime(moment, usegmt=True).replace(" ", "%20")
+
+    with pytest.raises(Exception, match="429") as caught:
+        await reply(model, f"fake?status=429&retry_after={header}")
+
+    assert 80 < caught.value.retry_after_seconds <= 90
+
+
+@pytest.mark.parametrize("header", ["soon", "-5", "nan", "inf", ""])
+async def test_a_strange_retry_after_does_no_harm(model, header):
+    with pytest.raises(Exception, match="429") as caught:
+        await reply(model, f"fake?status=429&retry_after={header}")
+
+    assert caught.value.retry_after_seconds in {None, 0}
+
+
+async def test_the_detail_names_the_host_and_quotes_the_provider_briefly(model, server):
+    with pytest.raises(ModelRejected) as caught:
+        await reply(model, "fake?status=422&message=" + "Sorry%0A" * 13)
+
+    assert caught.value.detail.startswith(f"127.0.0.1:{server.port} answered 422: Sorry Sorry")
+
+    with pytest.raises(ModelRejected) as caught:
+        await reply(model, "fake?status=422&message_bytes=5000")
+
+    assert 300 < len(caught.value.detail) < 350
+
+
+async def test_a_document_instead_of_a_stream_is_malformed(model):
+    with pytest.raises(ModelMalformed, match="application/json instead of a stream"):
+        await reply(model, "fake?json")
+
+
+async def test_a_line_over_a_mebibyte_is_malformed(model):
+    with pytest.raises(ModelMalformed, match="too long"):
+        await reply(model, "fake?tokens=1&token_bytes=1100000")
+
+
+async def test_a_prompt_over_a_mebibyte_is_sent_whole(model, server):
+    long = ChatRequest("fake", [ChatMessage("user", "ü" * 700_000)])
+
+    assert [item async for item in model.stream(long)]
+    assert server.requests[0].body["messages"][0]["content"] == "ü" * 700_000
+
+
+async def test_a_connection_closed_before_any_answer_is_tried_once_more(model, server):
+    text, _ = await reply(model, "fake?drop&fail_times=1")
+
+    assert text
+    assert len(server.requests) == 2
+
+
+async def test_a_provider_that_never_answers_a_request_is_disconnected(model):
+    with pytest.raises(ModelDisconnected, match="closed the connection without an answer"):
+        await reply(model, "fake?drop")
+
+
+async def test_a_refused_connection_is_unavailable():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    model = OpenAICompatibleModel(f"http://127.0.0.1:{port}/v1", KEY)
+
+    with pytest.raises(ModelUnavailable, match=rf"127\.0\.0\.1:{port} cannot be reached"):
+        await reply(model, "fake")
+
+    await model.close()
+
+
+async def test_a_host_that_does_not_take_connections_times_out_in_the_connect_phase():
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)  # with its queue full the kernel ignores whoever knocks
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(deaf.getsockname())
+        model = OpenAICompatibleModel(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1", KEY, ModelTimeouts(0.2, 5, 5, 5))
+
+        with pytest.raises(ModelTimedOut) as caught:
+            await reply(model, "fake")
+
+        assert caught.value.phase == "connect"
+        await model.close()
+
+
+async def test_what_is_no_http_is_malformed():
+    async def gibber(_, writer):
+        writer.write(b"220 mail ready\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(gibber, "127.0.0.1") as server:
+        model = OpenAICompatibleModel(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", KEY)
+        with pytest.raises(ModelMalformed, match="HTTP"):
+            await reply(model, "fake")
+        await model.close()
+
+
+async def test_keep_alive_comments_do_not_count_as_tokens(server):
+    hasty = OpenAICompatibleModel(server.base_url, KEY, ModelTimeouts(5, 5, 0.2, 10))
+
+    with pytest.raises(ModelTimedOut) as caught:
+        await reply(hasty, "fake?hang_after=1&chatter")
+
+    assert caught.value.phase == "idle"
+    await hasty.close()
+
+
+async def test_the_environments_proxy_is_not_used(model, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    assert (await reply(model, "fake"))[0]
+
+
+async def test_after_close_nothing_is_open_and_a_new_call_opens_anew(model, server):
+    await reply(model, "fake")
+    await model.close()
+    assert await settles(lambda: server.open_connections == 0)
+
+    await model.close()
+    assert (await reply(model, "fake"))[0]
+
+
+async def test_a_model_made_outside_a_loop_can_be_used_in_one(server):
+    model = await asyncio.to_thread(OpenAICompatibleModel, server.base_url, KEY)
+
+    async with aclosing(model.stream(request("fake"))) as stream:
+        assert isinstance(await anext(stream), TextDelta)
+    await model.close()
+
+
+async def test_models_are_listed(model, server):
+    assert await model.list_models() == ["fake"]
+
+    wrong = OpenAICompatibleModel(server.base_url.replace("/v1", "/nowhere"), KEY)
+    with pytest.raises(ModelNotFound):
+        await wrong.list_models()
+    await wrong.close()

@@ -1,0 +1,70 @@
+"""An API replica dies: its viewers go on at another, without a gap or a double."""
+
+import signal
+
+import httpx2
+import pytest
+
+from app.engines.ports import free_port
+from tests.fixtures.arena import Arena
+from tests.fixtures.deadlines import eventually
+from tests.fixtures.viewer import watching
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def doomed(settings, arena, start_process):
+    """A replica of the shared installation, in a process that may be killed."""
+    port = free_port()
+    process = start_process("api", settings=settings, ARENA_PORT=str(port))
+    there = Arena(settings, arena.app, f"http://127.0.0.1:{port}")
+    async with httpx2.AsyncClient(base_url=there.url, trust_env=False, verify=False) as visitor:
+
+        async def answers():
+            try:
+                return (await visitor.get("/healthz")).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        await eventually(answers, 20, "the replica's answer")
+    return process, there
+
+
+async def test_a_viewer_of_a_killed_replica_goes_on_at_another(
+    doomed, owner, client, connect, make_agent, make_discussion
+):
+    process, there = doomed
+    agent = await make_agent(model="openai/fake?tokens=40&delay_ms=40&unicode")
+    discussion = await make_discussion(agents=[agent])
+    seen = []
+    with pytest.raises(httpx2.TransportError):
+        async with watching(await connect(owner.access_token, at=there), discussion.id) as viewer:
+            seen = viewer.events
+            await viewer.until(lambda event: event.type == "message.delta" and event.data["offset"] > 30)
+            process.kill()
+            await viewer.until("discussion.ended")
+
+    async with watching(client, discussion.id, last_event_id=seen[-1].id, knowing=seen) as viewer:
+        await viewer.until_ended()
+
+    assert len(viewer.checker.shown_whole) == 2
+
+
+async def test_a_replica_told_to_go_lets_its_viewers_go_and_ends(doomed, owner, connect, make_discussion):
+    process, there = doomed
+    draft = await make_discussion(status="draft")
+    http = await connect(owner.access_token, at=there)
+    async with http.stream(
+        "GET", f"/api/v1/discussions/{draft.id}/events", headers={"Accept": "text/event-stream"}
+    ) as stream:
+        pieces = stream.aiter_text()
+        await anext(pieces)
+        process.terminate()
+        try:
+            async for _ in pieces:
+                pass
+        except httpx2.TransportError:
+            pass  # how it is cut is no promise, that it can go on elsewhere is
+
+    assert process.wait(10) in {0, -signal.SIGTERM}

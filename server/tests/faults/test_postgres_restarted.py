@@ -1,0 +1,91 @@
+"""PostgreSQL crashes under a running discussion: what was committed stays, the rest is done again."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import httpx2
+import pytest
+
+from app.config import Settings
+from app.engines.process import Command, run_to_end
+from app.engines.stack import Engines
+from tests.fixtures.databases import rows
+from tests.fixtures.processes import environment_of
+from tests.fixtures.viewer import watching
+
+pytestmark = pytest.mark.anyio
+
+RECOVERY = 60
+
+
+@pytest.fixture
+def engines_to_break(keep, data_folder):
+    """A PostgreSQL of the test's own, that its supervisor starts again when it ends."""
+    engines = Engines(Settings(data_dir=data_folder), model=False, command="pytest")
+    keep(engines)
+    return engines
+
+
+@pytest.fixture
+async def place(engines_to_break, make_arena, make_settings_like):
+    urls = engines_to_break.urls
+    own = {
+        "database": {"database_url": urls["ARENA_DATABASE_URL"]},
+        "redis": {"redis_url": urls["ARENA_REDIS_URL"]},
+    }
+    environment = environment_of(make_settings_like(**own))
+    done = await run_to_end(Command([sys.executable, "-m", "app.cli", "migrate"], environment=environment))
+    assert done.code == 0, done.errors
+    return make_arena(**own)
+
+
+@pytest.fixture
+def crash(engines_to_break):
+    """End the server and all its sessions at once, as `pg_ctl stop -m immediate` does."""
+    return lambda: os.kill(engines_to_break.supervisor.pids()["PostgreSQL"], signal.SIGQUIT)
+
+
+async def test_a_discussion_goes_on_and_its_viewer_misses_nothing_when_the_database_crashes_mid_turn(
+    place, crash, make_user, make_agent, make_discussion, start_worker
+):
+    person = await make_user(at=place)
+    worker = start_worker(place.settings)
+    agent = await make_agent("Speaker", by=person, model="openai/fake?tokens=30&delay_ms=50")
+    discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 4})
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until(lambda event: event.type == "message.delta" and event.data["turn"] == 2)
+        crash()
+        await viewer.until_ended(RECOVERY)
+
+    assert worker.process.poll() is None
+    assert [message["turn"] for message in viewer.checker.messages.values()] == [1, 2, 3, 4]
+    log = "SELECT count(*), max(seq), count(*) FILTER (WHERE type = 'message.completed') FROM discussion_events"
+    last = viewer.checker.position[0]
+    assert rows(place.settings.database.database_url.get_secret_value(), log) == [(last, last, 4)]
+
+
+async def test_requests_meanwhile_are_told_to_come_back_and_never_break(place, crash, make_user):
+    person = await make_user(at=place)
+    crash()
+    answers: list[httpx2.Response] = []
+    async with asyncio.timeout(RECOVERY):
+        while not answers or answers[-1].status_code != 200:
+            answers.append(await person.http.get("/api/v1/agents"))
+            await asyncio.sleep(0.02)
+
+    away = answers[:-1]
+    assert {answer.status_code for answer in away} == {503}
+    assert {answer.json()["code"] for answer in away} == {"database_away"}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in away)
+
+
+async def test_readiness_says_that_the_database_is_away(place, crash, make_user, anonymous, connect):
+    visitor = await connect(at=place)
+    crash()
+
+    response = await visitor.get("/readyz")
+
+    assert (response.status_code, response.json()["dependencies"]["database"]) == (503, "away")
+    assert (await visitor.get("/healthz")).status_code == 200

@@ -1,0 +1,132 @@
+"""Valkey dies: nothing is lost, nothing answers 5xx, viewers are a second late."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.fixtures.deadlines import eventually
+from tests.fixtures.engines import breakable_valkey
+from tests.fixtures.viewer import watch_to_the_end, watching
+
+pytestmark = pytest.mark.anyio
+
+MOST_SECONDS_LATE = 2.5  # a poll a second, and a machine that has other work
+
+
+@pytest.fixture
+async def valkey(data_folder):
+    async with breakable_valkey(data_folder) as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def place(fresh_database, valkey, make_arena):
+    """An installation whose Valkey can be killed."""
+    return make_arena(with_worker=True, database={"database_url": fresh_database}, redis={"redis_url": valkey.url})
+
+
+@pytest.fixture
+async def person(make_user, place):
+    return await make_user(at=place)
+
+
+@pytest.fixture
+def talk(person, make_agent, make_discussion, make_model):
+    async def begin(script="tokens=10&delay_ms=40", turns=6):
+        agent = await make_agent("Speaker", by=person, model=make_model(script).name)
+        return await make_discussion(by=person, agents=[agent], limits={"max_turns": turns})
+
+    return begin
+
+
+async def seconds_late(http, discussion, viewer):
+    """How long after they were logged the durable events were seen, by `seq`."""
+    page = (await http.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})).json()
+    logged = {event["seq"]: datetime.fromisoformat(event["created_at"]) for event in page["items"]}
+    now, then = datetime.now(UTC), time.monotonic()
+    return {
+        event.position[0]: event.at - then - (logged[event.position[0]] - now).total_seconds()
+        for event in viewer.events
+        if event.is_durable
+    }
+
+
+async def test_a_discussion_goes_on_and_viewers_see_all_of_it_a_little_later(valkey, person, talk):
+    discussion = await talk()
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until(lambda event: event.type == "message.delta" and event.data["turn"] == 2)
+        valkey.kill()
+        await viewer.until_ended(30)
+
+    assert [message["turn"] for message in viewer.checker.messages.values()] == [1, 2, 3, 4, 5, 6]
+    assert len(viewer.checker.shown_whole) == 6
+    late = await seconds_late(person.http, discussion, viewer)
+    assert max(late.values()) < MOST_SECONDS_LATE, late
+
+
+async def test_a_viewer_who_comes_while_it_is_gone_sees_everything(valkey, person, talk):
+    discussion = await talk()
+    valkey.kill()
+
+    viewer = await watch_to_the_end(person.http, discussion.id, 30)
+
+    assert [message["turn"] for message in viewer.checker.messages.values()] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_no_request_fails_while_it_is_gone(valkey, person, talk):
+    discussion = await talk("tokens=40&delay_ms=50", turns=2)
+    valkey.kill()
+    address = f"/api/v1/discussions/{discussion.id}"
+
+    said = await person.http.post(f"{address}/messages", json={"content": "Is anybody there?"})
+    answers = [
+        await person.http.get(path)
+        for path in ("/api/v1/auth/me", "/api/v1/discussions", address, f"{address}/messages", f"{address}/events")
+    ]
+    stopped = await person.http.post(f"{address}/stop")
+
+    assert said.status_code == 201
+    assert {answer.status_code for answer in answers} == {200}
+    assert (stopped.status_code, stopped.json()["status"]) == (200, "ended")
+
+
+async def test_readiness_says_that_it_is_away_and_stays_ready(valkey, person):
+    valkey.kill()
+
+    response = await person.http.get("/readyz")
+
+    assert (response.status_code, response.json()["dependencies"]) == (200, {"database": "ok", "cache": "away"})
+
+
+async def test_live_text_is_back_soon_after_it_is(valkey, person, talk):
+    """Text comes in pieces again, not whole with its message."""
+    discussion = await talk("tokens=30&delay_ms=40", turns=8)
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until("message.delta")
+        valkey.kill()
+        await viewer.until(lambda event: event.type == "message.completed" and event.data["turn"] == 2, 20)
+        await valkey.start()
+        back = await viewer.until(lambda event: _is_live_again(viewer, event), 20)
+        await viewer.until_ended(30)
+
+    assert back.data["turn"] <= 7
+    assert len(viewer.checker.shown_whole) == 8
+
+
+def _is_live_again(viewer, event):
+    """A third piece of one attempt after the second turn: without Valkey there is one at most."""
+    if event.type != "message.delta" or event.data["turn"] <= 2:
+        return False
+    pieces = [one for one in viewer.of_type("message.delta") if one.data["turn"] == event.data["turn"]]
+    return len(pieces) >= 3
+
+
+async def test_an_installation_starts_without_it(fresh_database, data_folder, make_arena, make_user):
+    nowhere = f"unix://{data_folder}/nobody-listens.sock"
+    place = make_arena(with_worker=True, database={"database_url": fresh_database}, redis={"redis_url": nowhere})
+
+    person = await make_user(at=place)
+
+    ready = await eventually(lambda: person.http.get("/readyz"), 5)
+    assert ready.status_code == 200

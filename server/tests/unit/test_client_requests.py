@@ -1,0 +1,170 @@
+"""What the client sends, and what it makes of the answers."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from arena_client import ArenaClient, ArenaProblem, ArenaUnreachable
+from tests.fixtures.scripted_server import Reply, ScriptedServer, refusal
+
+MOMENT = "2026-01-01T00:00:00Z"
+
+
+def agent(number: int) -> dict:
+    return {
+        "id": f"a{number}",
+        "version": 1,
+        "name": f"Agent {number}",
+        "handle": f"agent-{number}",
+        "kind": "llm",
+        "persona": "",
+        "model": "local/smollm2-135m",
+        "params": {"temperature": 0.5},
+        "tools": [],
+        "knowledge_base_ids": [],
+        "memory": {"long_term": False},
+        "color": None,
+        "endpoint_url": None,
+        "created_at": MOMENT,
+        "updated_at": MOMENT,
+    }
+
+
+DISCUSSION = {
+    "id": "d1",
+    "topic": "Why?",
+    "title": None,
+    "status": "running",
+    "end_reason": None,
+    "turn": 0,
+    "last_seq": 2,
+    "version": 1,
+    "next_speaker": {"participant_id": "p1", "handle": "agent-1", "reason": "round_robin"},
+    "participants": [{"id": "p1", "kind": "llm", "role": "speaker", "handle": "agent-1", "name": "Agent 1"}],
+    "usage": {"prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0},
+    "limits": {"max_turns": 3},
+    "created_at": MOMENT,
+}
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with ArenaClient(server.url + "/", "token") as client:
+        yield client
+
+
+def test_a_list_is_read_page_by_page_and_only_as_far_as_it_is_used(server, client):
+    server.on(
+        "GET",
+        "/agents",
+        Reply({"items": [agent(1), agent(2)], "next_cursor": "more"}),
+        Reply({"items": [agent(3)], "next_cursor": None}),
+    )
+
+    agents = client.agents.list(q="age")
+    first = next(agents)
+    assert (first.name, first.created_at) == ("Agent 1", datetime(2026, 1, 1, tzinfo=UTC))
+    assert len(server.asked) == 1
+
+    assert [one.id for one in agents] == ["a2", "a3"]
+    assert [asked.query for asked in server.asked] == [
+        {"q": "age", "limit": "200"},
+        {"q": "age", "limit": "200", "cursor": "more"},
+    ]
+
+
+def test_what_is_not_given_is_not_sent(server, client):
+    server.on("POST", "/discussions", Reply(DISCUSSION, 201))
+
+    discussion = client.discussions.create("Why?", ["a1", {"user_id": "u1"}], limits={"max_turns": 3}, seed=None)
+
+    assert server.asked[0].json == {
+        "topic": "Why?",
+        "participants": [{"agent_id": "a1"}, {"user_id": "u1"}],
+        "document_ids": [],
+        "start": True,
+        "limits": {"max_turns": 3},
+    }
+    assert discussion.next_speaker is not None
+    assert discussion.next_speaker.handle == "agent-1"
+    assert discussion.participants[0].name == "Agent 1"
+
+
+def test_a_message_is_posted_and_the_discussion_told(server, client):
+    message = {"id": "m1", "seq": 3, "participant_id": "p2", "handle": "me", "name": "Me", "kind": "human"}
+    message |= {"content": "Hello", "status": "complete", "created_at": MOMENT, "turn": None, "usage": None}
+    server.on("POST", "/discussions/d1/messages", Reply({"message": message, "discussion": DISCUSSION}, 201))
+
+    posted = client.discussions.post_message("d1", "Hello", reply_to="m0")
+
+    assert server.asked[0].json == {"content": "Hello", "reply_to": "m0"}
+    assert (posted.message.content, posted.message.turn, posted.discussion.last_seq) == ("Hello", None, 2)
+
+
+def test_an_update_can_insist_on_the_version_it_knows(server, client):
+    server.on("PATCH", "/agents/a1", refusal(412, "stale_version"))
+
+    with pytest.raises(ArenaProblem) as caught:
+        client.agents.update("a1", expected_version=3, name="New", color=None)
+
+    assert caught.value.code == "stale_version"
+    assert server.asked[0].headers["if-match"] == '"3"'
+    assert server.asked[0].json == {"name": "New", "color": None}
+
+
+def test_a_transcript_is_text(server, client):
+    text = "# Why?\n\nÉ\n".encode()
+    server.on("GET", "/discussions/d1/transcript", Reply(text, headers={"Content-Type": "text/markdown"}))
+
+    assert client.discussions.transcript("d1") == "# Why?\n\nÉ\n"
+    assert server.asked[0].query == {"format": "md"}
+
+
+def test_an_id_cannot_lead_to_another_resource(server, client):
+    with pytest.raises(ArenaProblem):
+        client.agents.get("../discussions?x=1")
+
+    assert server.asked[0].path == "/api/v1/agents/..%2Fdiscussions%3Fx%3D1"
+
+
+def test_a_problem_carries_what_the_server_told(server, client):
+    server.on("GET", "/agents/a1", refusal(429, "rate_limited", "slowly", **{"Retry-After": "7"}))
+
+    with pytest.raises(ArenaProblem) as caught:
+        client.agents.get("a1")
+
+    problem = caught.value
+    assert (problem.status, problem.code, problem.detail, problem.request_id) == (429, "rate_limited", "slowly", "r-1")
+    assert (problem.retry_after_seconds, problem.may_pass) == (7, True)
+    assert str(problem) == "slowly (429 rate_limited)"
+
+
+def test_a_refusal_by_something_in_between_is_a_problem_too(server, client):
+    page = Reply(b"<html>Bad gateway</html>", 502, {"Content-Type": "text/html", "X-Request-ID": "r-9"})
+    server.on("GET", "/agents/a1", page)
+
+    with pytest.raises(ArenaProblem) as caught:
+        client.agents.get("a1")
+
+    assert (caught.value.code, caught.value.detail, caught.value.request_id) == ("http_502", "Bad Gateway", "r-9")
+
+
+def test_another_kind_of_server_is_recognised(server, client):
+    server.on("GET", "/agents/a1", Reply(b"<html>Welcome</html>", headers={"Content-Type": "text/html"}))
+
+    with pytest.raises(ArenaUnreachable, match="not with JSON of Discussion Arena"):
+        client.agents.get("a1")
+
+
+def test_nobody_there_is_told_as_such():
+    with ScriptedServer() as gone:
+        url = gone.url
+
+    with ArenaClient(url) as client, pytest.raises(ArenaUnreachable, match=f"no answer from {url}/api/v1"):
+        client.me()

@@ -1,0 +1,177 @@
+"""The rules of a discussion: its lifecycle, who speaks, when it ends, how members may act."""
+
+from itertools import pairwise
+from random import Random
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.discussion import EndReason, IllegalTransition, Status, advance
+from app.domain.limits import MAX_TURNS, Limits, Spending
+from app.domain.permissions import Permission, Role, allows
+from app.domain.policies import POLICIES, History, RoundRobin, Seat
+from app.domain.progress import Table
+from app.domain.stop_conditions import is_met
+
+LEGAL = {
+    *((Status.DRAFT, after) for after in (Status.RUNNING, Status.WAITING, Status.ENDED)),
+    *((Status.RUNNING, after) for after in (Status.WAITING, Status.PAUSED, Status.ENDED)),
+    *((Status.WAITING, after) for after in (Status.RUNNING, Status.PAUSED, Status.ENDED)),
+    *((Status.PAUSED, after) for after in (Status.RUNNING, Status.WAITING, Status.ENDED)),
+}
+
+
+@pytest.mark.parametrize("current", Status)
+@pytest.mark.parametrize("target", Status)
+def test_the_lifecycle_allows_these_steps_and_no_others(current, target):
+    if (current, target) in LEGAL:
+        assert advance(current, target) == target
+    else:
+        with pytest.raises(IllegalTransition, match=f"cannot become {target}"):
+            advance(current, target)
+
+
+def seats(count, kind="llm"):
+    return [Seat(UUID(int=number), kind, f"seat-{number}", f"Seat {number}") for number in range(1, count + 1)]
+
+
+def speak(roster, last, turns):
+    """Who speaks in the next `turns` turns."""
+    order = []
+    for turn in range(turns):
+        last = RoundRobin().next_speaker(roster, History(turn, last), Random(0)).participant_id
+        order.append(last)
+    return order
+
+
+@given(count=st.integers(1, 20), rounds=st.integers(1, 4))
+def test_everybody_speaks_once_a_round_in_seating_order(count, rounds):
+    roster = seats(count)
+
+    assert speak(roster, None, count * rounds) == [seat.participant_id for seat in roster] * rounds
+
+
+@given(count=st.integers(2, 12), data=st.data())
+def test_the_round_goes_on_from_the_last_speaker_when_others_have_left(count, data):
+    roster = seats(count)
+    last = data.draw(st.sampled_from(roster))
+    gone = data.draw(st.sets(st.sampled_from([seat for seat in roster if seat != last]), max_size=count - 2))
+    left = [seat for seat in roster if seat not in gone]
+
+    following = speak(left, last.participant_id, 1)
+
+    assert following == [left[(left.index(last) + 1) % len(left)].participant_id]
+
+
+def test_the_round_begins_anew_when_the_last_speaker_has_left():
+    roster = seats(3)
+
+    assert speak(roster[:2], roster[2].participant_id, 2) == [roster[0].participant_id, roster[1].participant_id]
+
+
+@given(count=st.integers(1, 10), leaves=st.lists(st.integers(0, 9), max_size=8))
+def test_nobody_starves_however_people_leave(count, leaves):
+    roster, last, waited = seats(count), None, {}
+    for turn, leave in enumerate([*leaves, *range(20)]):
+        if len(roster) > 1 and leave < len(roster) and turn < len(leaves):
+            roster = [seat for place, seat in enumerate(roster) if place != leave]
+        last = speak(roster, last, 1)[0]
+        waited = {seat.participant_id: waited.get(seat.participant_id, 0) + 1 for seat in roster} | {last: 0}
+        assert max(waited.values()) <= 2 * count
+
+
+def table(**changes):
+    rules = {"turn_policy": {"type": "round_robin"}, "limits": Limits(max_turns=5), "stop_when": [], "seed": None}
+    return Table(seats=seats(2), **{**rules, **changes})
+
+
+def test_a_table_says_who_speaks_and_why():
+    speaker = table().choose(History(0, None))
+
+    assert (speaker.handle, speaker.reason) == ("seat-1", "round_robin")
+
+
+def test_a_policy_that_names_a_stranger_is_a_fault_of_ours(monkeypatch):
+    class Stranger:
+        def next_speaker(self, roster, history, rng):
+            return RoundRobin().next_speaker(seats(9)[5:], history, rng)
+
+    monkeypatch.setitem(POLICIES, "stranger", Stranger)
+
+    with pytest.raises(RuntimeError, match="not at the table"):
+        table(turn_policy={"type": "stranger"}).choose(History(0, None))
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("llm", False), ("human", True), ("external", True)])
+def test_only_turns_that_come_from_outside_are_waited_for(kind, waits):
+    assert seats(1, kind)[0].needs_waiting == waits
+
+
+@pytest.mark.parametrize(
+    ("limits", "used", "worst", "reason"),
+    [
+        (Limits(max_turns=3), Spending(turns=2), Spending(), None),
+        (Limits(max_turns=3), Spending(turns=3), Spending(), EndReason.MAX_TURNS),
+        (Limits(), Spending(turns=MAX_TURNS - 1), Spending(), None),
+        (Limits(), Spending(turns=MAX_TURNS), Spending(), EndReason.MAX_TURNS),
+        (Limits(max_tokens=100), Spending(tokens=60), Spending(tokens=40), None),
+        (Limits(max_tokens=100), Spending(tokens=60), Spending(tokens=41), EndReason.MAX_TOKENS),
+        (Limits(max_cost_usd=1.0), Spending(cost_usd=0.9), Spending(cost_usd=0.2), EndReason.MAX_COST),
+        (Limits(max_cost_usd=1.0), Spending(cost_usd=0.5), Spending(cost_usd=0.25), None),
+        (Limits(max_seconds=10), Spending(seconds=9.9), Spending(), None),
+        (Limits(max_seconds=10), Spending(seconds=10.0), Spending(), EndReason.MAX_SECONDS),
+    ],
+)
+def test_a_limit_is_breached_by_the_worst_case_and_not_before(limits, used, worst, reason):
+    assert limits.breach(used, worst) == reason
+
+
+@given(
+    limit=st.integers(1, 1000),
+    turns=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=60),
+)
+def test_a_token_limit_is_never_exceeded_whatever_the_turns_use(limit, turns):
+    """Each turn is reserved at its worst and uses at most that."""
+    used = 0
+    for worst, fraction in turns:
+        if Limits(max_tokens=limit).breach(Spending(tokens=used), Spending(tokens=worst)):
+            break
+        used += min(worst, fraction)
+        assert used <= limit
+
+
+@pytest.mark.parametrize(
+    ("phrase", "content", "met"),
+    [
+        ("we agree", "Then WE AGREE.", True),
+        ("we agree", "we  agree", False),
+        ("STRASSE", "Die Straße", True),
+        ("x", "", False),
+    ],
+)
+def test_a_phrase_ends_a_discussion_in_whatever_case(phrase, content, met):
+    assert is_met([{"type": "phrase", "phrase": phrase}], content) == met
+
+
+def test_no_condition_never_ends_a_discussion():
+    assert not is_met([], "anything")
+
+
+def test_a_phrase_goes_before_a_limit():
+    rules = table(stop_when=[{"type": "phrase", "phrase": "enough"}], limits=Limits(max_turns=1))
+
+    assert rules.end_after("Enough!", Spending(turns=1)) == EndReason.STOP_CONDITION
+    assert rules.end_after("More!", Spending(turns=1)) == EndReason.MAX_TURNS
+
+
+def test_a_stronger_role_may_do_all_that_a_weaker_may():
+    for weaker, stronger in pairwise(Role):
+        assert all(allows(stronger, permission) for permission in Permission if allows(weaker, permission))
+
+
+def test_a_viewer_only_reads():
+    assert {permission for permission in Permission if allows(Role.VIEWER, permission)} == {
+        permission for permission in Permission if permission.endswith(":read")
+    }

@@ -1,0 +1,91 @@
+"""Logs: one JSON object a line, without secrets or anybody's words."""
+
+import io
+import json
+import logging
+import sys
+
+import pytest
+import structlog
+
+from app.config import LogSettings
+from app.core.logging import configure_logging
+
+SECRETS = [
+    *("password", "new_password", "PASSWORD", "access_token", "refresh_token", "token", "authorization", "cookie"),
+    *("api_key", "openai_api_key", "secret_key", "ws_ticket", "content", "message_content", "persona"),
+]
+HARMLESS = ["prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms", "request_id", "duration_ms", "turn"]
+
+
+@pytest.fixture
+def log_lines(monkeypatch):
+    """What was logged as JSON; the configuration of the test run is put back afterwards."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    configure_logging(LogSettings(log_format="json"), "test")
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**configured)
+    structlog.contextvars.clear_contextvars()
+
+
+def logger():
+    return structlog.stdlib.get_logger("app.test").bind()
+
+
+def test_a_line_is_a_json_object_with_its_fields(log_lines):
+    logger().info("turn_completed", turn=3, duration_ms=1.5)
+
+    [line] = log_lines()
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "turn_completed",
+        "level": "info",
+        "logger": "app.test",
+        "process": "test",
+        "turn": 3,
+        "duration_ms": 1.5,
+    }
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_field_that_may_hold_a_secret_or_words_is_blank(log_lines, name):
+    logger().warning("something", **{name: "hunter2"})
+
+    [line] = log_lines()
+    assert line[name] == "[redacted]"
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_harmless_field_is_kept(log_lines, name):
+    logger().info("something", **{name: 5})
+
+    assert log_lines()[0][name] == 5
+
+
+def test_the_standard_librarys_records_come_in_the_same_form(log_lines):
+    logging.getLogger("another.library").warning("disk %d%% full", 93)
+
+    [line] = log_lines()
+    assert (line["event"], line["logger"], line["level"]) == ("disk 93% full", "another.library", "warning")
+
+
+def test_an_exception_is_one_line_too(log_lines):
+    try:
+        int("broken")
+    except ValueError:
+        logger().exception("it_broke")
+
+    [line] = log_lines()
+    assert "ValueError: invalid literal" in line["exception"]
+
+
+@pytest.mark.parametrize("noisy", ["procrastinate", "procrastinate.worker", "uvicorn.access", "httpx2", "alembic"])
+def test_libraries_that_repeat_us_or_show_arguments_are_quiet(log_lines, noisy):
+    logging.getLogger(noisy).info("Starting job drive_discussion(discussion_id=…)")
+
+    assert log_lines() == []

@@ -1,0 +1,252 @@
+"""A watched discussion: whatever Valkey loses, doubles or delays, viewers are given the log and the text as it is."""
+
+import asyncio
+from uuid import UUID
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.errors import Unavailable
+from app.domain import events
+from app.domain.events import StoredEvent
+from app.services.live.frames import LogEntry
+from app.services.live.hub import Hub
+from app.services.live.position import Position
+from app.services.live.watch import Watch
+from tests.fixtures.viewer import Checker, parse_frame
+
+pytestmark = pytest.mark.anyio
+
+DISCUSSION = UUID(int=7)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=24)
+
+
+class World:
+    """A discussion as PostgreSQL and Valkey hold it, and the publications that may or may not arrive.
+
+    Stands for both ports of a watch: the log's reader, and the bus's retained text.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[StoredEvent] = []
+        self.texts: dict[tuple[UUID, int], str] = {}
+        self.sent: list[tuple] = []
+
+    def commit(self, kind, **data):
+        event = StoredEvent(len(self.log) + 1, kind, "2026-01-01T00:00:00Z", orjson.dumps(data))
+        self.log.append(event)
+        self.sent.append(("events", [event]))
+
+    def open(self, turn, attempt):
+        kind = events.TURN_STARTED if attempt == 1 else events.TURN_RETRIED
+        self.commit(kind, message_id=UUID(int=turn), turn=turn, attempt=attempt)
+
+    def say(self, turn, attempt, text):
+        key = (UUID(int=turn), attempt)
+        before = self.texts.get(key, "")
+        self.texts[key] = before + text
+        self.sent.append(("text", (*key, len(before), text)))
+
+    def complete(self, turn, attempt, content):
+        message_id, seq = UUID(int=turn), len(self.log) + 1
+        self.commit("message.completed", id=message_id, seq=seq, turn=turn, attempt=attempt, content=content)
+
+    def interject(self):
+        seq = len(self.log) + 1
+        self.commit("message.completed", id=UUID(int=1000 + seq), seq=seq, turn=None, attempt=None, content="Wait!")
+
+    async def after(self, discussion_id, after, limit):
+        return self.log[after : after + limit]
+
+    async def last_turn_event(self, discussion_id, upto):
+        """The newest event that opens or closes a turn."""
+        for event in reversed(self.log[:upto]):
+            turn = orjson.loads(event.payload).get("turn")
+            if event.type in {*events.TURN_OPENERS, events.TURN_FAILED, events.DISCUSSION_ENDED} or turn is not None:
+                return event
+        return None
+
+    async def last_seqs(self, discussion_ids):
+        return {DISCUSSION: len(self.log)}
+
+    async def retained(self, discussion_id, message_id, attempt):
+        return self.texts.get((message_id, attempt), "")
+
+
+@st.composite
+def stories(draw):
+    """What happens to a discussion, step by step, up to its end."""
+    steps = [lambda world: world.commit("discussion.created"), lambda world: world.commit("discussion.started")]
+    for turn in range(1, draw(st.integers(1, 3)) + 1):
+        attempts = draw(st.integers(1, 2))
+        for attempt in range(1, attempts + 1):
+            pieces = draw(st.lists(TEXTS, min_size=1, max_size=4))
+            steps.append(lambda world, turn=turn, attempt=attempt: world.open(turn, attempt))
+            for piece in pieces:
+                steps.append(lambda world, turn=turn, attempt=attempt, piece=piece: world.say(turn, attempt, piece))
+                if draw(st.booleans()):
+                    steps.append(World.interject)
+        whole = "".join(pieces)
+        steps.append(lambda world, turn=turn, attempt=attempts, whole=whole: world.complete(turn, attempt, whole))
+    steps.append(lambda world: world.commit("discussion.ended"))
+    return steps
+
+
+@st.composite
+def schedules(draw):
+    """A story, and for each of its steps what becomes of the news of it and whether a viewer looks then."""
+    fates = st.sampled_from(["arrives", "arrives", "is lost", "comes twice", "comes whole", "waits"])
+    return [(step, draw(fates), draw(st.booleans())) for step in draw(stories())]
+
+
+def deliver(watch, publication):
+    kind, content = publication
+    if kind == "events":
+        watch.on_events(content)
+    else:
+        watch.on_text(*content)
+
+
+def whole(world, publication):
+    """The text from its beginning, as it is sent again when Valkey has lost it."""
+    kind, content = publication
+    if kind == "events":
+        return publication
+    message_id, attempt, offset, text = content
+    return kind, (message_id, attempt, 0, world.texts[message_id, attempt][: offset + len(text)])
+
+
+async def settle():
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
+def look(watch, position, checker):
+    """Give a viewer what is new to it."""
+    for frame in watch.frames_after(position):
+        checker.take(parse_frame(frame.as_sse().decode().removesuffix("\n\n")))
+
+
+@settings(max_examples=150, deadline=None)
+@given(schedule=schedules())
+async def test_whatever_valkey_does_a_viewer_is_shown_the_log_and_the_text_once_and_in_order(schedule):
+    world = World()
+    watch = Watch(DISCUSSION, world, world)
+    await watch.open()
+    position, checker = Position(0), Checker()
+    for step, fate, looks in schedule:
+        step(world)
+        if fate == "waits":
+            continue
+        while world.sent:
+            publication = world.sent.pop(0)
+            if fate == "comes whole":
+                publication = whole(world, publication)
+            for _ in range({"is lost": 0, "comes twice": 2}.get(fate, 1)):
+                deliver(watch, publication)
+        if looks:
+            await settle()
+            look(watch, position, checker)
+    watch.refresh()  # what the poll of `last_seq` does
+    await settle()
+    look(watch, position, checker)
+
+    assert checker.ended
+    assert [int(message["seq"]) for message in checker.messages.values()] == [
+        event.seq for event in world.log if event.type == "message.completed"
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(story=stories(), place=st.integers(0, 100))
+async def test_a_watch_opened_in_the_middle_goes_on_from_there(story, place):
+    world = World()
+    middle = 2 + place % (len(story) - 2)
+    for step in story[:middle]:
+        step(world)
+    world.sent.clear()
+    watch = Watch(DISCUSSION, world, world)
+    await watch.open()
+    position, checker = Position(watch.last_seq), Checker(position=(watch.last_seq, 0))
+    event = await world.last_turn_event(DISCUSSION, watch.last_seq)
+    position.speaking = None if event is None else _opened_by(event)
+    look(watch, position, checker)
+
+    for step in story[middle:]:
+        step(world)
+        while world.sent:
+            deliver(watch, world.sent.pop(0))
+        look(watch, position, checker)
+
+    assert checker.ended
+
+
+def _opened_by(event):
+    return LogEntry(event).opens
+
+
+async def test_a_jump_is_filled_from_the_log_without_waiting_for_a_poll():
+    world = World()
+    watch = Watch(DISCUSSION, world, world)
+    await watch.open()
+    for _ in range(3):
+        world.interject()
+
+    deliver(watch, world.sent[-1])
+    await settle()
+
+    assert watch.last_seq == 3
+
+
+async def test_a_long_log_is_kept_only_at_its_recent_end():
+    world = World()
+    watch = Watch(DISCUSSION, world, world)
+    await watch.open()
+    for _ in range(1000):
+        world.interject()
+        deliver(watch, world.sent.pop())
+
+    assert watch.last_seq == 1000
+    assert 0 < watch.last_seq - watch.floor <= 300
+
+
+async def test_a_database_that_is_away_does_not_end_a_watch():
+    """What a failed read missed comes with the next."""
+    world = World()
+    watch = Watch(DISCUSSION, world, world)
+    await watch.open()
+    reads = world.after
+
+    async def fails(*_arguments):
+        raise Unavailable("away")
+
+    world.after = fails
+    for _ in range(3):
+        world.interject()
+    deliver(watch, world.sent[-1])
+    await settle()
+    assert watch.last_seq == 0
+
+    world.after = reads
+    watch.refresh()
+    await settle()
+
+    assert watch.last_seq == 3
+
+
+async def test_what_is_said_while_a_stream_opens_is_shown_as_it_is_spoken():
+    """The viewer was let in at the second event; the turn was over before its watch had opened."""
+    world = World()
+    world.commit("discussion.created")
+    world.commit("discussion.started")
+    world.open(1, 1)
+    world.say(1, 1, "All of it")
+    world.complete(1, 1, "All of it")
+    world.commit("discussion.ended")
+
+    shown = Hub(cache=None, bus=world, reader=world).follow(DISCUSSION, Position(0, live_from=2), 1)
+    checker = Checker().replay([parse_frame(frame.as_sse().decode()) async for batch in shown for frame in batch])
+
+    assert checker.shown_whole == [str(UUID(int=1))]
