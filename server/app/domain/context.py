@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from uuid import UUID
 
 from app.domain.prompt import ChatMessage
 
@@ -53,15 +54,31 @@ class SourceDocument:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A message of the transcript; `tokens` is its estimate, counted once."""
+    """A message of the transcript; `tokens` is its estimate, counted once.
+
+    `participant_id` and `turn` say who said it and when; `visible_to` names the participants who may read it, None:
+    everybody.
+    """
 
     handle: str
     content: str
     tokens: int
+    participant_id: UUID | None = None
+    turn: int | None = None
+    visible_to: frozenset[UUID] | None = None
 
     @classmethod
-    def of(cls, handle: str, content: str) -> "Utterance":
-        return cls(handle, content, estimate_tokens(quote(content)) + len(handle) + MESSAGE_OVERHEAD_TOKENS)
+    def of(
+        cls,
+        handle: str,
+        content: str,
+        participant_id: UUID | None = None,
+        turn: int | None = None,
+        visible_to: Iterable[UUID] | None = None,
+    ) -> "Utterance":
+        tokens = estimate_tokens(quote(content)) + len(handle) + MESSAGE_OVERHEAD_TOKENS
+        addressed = frozenset(visible_to) if visible_to is not None else None
+        return cls(handle, content, tokens, participant_id, turn, addressed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Every event that changes what `GET /discussions/{id}` shows carries what it chan
 events after it always give a fresh read.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,26 +12,40 @@ from uuid import UUID
 DISCUSSION_CREATED = "discussion.created"
 DISCUSSION_STARTED = "discussion.started"
 DISCUSSION_WAITING = "discussion.waiting"
+DISCUSSION_PAUSING = "discussion.pausing"
+DISCUSSION_PAUSED = "discussion.paused"
 DISCUSSION_RESUMED = "discussion.resumed"
+DISCUSSION_UPDATED = "discussion.updated"
+DISCUSSION_FORKED = "discussion.forked"
 DISCUSSION_ENDED = "discussion.ended"
 PARTICIPANT_JOINED = "participant.joined"
+PARTICIPANT_LEFT = "participant.left"
 TURN_STARTED = "turn.started"
 TURN_RETRIED = "turn.retried"
 TURN_FAILED = "turn.failed"
+TURN_PASSED = "turn.passed"
 MESSAGE_COMPLETED = "message.completed"
+MESSAGE_WITHHELD = "message.withheld"
+LIMIT_WARNING = "limit.warning"
 
 MESSAGE_DELTA = "message.delta"
 STREAM_RESET = "stream.reset"
 
 TURN_OPENERS = frozenset({TURN_STARTED, TURN_RETRIED})
+# Besides the message that completes it.
+TURN_CLOSERS = frozenset({TURN_FAILED, TURN_PASSED, DISCUSSION_ENDED})
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A durable event before it has its place in the log; `data` is JSON-ready."""
+    """A durable event before it has its place in the log; `data` is JSON-ready.
+
+    `visible_to` names the participants who may see it; None: everybody.
+    """
 
     type: str
     data: dict[str, Any]
+    visible_to: Sequence[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +68,87 @@ def discussion_created(topic: str, title: str | None, participants: list[dict[st
     return Event(DISCUSSION_CREATED, {"status": "draft", "topic": topic, "title": title, "participants": participants})
 
 
-def discussion_started(next_speaker: NextSpeaker) -> Event:
+def discussion_started(next_speaker: NextSpeaker | None) -> Event:
     return Event(DISCUSSION_STARTED, {"status": "running", "next_speaker": _next(next_speaker)})
 
 
-def discussion_waiting(next_speaker: NextSpeaker) -> Event:
-    return Event(DISCUSSION_WAITING, {"status": "waiting", "next_speaker": _next(next_speaker)})
+def discussion_waiting(
+    next_speaker: NextSpeaker | None, deadline: str | None = None, policy_state: Mapping[str, Any] | None = None
+) -> Event:
+    """`next_speaker` None: a human has to choose who speaks. `deadline` is RFC 3339."""
+    data = {"status": "waiting", "next_speaker": _next(next_speaker), "deadline": deadline}
+    return Event(DISCUSSION_WAITING, data | ({"policy_state": policy_state} if policy_state is not None else {}))
 
 
-def discussion_resumed(next_speaker: NextSpeaker) -> Event:
-    return Event(DISCUSSION_RESUMED, {"status": "running", "next_speaker": _next(next_speaker)})
+def discussion_pausing() -> Event:
+    """A pause was asked for; it comes when the speaker has finished."""
+    return Event(DISCUSSION_PAUSING, {"pausing": True})
+
+
+def discussion_paused(next_speaker: NextSpeaker | None, reason: str) -> Event:
+    return Event(
+        DISCUSSION_PAUSED,
+        {"status": "paused", "pausing": False, "deadline": None, "reason": reason, "next_speaker": _next(next_speaker)},
+    )
+
+
+def discussion_resumed(next_speaker: NextSpeaker | None) -> Event:
+    return Event(DISCUSSION_RESUMED, {"status": "running", "deadline": None, "next_speaker": _next(next_speaker)})
+
+
+def discussion_updated(changed: Mapping[str, Any], version: int) -> Event:
+    """`changed` are fields of the discussion as the wire shows them."""
+    return Event(DISCUSSION_UPDATED, {**changed, "version": version})
 
 
 def discussion_ended(reason: str, detail: str | None = None) -> Event:
-    return Event(DISCUSSION_ENDED, {"status": "ended", "end_reason": reason, "detail": detail, "next_speaker": None})
+    return Event(
+        DISCUSSION_ENDED,
+        {
+            "status": "ended",
+            "pausing": False,
+            "deadline": None,
+            "end_reason": reason,
+            "detail": detail,
+            "next_speaker": None,
+        },
+    )
 
 
 def participant_joined(participant: dict[str, Any]) -> Event:
     return Event(PARTICIPANT_JOINED, {"participant": participant})
 
 
-def turn_started(turn: int, attempt: int, speaker: NextSpeaker, message_id: UUID) -> Event:
-    return Event(
-        TURN_STARTED,
-        {
-            "turn": turn,
-            "attempt": attempt,
-            "participant_id": speaker.participant_id,
-            "handle": speaker.handle,
-            "message_id": message_id,
-            "reason": speaker.reason,
-        },
-    )
+def participant_left(participant_id: UUID, handle: str) -> Event:
+    return Event(PARTICIPANT_LEFT, {"participant_id": participant_id, "handle": handle})
+
+
+def turn_started(
+    turn: int,
+    attempt: int,
+    speaker: NextSpeaker,
+    message_id: UUID,
+    *,
+    policy_state: Mapping[str, Any] | None = None,
+    is_last: bool = False,
+) -> Event:
+    """`wrap_up` marks the one turn that is given before a limit ends the discussion.
+
+    Where models were asked who should speak, `choice` is added: their `prompt_tokens`, `completion_tokens`, `cost_usd`.
+    """
+    data: dict[str, Any] = {
+        "turn": turn,
+        "attempt": attempt,
+        "participant_id": speaker.participant_id,
+        "handle": speaker.handle,
+        "message_id": message_id,
+        "reason": speaker.reason,
+    }
+    if policy_state is not None:
+        data["policy_state"] = policy_state
+    if is_last:
+        data["wrap_up"] = True
+    return Event(TURN_STARTED, data)
 
 
 def turn_retried(turn: int, attempt: int, speaker_id: UUID, message_id: UUID, reason: str) -> Event:
@@ -94,15 +158,38 @@ def turn_retried(turn: int, attempt: int, speaker_id: UUID, message_id: UUID, re
     )
 
 
-def turn_failed(turn: int, attempt: int, speaker_id: UUID, code: str, detail: str) -> Event:
+def turn_failed(turn: int, attempt: int, speaker_id: UUID, code: str, detail: str, *, is_over: bool = False) -> Event:
+    """`is_over`: the turn's number is used up and the discussion goes on; else the turn may be begun anew."""
     return Event(
         TURN_FAILED,
-        {"turn": turn, "attempt": attempt, "participant_id": speaker_id, "code": code, "detail": detail},
+        {
+            "turn": turn,
+            "attempt": attempt,
+            "participant_id": speaker_id,
+            "code": code,
+            "detail": detail,
+            "is_over": is_over,
+        },
     )
 
 
-def message_completed(message: dict[str, Any]) -> Event:
-    return Event(MESSAGE_COMPLETED, message)
+def turn_passed(turn: int, attempt: int, speaker_id: UUID, reason: str) -> Event:
+    """The turn is over without a message: the speaker had nothing to say (`empty`) or did not answer (`deadline`)."""
+    return Event(TURN_PASSED, {"turn": turn, "attempt": attempt, "participant_id": speaker_id, "reason": reason})
+
+
+def message_completed(message: dict[str, Any], visible_to: Sequence[UUID] | None = None) -> Event:
+    return Event(MESSAGE_COMPLETED, message, visible_to)
+
+
+def message_withheld() -> Event:
+    """What stands in the place of somebody's whisper."""
+    return Event(MESSAGE_WITHHELD, {})
+
+
+def limit_warning(limit: str, used: float, most: float) -> Event:
+    """Four fifths of a limit are used; `limit` is its name in `limits`."""
+    return Event(LIMIT_WARNING, {"limit": limit, "used": used, "max": most})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +200,4 @@ class StoredEvent:
     type: str
     created_at: str
     payload: bytes
+    visible_to: tuple[str, ...] | None = None

@@ -2,18 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Any
 from uuid import UUID
 
-from app.domain.discussion import EndReason
+from app.domain.discussion import TurnFailurePolicy
 from app.domain.events import NextSpeaker
-from app.domain.limits import Limits, Spending
-from app.domain.policies import POLICIES, History, Seat
-from app.domain.stop_conditions import is_met
+from app.domain.limits import Limits
+from app.domain.policies import KEEPS_ITS_ORDER, POLICIES, Brief, Choice, History, Question, Seat, TurnPolicy
+from app.domain.stop_conditions import asks_for_agreement
+
+# Whoever has waited longer than that many rounds gets the floor, whatever the policy says.
+PATIENCE_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
+class Floor:
+    """Who gets the floor; `speaker` None: a human has to choose. `state` is what the policy keeps."""
+
+    speaker: NextSpeaker | None
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Table:
     """The rules of one discussion and who sits in the speaking order, in seating order."""
 
@@ -21,22 +33,53 @@ class Table:
     turn_policy: Mapping[str, Any]
     limits: Limits
     stop_when: Sequence[Mapping[str, Any]]
-    seed: int | None
+    seed: int | str | None
+    on_turn_failure: TurnFailurePolicy = TurnFailurePolicy.PAUSE
 
-    def seat(self, participant_id: UUID) -> Seat | None:
+    def seat(self, participant_id: UUID | None) -> Seat | None:
         return next((seat for seat in self.seats if seat.participant_id == participant_id), None)
 
-    def choose(self, history: History) -> NextSpeaker:
-        """Ask the policy; the same seed, history and roster choose the same speaker."""
-        policy = POLICIES[self.turn_policy["type"]]()
-        choice = policy.next_speaker(self.seats, history, Random(f"{self.seed}:{history.turn}"))  # noqa: S311
+    @cached_property
+    def policy(self) -> TurnPolicy:
+        return POLICIES[self.turn_policy["type"]](self.turn_policy)
+
+    def questions(self, history: History) -> Sequence[Question]:
+        """What models must be asked before `choose`; nobody is asked about somebody who has waited too long."""
+        return () if self._overdue(history) else self.policy.questions(self.seats, history)
+
+    @property
+    def asks_for_agreement(self) -> bool:
+        """Whether a model has to look at the messages before the discussion goes on."""
+        return asks_for_agreement(self.stop_when)
+
+    def choose(self, history: History) -> Floor | None:
+        """Ask the policy; None: it has nothing more to give. The same seed, history and roster choose the same."""
+        overdue = self._overdue(history)
+        if overdue is not None:
+            choice: Choice | None = Choice(overdue.participant_id, "waited_too_long", history.state)
+        else:
+            rng = Random(f"{self.seed}:{history.turn}")  # noqa: S311 - a draw that can be repeated, no secret
+            choice = self.policy.next_speaker(self.seats, history, rng)
+        if choice is None:
+            return None
+        if choice.participant_id is None:
+            return Floor(None, choice.state)
         seat = self.seat(choice.participant_id)
         if seat is None:
             raise RuntimeError(f"turn policy {self.turn_policy['type']} chose somebody who is not at the table")
-        return NextSpeaker(seat.participant_id, seat.handle, choice.reason)
+        return Floor(NextSpeaker(seat.participant_id, seat.handle, choice.reason), choice.state)
 
-    def end_after(self, content: str, used: Spending) -> EndReason | None:
-        """Why the discussion ends with a turn that said `content`, or None if it goes on."""
-        if is_met(self.stop_when, content):
-            return EndReason.STOP_CONDITION
-        return self.limits.breach(used, Spending())
+    def brief(self, participant_id: UUID, state: Mapping[str, Any] | None) -> Brief:
+        """What the policy tells that speaker."""
+        seat = self.seat(participant_id)
+        return self.policy.brief(seat, state) if seat else Brief()
+
+    def _overdue(self, history: History) -> Seat | None:
+        """Who has waited longest, if that is too long."""
+        if self.turn_policy["type"] in KEEPS_ITS_ORDER:
+            return None
+        patience = PATIENCE_ROUNDS * len(self.seats)
+        if history.turn <= patience:
+            return None
+        longest = max(self.seats, key=history.waited)
+        return longest if history.waited(longest) > patience else None

@@ -7,11 +7,13 @@ from app.models.discussion import Discussion, Participant
 from app.models.event import DiscussionEvent
 from app.models.knowledge import Document, KnowledgeBase
 from app.models.message import Message, Turn
+from app.models.spending import DailySpending, Reservation
 
 __all__ = [
     "Agent",
     "AgentVersion",
     "Base",
+    "DailySpending",
     "Discussion",
     "DiscussionEvent",
     "Document",
@@ -19,6 +21,7 @@ __all__ = [
     "Membership",
     "Message",
     "Participant",
+    "Reservation",
     "Session",
     "Turn",
     "User",

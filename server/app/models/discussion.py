@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, Numeric, UniqueConstraint, text
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, Numeric, Text, UniqueConstraint, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,13 +18,16 @@ class Discussion(Identified, Timestamped, Owned, Base):
     `version` counts edits, `last_seq` the events of its log. The claim of the driver is `epoch` (grows with every
     claim and every command that fences the driver off), `lease_owner` and `lease_until` (database clock).
     The open turn is `turn_message_id` and `turn_attempt`; `turn_epoch` is the claim that runs the attempt, 0 if none
-    has begun it.
+    has begun it. While somebody outside has the floor, `floor_id` names this giving of it and `deadline_at` (database
+    clock) ends it. `wrap_up` is the limit that the open turn is the last one for.
     """
 
     __tablename__ = "discussions"
     __table_args__ = (
         Index("ix_discussions_workspace_id_id", "workspace_id", "id"),
         Index("ix_discussions_running", "id", postgresql_where=text("status = 'running'")),
+        Index("ix_discussions_deadline_at", "deadline_at", postgresql_where=text("deadline_at IS NOT NULL")),
+        Index("ix_discussions_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
@@ -37,6 +40,10 @@ class Discussion(Identified, Timestamped, Owned, Base):
     stop_when: Mapped[list[Any]]
     priority: Mapped[str]
     seed: Mapped[int | None] = mapped_column(BigInteger)
+    on_turn_failure: Mapped[str] = mapped_column(server_default=text("'pause'"))
+    waiting: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("discussions.id", ondelete="SET NULL"))
+    parent_seq: Mapped[int | None]
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
 
     status: Mapped[str]
@@ -47,6 +54,13 @@ class Discussion(Identified, Timestamped, Owned, Base):
     speaker_id: Mapped[UUID | None]
     speaker_reason: Mapped[str | None]
     last_speaker_id: Mapped[UUID | None]
+    policy_state: Mapped[dict[str, Any] | None]
+    pause_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    floor_id: Mapped[UUID | None]
+    deadline_at: Mapped[datetime | None]
+    wrap_up: Mapped[str | None]
+    warned: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    failed_in_a_row: Mapped[int] = mapped_column(server_default=text("0"))
     started_at: Mapped[datetime | None]
     prompt_tokens: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     completion_tokens: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
@@ -61,7 +75,11 @@ class Discussion(Identified, Timestamped, Owned, Base):
 
 
 class Participant(Identified, Scoped, Base):
-    """A seat, with the agent's version pinned and its handle and name as they were."""
+    """A seat, with the agent's version pinned and its handle and name as they were.
+
+    A participant who left keeps the row, with `left_at`, for what it said. `stands_in_for` is the seat whose turns
+    this one takes when nobody answers there; `joined_turn` the turn count when it sat down.
+    """
 
     __tablename__ = "participants"
     __table_args__ = (UniqueConstraint("discussion_id", "handle"), UniqueConstraint("discussion_id", "position"))
@@ -76,3 +94,6 @@ class Participant(Identified, Scoped, Base):
     agent_version: Mapped[int | None]
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     joined_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    joined_turn: Mapped[int] = mapped_column(server_default=text("0"))
+    left_at: Mapped[datetime | None]
+    stands_in_for: Mapped[UUID | None]

@@ -4,14 +4,18 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Numeric, text
+from sqlalchemy import ARRAY, ForeignKey, Index, Numeric, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Identified, Scoped
 
 
 class Message(Identified, Scoped, Base):
-    """A message at its place in the log; `turn` is null outside the speaking order."""
+    """A message at its place in the log; `turn` is null outside the speaking order.
+
+    `visible_to` names the participants that a whisper is for; null: everybody.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -36,6 +40,7 @@ class Message(Identified, Scoped, Base):
     content: Mapped[str]
     status: Mapped[str]
     reply_to: Mapped[UUID | None]
+    visible_to: Mapped[list[UUID] | None] = mapped_column(ARRAY(postgresql.UUID(as_uuid=True)))
     prompt_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]
     cost_usd: Mapped[Decimal | None] = mapped_column(Numeric(16, 8))

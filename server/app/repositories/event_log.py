@@ -6,6 +6,7 @@ Always holds: `seq` starts at 1 and has no gaps, because it is assigned only whi
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -18,23 +19,24 @@ from app.models import Discussion
 
 _INSERT = text(
     """
-    INSERT INTO discussion_events (discussion_id, workspace_id, seq, type, payload, created_at)
-    SELECT :discussion_id, :workspace_id, e.seq, e.type, e.payload, e.created_at
-    FROM json_to_recordset(CAST(:events AS json)) AS e(seq int, type text, payload json, created_at timestamptz)
+    INSERT INTO discussion_events (discussion_id, workspace_id, seq, type, payload, created_at, visible_to)
+    SELECT :discussion_id, :workspace_id, e.seq, e.type, e.payload, e.created_at, e.visible_to
+    FROM json_to_recordset(CAST(:events AS json))
+         AS e(seq int, type text, payload json, created_at timestamptz, visible_to uuid[])
     """
 )
 _AFTER = text(
     """
-    SELECT seq, type, created_at, payload::text AS payload FROM discussion_events
+    SELECT seq, type, created_at, payload::text AS payload, visible_to FROM discussion_events
     WHERE discussion_id = :discussion_id AND seq > :after ORDER BY seq LIMIT :limit
     """
 )
 # The newest event that opens or closes a turn: people's interjections do neither.
 _LAST_TURN_EVENT = text(
     """
-    SELECT seq, type, created_at, payload::text AS payload FROM discussion_events
+    SELECT seq, type, created_at, payload::text AS payload, visible_to FROM discussion_events
     WHERE discussion_id = :discussion_id AND seq <= :upto
-      AND (type IN ('turn.started', 'turn.retried', 'turn.failed', 'discussion.ended')
+      AND (type IN ('turn.started', 'turn.retried', 'turn.failed', 'turn.passed', 'discussion.ended')
            OR (type = 'message.completed' AND payload ->> 'turn' IS NOT NULL))
     ORDER BY seq DESC LIMIT 1
     """
@@ -46,7 +48,13 @@ def store(events: Sequence[Event], first_seq: int, at: datetime) -> list[StoredE
     """Give the events their places from `first_seq` on."""
     moment = rfc3339(at)
     return [
-        StoredEvent(first_seq + offset, event.type, moment, orjson.dumps(event.data))
+        StoredEvent(
+            first_seq + offset,
+            event.type,
+            moment,
+            orjson.dumps(event.data),
+            tuple(map(str, event.visible_to)) if event.visible_to is not None else None,
+        )
         for offset, event in enumerate(events)
     ]
 
@@ -59,6 +67,7 @@ def as_json(events: Sequence[StoredEvent]) -> str:
             "type": event.type,
             "created_at": event.created_at,
             "payload": orjson.Fragment(event.payload),
+            "visible_to": event.visible_to,
         }
         for event in events
     ]
@@ -96,16 +105,21 @@ class EventLogRepository:
     async def after(self, discussion_id: UUID, after: int, limit: int) -> list[StoredEvent]:
         """At most `limit` events past `after`, in order."""
         rows = await self._session.execute(_AFTER, {"discussion_id": discussion_id, "after": after, "limit": limit})
-        return [StoredEvent(row.seq, row.type, rfc3339(row.created_at), row.payload.encode()) for row in rows]
+        return [_stored(row) for row in rows]
 
     async def last_turn_event(self, discussion_id: UUID, upto: int) -> StoredEvent | None:
         """The newest event up to `upto` that opened or closed a turn."""
         row = (
             await self._session.execute(_LAST_TURN_EVENT, {"discussion_id": discussion_id, "upto": upto})
         ).one_or_none()
-        return StoredEvent(row.seq, row.type, rfc3339(row.created_at), row.payload.encode()) if row else None
+        return _stored(row) if row else None
 
     async def last_seqs(self, discussion_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Where each log ends; a discussion that is gone is left out."""
         rows = await self._session.execute(_LAST_SEQS, {"ids": list(discussion_ids)})
         return {row.id: row.last_seq for row in rows}
+
+
+def _stored(row: Any) -> StoredEvent:
+    visible_to = tuple(map(str, row.visible_to)) if row.visible_to is not None else None
+    return StoredEvent(row.seq, row.type, rfc3339(row.created_at), row.payload.encode(), visible_to)

@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.core.cursors import BadCursor, decode_cursor, encode_cursor
-from app.models import Message, Turn
+from app.domain.policies import TurnNote
+from app.models import Message, Participant, Turn
 from app.repositories.base import Repository
 
 
@@ -17,6 +18,18 @@ class MessageRepository(Repository):
 
     def add_turn(self, turn: Turn) -> None:
         self._session.add(turn)
+
+    async def list_recent_turns(self, discussion_id: UUID, limit: int) -> list[TurnNote]:
+        """The latest finished turns, newest first; each as the seat's own that it was taken for."""
+        principal = func.coalesce(Participant.stands_in_for, Participant.id).label("participant_id")
+        rows = await self._session.execute(
+            select(Turn.turn, principal, Turn.outcome)
+            .join(Participant, Participant.id == Turn.participant_id)
+            .where(Turn.workspace_id == self._workspace_id, Turn.discussion_id == discussion_id)
+            .order_by(Turn.turn.desc())
+            .limit(limit)
+        )
+        return [TurnNote(row.turn, row.participant_id, row.outcome) for row in rows]
 
     async def exists(self, discussion_id: UUID, message_id: UUID) -> bool:
         query = select(Message.id).where(

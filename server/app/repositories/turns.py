@@ -6,29 +6,37 @@ row with the old epoch and a lease that lapses; the open turn is in the row, so 
 Each statement here is its own transaction.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.core.clock import utc_now
 from app.domain.events import StoredEvent
 from app.repositories.base import telling_outages
 from app.repositories.event_log import as_json
 
+LEAST_DIFFERENCE = timedelta(seconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to drive a discussion until another epoch comes."""
+    """The right to drive a discussion until another epoch comes.
+
+    `clock_ahead` is how far the database's clock is ahead of this machine's: deadlines are kept by the database's.
+    """
 
     discussion_id: UUID
     workspace_id: UUID
     epoch: int
+    clock_ahead: timedelta = timedelta(0)
 
 
 @dataclass(slots=True)
@@ -48,6 +56,13 @@ class TurnState:
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float
+    policy_state: Mapping[str, Any] | None = None
+    pause_requested: bool = False
+    floor_id: UUID | None = None
+    deadline_at: datetime | None = None
+    wrap_up: str | None = None
+    warned: tuple[str, ...] = ()
+    failed_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +96,7 @@ _CLAIM = text(
     UPDATE discussions
     SET epoch = epoch + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease)
     WHERE id = :id AND status = 'running' AND (lease_until IS NULL OR lease_until < now())
-    RETURNING id, workspace_id, epoch
+    RETURNING id, workspace_id, epoch, clock_timestamp() AS now
     """
 )
 _HELD = text(
@@ -93,7 +108,7 @@ _HELD = text(
 _RENEW = text(
     """
     WITH mine AS (
-        SELECT d.id, d.epoch FROM discussions d
+        SELECT d.id, d.epoch, d.pause_requested FROM discussions d
         JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[])) AS m(id, epoch) USING (id, epoch)
         WHERE d.status = 'running'
     ), free AS (
@@ -103,7 +118,7 @@ _RENEW = text(
     ), renewed AS (
         UPDATE discussions d SET lease_until = now() + make_interval(secs => :lease) FROM free WHERE d.id = free.id
     )
-    SELECT id FROM mine
+    SELECT id, pause_requested FROM mine
     """
 )
 _RELEASE = text("UPDATE discussions SET lease_until = NULL, lease_owner = NULL WHERE id = :id AND epoch = :epoch")
@@ -125,14 +140,18 @@ _SAVE = """
             speaker_id = :speaker_id, speaker_reason = :speaker_reason, last_speaker_id = :last_speaker_id,
             turn_message_id = :turn_message_id, turn_attempt = :turn_attempt, turn_epoch = :turn_epoch,
             prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens, cost_usd = :cost_usd,
+            policy_state = CAST(:policy_state AS jsonb), pause_requested = :pause_requested,
+            floor_id = CAST(:floor_id AS uuid), wrap_up = :wrap_up, warned = CAST(:warned AS text[]),
+            failed_in_a_row = :failed_in_a_row,
+            deadline_at = CAST(:deadline_at AS timestamptz),
             lease_until = CASE WHEN :keep THEN now() + make_interval(secs => :lease) END, updated_at = now()
         WHERE id = :id AND epoch = :epoch AND last_seq = :known_seq
         RETURNING id, workspace_id
     ), logged AS (
-        INSERT INTO discussion_events (discussion_id, workspace_id, seq, type, payload, created_at)
-        SELECT saved.id, saved.workspace_id, e.seq, e.type, e.payload, e.created_at
+        INSERT INTO discussion_events (discussion_id, workspace_id, seq, type, payload, created_at, visible_to)
+        SELECT saved.id, saved.workspace_id, e.seq, e.type, e.payload, e.created_at, e.visible_to
         FROM saved, json_to_recordset(CAST(:events AS json))
-                    AS e(seq int, type text, payload json, created_at timestamptz)
+                    AS e(seq int, type text, payload json, created_at timestamptz, visible_to uuid[])
     )"""
 _SAVE_TURN = """, done AS (
         INSERT INTO turns (discussion_id, workspace_id, turn, attempt, participant_id, message_id, outcome, reason,
@@ -175,19 +194,19 @@ class TurnRepository:
             values = {"id": discussion_id, "owner": owner, "lease": lease_seconds}
             row = (await connection.execute(_CLAIM, values)).one_or_none()
             if row is not None:
-                return Claim(row.id, row.workspace_id, row.epoch)
+                return Claim(row.id, row.workspace_id, row.epoch, _ahead(row.now))
             row = (await connection.execute(_HELD, {"id": discussion_id})).one_or_none()
             return Held(row.epoch, max(0.0, row.seconds_left)) if row else None
 
-    async def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[UUID]:
-        """Extend the leases; the ids that are still ours come back, the others were lost."""
+    async def renew(self, claims: Sequence[Claim], lease_seconds: float) -> dict[UUID, bool]:
+        """Extend the leases; those that are still ours come back, with whether a pause is wanted."""
         values = {
             "ids": [claim.discussion_id for claim in claims],
             "epochs": [claim.epoch for claim in claims],
             "lease": lease_seconds,
         }
         async with self._connect() as connection:
-            return set((await connection.execute(_RENEW, values)).scalars())
+            return {row.id: row.pause_requested for row in await connection.execute(_RENEW, values)}
 
     async def release(self, claim: Claim) -> None:
         """Let the next driver in at once."""
@@ -233,6 +252,12 @@ class TurnRepository:
             return (await own.execute(statement, values)).scalar_one_or_none() is not None
 
 
+def _ahead(database_now: datetime) -> timedelta:
+    """The difference of the two clocks; what may be the way there and back counts as none."""
+    ahead = database_now - utc_now()
+    return ahead if abs(ahead) > LEAST_DIFFERENCE else timedelta(0)
+
+
 def _state_values(
     claim: Claim, known_seq: int, state: TurnState, events: Sequence[StoredEvent], keep_lease_seconds: float | None
 ) -> dict[str, Any]:
@@ -255,6 +280,13 @@ def _state_values(
         "prompt_tokens": state.prompt_tokens,
         "completion_tokens": state.completion_tokens,
         "cost_usd": Decimal(str(state.cost_usd)),
+        "policy_state": None if state.policy_state is None else orjson.dumps(state.policy_state).decode(),
+        "pause_requested": state.pause_requested,
+        "floor_id": state.floor_id,
+        "wrap_up": state.wrap_up,
+        "warned": "{" + ",".join(state.warned) + "}",
+        "failed_in_a_row": state.failed_in_a_row,
+        "deadline_at": state.deadline_at,
         "events": as_json(events),
     }
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from app.domain.discussion import EndReason, Status
+from app.domain.discussion import EndReason, Status, TurnFailurePolicy
 from app.domain.limits import MAX_TURNS
 from app.schemas.base import Line, Moment, Read, Request, Text, storable
 
@@ -56,6 +56,18 @@ class PhraseCondition(Request):
     phrase: Line
 
 
+class WaitingConfig(Request):
+    """How long those outside may take who have the floor, and what follows when they do not answer.
+
+    Null seconds: as long as they like. `skip` passes their turn on, `stand_in` lets the seat's stand-in agent take it
+    (and skips where there is none).
+    """
+
+    human_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 86_400
+    external_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 300
+    on_deadline: Literal["skip", "stand_in"] = "skip"
+
+
 class DiscussionCreate(Request):
     """A new discussion; with `start` false it stays a draft."""
 
@@ -69,6 +81,10 @@ class DiscussionCreate(Request):
     stop_when: list[PhraseCondition] = Field(default_factory=list, max_length=20)
     priority: Literal["interactive", "background"] = "interactive"
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    on_turn_failure: TurnFailurePolicy = Field(
+        TurnFailurePolicy.PAUSE, description="What follows a turn that could not be taken after its last attempt."
+    )
+    waiting: WaitingConfig = Field(default_factory=WaitingConfig)
     start: bool = True
 
 
@@ -81,16 +97,17 @@ class NextSpeakerRead(Read):
 
 
 class ParticipantRead(Read):
-    """A seat. `kind` is `llm`, `external` or `human`; a `guest` is outside the speaking order."""
+    """A seat. `kind` is `llm`, `external` or `human`; `guest` and `stand_in` are outside the speaking order."""
 
     id: UUID
     kind: Literal["llm", "external", "human"]
-    role: Literal["speaker", "moderator", "guest"]
+    role: Literal["speaker", "moderator", "guest", "stand_in"]
     agent_id: UUID | None
     agent_version: int | None
     user_id: UUID | None
     handle: str
     name: str
+    stands_in_for: UUID | None = None
 
 
 class Usage(Read):
@@ -99,6 +116,13 @@ class Usage(Read):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+
+
+class ParentRead(Read):
+    """What a fork began with: the other discussion's log up to `seq`. `id` is null when that one was deleted."""
+
+    id: UUID | None
+    seq: int
 
 
 class DiscussionRead(Read):
@@ -114,7 +138,11 @@ class DiscussionRead(Read):
     stop_when: list[Any]
     priority: str
     seed: int | None
+    on_turn_failure: TurnFailurePolicy
+    waiting: WaitingConfig
     status: Status
+    pausing: bool = Field(False, description="A pause was asked for and comes when the speaker has finished.")
+    deadline: Moment | None = Field(None, description="Until when whoever has the floor may answer.")
     end_reason: EndReason | None
     turn: int
     last_seq: int
@@ -122,7 +150,7 @@ class DiscussionRead(Read):
     next_speaker: NextSpeakerRead | None
     participants: list[ParticipantRead]
     usage: Usage
-    parent: dict[str, Any] | None = None
+    parent: ParentRead | None = None
     created_at: Moment
     updated_at: Moment
 

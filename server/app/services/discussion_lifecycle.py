@@ -9,11 +9,11 @@ from uuid import UUID
 from app.core.clock import utc_now
 from app.core.errors import Conflict
 from app.domain import events
-from app.domain.discussion import EndReason, IllegalTransition, Status, advance
+from app.domain.discussion import EndReason, Step, advance
 from app.models import Discussion, Message, Participant, Turn
 from app.schemas.discussion import DiscussionRead
 from app.services.auth import Actor
-from app.services.discussion_flow import end, open_floor, queue_driver
+from app.services.discussion_flow import begin, end, history_of, queue_driver
 from app.services.discussion_views import read_discussion, read_message
 from app.services.discussions import require_control
 from app.services.live.bus import LiveBus
@@ -40,10 +40,9 @@ class DiscussionLifecycle:
         async with self._uow(actor.workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
             require_control(actor, discussion)
-            if discussion.status != Status.DRAFT:
-                raise IllegalTransition(f"the discussion is {discussion.status} and cannot be started")
+            advance(discussion.status, Step.START)
             participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
-            open_floor(work, discussion, participants)
+            begin(work, discussion, participants, await history_of(work, discussion))
             await queue_driver(work, discussion)
         return read_discussion(discussion, participants)
 
@@ -59,7 +58,7 @@ class DiscussionLifecycle:
             participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
             if speaking is not None and shown:
                 _keep_interrupted(work, discussion, participants, shown)
-            end(work, discussion, EndReason.STOPPED)
+            end(work, discussion, EndReason.STOPPED, step=Step.STOP)
         return read_discussion(discussion, participants)
 
     async def _fence(self, actor: Actor, discussion_id: UUID) -> tuple[int, tuple[UUID, int] | None]:
@@ -70,7 +69,7 @@ class DiscussionLifecycle:
         async with self._uow(actor.workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
             require_control(actor, discussion)
-            advance(Status(discussion.status), Status.ENDED)
+            advance(discussion.status, Step.STOP)
             speaking = _open_attempt(discussion)
             epoch = await work.discussions.fence(discussion, FENCE_SECONDS)
             await queue_driver(work, discussion)

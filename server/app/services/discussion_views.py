@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from app.core.clock import utc_now
-from app.domain.discussion import Status
+from app.domain.discussion import Status, TurnFailurePolicy
 from app.domain.events import NextSpeaker
 from app.domain.limits import Limits, Spending
-from app.domain.policies import History, Seat
+from app.domain.policies import Seat
 from app.domain.progress import Table
 from app.models import Discussion, Message, Participant
-from app.schemas.discussion import DiscussionRead, NextSpeakerRead, ParticipantRead, Usage
+from app.schemas.discussion import DiscussionRead, NextSpeakerRead, ParentRead, ParticipantRead, Usage
 from app.schemas.message import MessageRead
 
 
@@ -20,7 +20,12 @@ def read_discussion(discussion: Discussion, participants: Sequence[Participant])
     return DiscussionRead(
         **{name: getattr(discussion, name) for name in _SAME},
         next_speaker=_next_speaker(discussion, participants),
-        participants=[ParticipantRead.model_validate(participant) for participant in participants],
+        participants=[ParticipantRead.model_validate(seat) for seat in participants if seat.left_at is None],
+        pausing=bool(discussion.pause_requested),
+        deadline=discussion.deadline_at,
+        parent={"id": discussion.parent_id, "seq": discussion.parent_seq}
+        if discussion.parent_seq is not None
+        else None,
         usage=Usage(
             prompt_tokens=discussion.prompt_tokens,
             completion_tokens=discussion.completion_tokens,
@@ -31,7 +36,7 @@ def read_discussion(discussion: Discussion, participants: Sequence[Participant])
 
 _SAME = (
     "id", "topic", "title", "instructions", "document_ids", "turn_policy", "limits", "stop_when", "priority", "seed",
-    "status", "end_reason", "turn", "last_seq", "version", "created_at", "updated_at",
+    "on_turn_failure", "waiting", "status", "end_reason", "turn", "last_seq", "version", "created_at", "updated_at",
 )  # fmt: skip
 
 
@@ -42,6 +47,12 @@ def _next_speaker(discussion: Discussion, participants: Sequence[Participant]) -
                 participant_id=participant.id, handle=participant.handle, reason=discussion.speaker_reason or ""
             )
     return None
+
+
+def _parent(discussion: Discussion) -> ParentRead | None:
+    if discussion.parent_seq is None:
+        return None
+    return ParentRead(id=discussion.parent_id, seq=discussion.parent_seq)
 
 
 def read_message(message: Message) -> MessageRead:
@@ -58,7 +69,7 @@ def read_message(message: Message) -> MessageRead:
 
 _MESSAGE_SAME = (
     "id", "seq", "turn", "attempt", "participant_id", "handle", "name", "kind", "content", "status", "reply_to",
-    "created_at",
+    "visible_to", "created_at",
 )  # fmt: skip
 
 
@@ -68,22 +79,31 @@ def participant_data(participant: Participant) -> dict[str, Any]:
 
 
 def table_of(discussion: Discussion, participants: Sequence[Participant]) -> Table:
-    """The rules and the speaking order; guests are outside it."""
+    """The rules and the speaking order; guests, stand-ins and those who left are outside it."""
     return Table(
         seats=[
-            Seat(participant.id, participant.kind, participant.handle, participant.name)  # type: ignore[arg-type]
-            for participant in participants
-            if participant.role != "guest"
+            Seat(
+                seat.id,
+                seat.kind,  # type: ignore[arg-type]
+                seat.handle,
+                seat.name,
+                seat.role,
+                seat.agent_id,
+                seat.joined_turn or 0,
+            )
+            for seat in participants
+            if seat.role in SPEAKING_ROLES and seat.left_at is None
         ],
         turn_policy=discussion.turn_policy,
         limits=Limits(**discussion.limits),
         stop_when=discussion.stop_when,
-        seed=discussion.seed,
+        # Without a seed of its own every discussion draws differently, but the same whenever it is asked.
+        seed=discussion.seed if discussion.seed is not None else str(discussion.id),
+        on_turn_failure=TurnFailurePolicy(discussion.on_turn_failure or TurnFailurePolicy.PAUSE),
     )
 
 
-def history_of(discussion: Discussion) -> History:
-    return History(discussion.turn, discussion.last_speaker_id)
+SPEAKING_ROLES = frozenset({"speaker", "moderator"})
 
 
 def spending_of(discussion: Discussion, now: datetime | None = None) -> Spending:

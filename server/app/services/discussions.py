@@ -9,11 +9,12 @@ from app.domain import events
 from app.domain.discussion import Status
 from app.domain.handles import derive_handle, free_handle
 from app.domain.permissions import Permission
+from app.domain.policies import History
 from app.models import Discussion, Participant
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate, ParticipantCreate
 from app.services.auth import Actor
-from app.services.discussion_flow import open_floor, queue_driver
+from app.services.discussion_flow import begin, queue_driver
 from app.services.discussion_views import participant_data, read_discussion
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -77,7 +78,7 @@ class DiscussionService:
             shown = [participant_data(participant) for participant in participants]
             work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
             if request.start:
-                open_floor(work, discussion, participants)
+                begin(work, discussion, participants, History(0, None))
             await work.discussions.add(discussion, participants)
             await queue_driver(work, discussion)
         return read_discussion(discussion, participants)
@@ -146,6 +147,11 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         stop_when=[condition.model_dump(mode="json") for condition in request.stop_when],
         priority=request.priority,
         seed=request.seed,
+        on_turn_failure=request.on_turn_failure,
+        waiting=request.waiting.model_dump(mode="json"),
+        pause_requested=False,
+        warned=[],
+        failed_in_a_row=0,
     )
 
 

@@ -7,16 +7,17 @@ from app.core.clock import utc_now
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.ids import new_id
 from app.domain import events
-from app.domain.discussion import DiscussionEnded, Status, advance
+from app.domain.discussion import DiscussionEnded, EndReason, Status, Step, advance
 from app.domain.events import StoredEvent
 from app.domain.handles import derive_handle, free_handle
-from app.models import Discussion, Message, Participant
+from app.domain.limits import Spending
+from app.domain.stop_conditions import is_met
+from app.models import Discussion, Message, Participant, Turn
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.auth import Actor
-from app.services.discussion_flow import end, give_floor, queue_driver
+from app.services.discussion_flow import end, hand_on, history_of, next_floor, queue_driver
 from app.services.discussion_views import (
-    history_of,
     participant_data,
     read_discussion,
     read_message,
@@ -57,7 +58,7 @@ class MessageService:
             had_floor = discussion.status == Status.WAITING and discussion.speaker_id == seat.id
             message = _say(work, discussion, seat, request, takes_turn=had_floor)
             if had_floor:
-                _move_on(work, discussion, participants, message)
+                await _move_on(work, discussion, participants)
                 await queue_driver(work, discussion)
         return MessagePosted(message=read_message(message), discussion=read_discussion(discussion, participants))
 
@@ -136,19 +137,38 @@ def _say(
     if takes_turn:
         discussion.turn += 1
         discussion.last_speaker_id = seat.id
+        work.messages.add_turn(_turn_of(discussion, message))
     work.messages.add(message)
     work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
     return message
 
 
-def _move_on(work: UnitOfWork, discussion: Discussion, participants: list[Participant], message: Message) -> None:
+def _turn_of(discussion: Discussion, message: Message) -> Turn:
+    return Turn(
+        workspace_id=discussion.workspace_id,
+        discussion_id=discussion.id,
+        turn=discussion.turn,
+        attempt=1,
+        participant_id=message.participant_id,
+        message_id=message.id,
+        outcome="completed",
+        reason=discussion.speaker_reason or "",
+        finished_at=message.created_at,
+    )
+
+
+async def _move_on(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
     """After a person's turn: the end, or the next speaker."""
+    history = await history_of(work, discussion)
     table = table_of(discussion, participants)
-    reason = table.end_after(message.content, spending_of(discussion))
+    if is_met(table.stop_when, table.seats, history):
+        end(work, discussion, EndReason.STOP_CONDITION)
+        return
+    reason = table.limits.breach(spending_of(discussion), Spending())
     if reason is not None:
         end(work, discussion, reason)
         return
-    speaker = table.choose(history_of(discussion))
-    discussion.status = advance(Status(discussion.status), Status.RUNNING)
-    work.log.append(discussion, events.discussion_resumed(speaker))
-    give_floor(work, discussion, participants, speaker)
+    following = next_floor(discussion, participants, history)
+    discussion.status = advance(discussion.status, Step.GO_ON)
+    work.log.append(discussion, events.discussion_resumed(following.speaker if following else None))
+    hand_on(work, discussion, participants, history)

@@ -185,7 +185,7 @@ async def test_a_second_limit_ends_it_with_its_reason(client, make_discussion, m
 
 async def test_a_model_that_refuses_fails_the_turn_and_ends_the_discussion(client, make_discussion, make_agent):
     refusing = await make_agent(model="openai/fake?status=401")
-    discussion = await make_discussion(agents=[refusing])
+    discussion = await make_discussion(agents=[refusing], on_turn_failure="end")
 
     viewer = await watch_to_the_end(client, discussion.id)
 

@@ -79,6 +79,7 @@ async def _discuss(person, model):
         "topic": f"Topic {CANARY}",
         "title": CANARY,
         "instructions": CANARY,
+        "on_turn_failure": "end",
         "participants": [{"user_id": person.id}, {"agent_id": agent.json()["id"]}],
         "document_ids": [document.json()["id"]],
         "limits": {"max_turns": 2},

@@ -173,7 +173,7 @@ async def test_a_lost_claim_is_not_renewed_and_its_release_frees_nobody_elses(tu
     await let_the_lease_lapse(fresh_database)
     await turns.claim(discussion_id, "second", LEASE)
 
-    assert await turns.renew([stale], LEASE) == set()
+    assert await turns.renew([stale], LEASE) == {}
     await turns.release(stale)
 
     assert isinstance(await turns.claim(discussion_id, "third", LEASE), Held)
@@ -184,7 +184,7 @@ async def test_a_claim_is_renewed_among_others_that_are_lost(turns, discussion_i
     claim = await turns.claim(discussion_id, "first", LEASE)
     lost = replace(claim, discussion_id=uuid4())
 
-    assert await turns.renew([lost, claim], LEASE) == {discussion_id}
+    assert await turns.renew([lost, claim], LEASE) == {discussion_id: False}
 
 
 async def test_a_stop_fences_the_driver_off(turns, discussion_id, client, everything):
@@ -193,7 +193,7 @@ async def test_a_stop_fences_the_driver_off(turns, discussion_id, client, everyt
     before = everything()
 
     assert not await save(turns, claim)
-    assert await turns.renew([claim], LEASE) == set()
+    assert await turns.renew([claim], LEASE) == {}
 
     assert everything() == before
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from random import Random
 
-from app.domain.policies.base import Choice, History, Seat
+from app.domain.policies.base import Choice, History, Seat, SelfDeciding
 
 
-class RoundRobin:
+class RoundRobin(SelfDeciding):
     """The seat after the last speaker's; the first seat if that speaker has left or nobody spoke yet."""
 
     def next_speaker(self, roster: Sequence[Seat], history: History, rng: Random) -> Choice:

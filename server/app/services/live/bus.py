@@ -57,16 +57,16 @@ def _keys(discussion_id: UUID, message_id: UUID, attempt: int) -> tuple[str, str
 
 
 def encode_events(events: Sequence[StoredEvent]) -> bytes:
-    """A line of `[seq, type, created_at]` of each, then a line with each one's payload as it was stored."""
-    heads = orjson.dumps([(event.seq, event.type, event.created_at) for event in events])
+    """A line of `[seq, type, created_at, visible_to]` of each, then a line with each one's payload as stored."""
+    heads = orjson.dumps([(event.seq, event.type, event.created_at, event.visible_to) for event in events])
     return b"\n".join([heads, *(event.payload for event in events)])
 
 
 def decode_events(data: bytes) -> list[StoredEvent]:
     heads, *payloads = data.split(b"\n")
     return [
-        StoredEvent(seq, type_, created_at, payload)
-        for (seq, type_, created_at), payload in zip(orjson.loads(heads), payloads, strict=True)
+        StoredEvent(seq, type_, created_at, payload, tuple(visible_to) if visible_to is not None else None)
+        for (seq, type_, created_at, visible_to), payload in zip(orjson.loads(heads), payloads, strict=True)
     ]
 
 

@@ -52,7 +52,7 @@ class LogEntry:
 
     def closes(self, speaking: OpenMessage) -> bool:
         """Whether `speaking` is over with this event."""
-        return self.type in {events.TURN_FAILED, events.DISCUSSION_ENDED} or self.completes == speaking.message_id
+        return self.type in events.TURN_CLOSERS or self.completes == speaking.message_id
 
 
 def delta(position: Position, speaking: OpenMessage, text: str) -> Frame:

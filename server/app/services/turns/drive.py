@@ -1,39 +1,34 @@
 """One claim's worth of turns: who speaks, what the model is asked, and what is written of it."""
 
-import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
-from itertools import count
 from time import perf_counter
-from typing import Any
-from uuid import UUID
 
 import structlog
 
-from app.core.clock import rfc3339, utc_now
 from app.core.errors import ArenaError, UpstreamFailed
-from app.core.ids import new_id
 from app.domain import events
-from app.domain.context import estimate_tokens
-from app.domain.discussion import EndReason, Status
-from app.domain.events import NextSpeaker
+from app.domain.context import Utterance, estimate_tokens
+from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
+from app.domain.events import Event
 from app.domain.limits import Spending
+from app.domain.policies import History
+from app.domain.progress import Floor
+from app.domain.stop_conditions import is_met
 from app.repositories.turns import TurnRecord, TurnState
-from app.services.ai_models import Model, ModelCatalog, UnknownModel
-from app.services.live.bus import LiveBus, LiveMessage
-from app.services.prompts import chat_request
-from app.services.providers.base import ChatRequest, ModelError, ModelRateLimited
-from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.ai_models import ModelCatalog, UnknownModel
+from app.services.live.bus import LiveBus
+from app.services.providers.base import ModelError
+from app.services.turns.attempts import Attempts, Passed, PausedBetweenAttempts, Spoke
+from app.services.turns.deliberation import Deliberation, Verdict
+from app.services.turns.leases import HeldClaim
 from app.services.turns.ledger import Decision, Ledger
-from app.services.turns.speaking import Reply, speak
+from app.services.turns.records import message_data, note, record, spoken
+from app.services.turns.steps import ended, give_floor, paused, turn_over, without_floor
 from app.services.turns.table_state import AgentSeat, TableState
 
 log = structlog.stdlib.get_logger(__name__)
 
-BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
 # Of one turn by all drivers together. A lost worker is no fault of the model, and a deploy is no reason to give up.
 ATTEMPT_CEILING = 10
 
@@ -45,7 +40,7 @@ class TurnAbandoned(UpstreamFailed):
 
 
 class Drive:
-    """Takes turns until somebody else has the floor, the discussion ends, or `must_give_way` says so."""
+    """Takes turns until somebody else has the floor, the discussion rests or ends, or `must_give_way` says so."""
 
     def __init__(
         self,
@@ -60,146 +55,176 @@ class Drive:
     ) -> None:
         self._table = table
         self._ledger = ledger
-        self._held = held
-        self._models = models
-        self._live = live
-        self._attempt_limit = attempts
         self._must_give_way = must_give_way
         self._epoch = held.claim.epoch
+        self._attempts = Attempts(table, held, models, live, attempts, self._retry)
+        self._deliberation = Deliberation(table, held, models)
 
     async def run(self) -> None:
-        await self._open_turn()
-        while self._table.state.status == Status.RUNNING and self._table.state.turn_epoch == self._epoch:
-            await self._take_turn()
+        await self._take_over()
+        while self._table.state.status == Status.RUNNING and not self._ledger.gave_way:
+            if self._table.state.turn_message_id is None:
+                await self._open_floor()
+            else:
+                await self._take_turn()
 
-    async def _open_turn(self) -> None:
-        """Begin the turn that is due: a new one, one announced but not begun, or another attempt of a lost one."""
+    async def _take_over(self) -> None:
+        """Go on with the turn that is open, if one is: announced but not begun, or begun by a driver that is gone."""
         state = self._table.state
         if state.turn_message_id is None:
-            await self._ledger.write(lambda: self._give_floor(replace(state), self._table.floor(), self._epoch))
+            return
+        if state.speaker_id not in self._table.agents:
+            await self._ledger.write(lambda: Decision(without_floor(self._table.state)))
         elif state.turn_epoch == 0:
-            await self._ledger.write(lambda: (replace(state, turn_epoch=self._epoch), []))
+            await self._ledger.write(lambda: Decision(replace(self._table.state, turn_epoch=self._epoch)))
         elif state.turn_attempt >= ATTEMPT_CEILING:
             await self._fail(TurnAbandoned(f"the turn was begun {state.turn_attempt} times and never finished"))
         else:
             await self._retry("worker_lost")
 
+    async def _open_floor(self) -> None:
+        """Give the floor to whom a command named, or to whom the policy chooses, asking models first if it must."""
+        if self._table.floor() is not None:
+            await self._ledger.write(self._give_named_floor)
+            return
+        verdict = await self._deliberation.hold(self._table.history(self._table.state))
+        await self._ledger.write(lambda: self._go_on(self._table.state, self._history(verdict), verdict))
+
+    def _give_named_floor(self) -> Decision:
+        speaker, state = self._table.floor(), self._table.state
+        if speaker is None:
+            return Decision(replace(state))
+        return self._give(state, Floor(speaker, state.policy_state))
+
+    def _history(self, verdict: Verdict) -> History:
+        return self._table.history(self._table.state, answers=verdict.answers)
+
     async def _take_turn(self) -> None:
         """Attempts until the turn is committed or given up."""
         began = perf_counter()
-        opened = self._table.state
+        assert self._table.state.speaker_id is not None
+        agent = self._table.agents[self._table.state.speaker_id]
         try:
-            reply, model = await self._attempts()
+            outcome = await self._attempts.run(agent)
+        except PausedBetweenAttempts as pause:
+            await self._pause_between_attempts(pause.error)
         except (ModelError, UnknownModel) as error:
             await self._fail(error)
-            return
-        attempt = self._table.state.turn_attempt
-        await self._commit(reply, model)
-        log.info(
-            "turn_completed",
-            turn=opened.turn + 1,
-            attempt=attempt,
-            model=model.name,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            first_token_ms=reply.first_token_ms,
-            duration_ms=round((perf_counter() - began) * 1000, 2),
-        )
+        else:
+            opened = self._table.state
+            if isinstance(outcome, Passed):
+                await self._pass(agent, outcome)
+            else:
+                await self._commit(agent, outcome)
+            _log_turn(opened, outcome, perf_counter() - began)
 
-    async def _attempts(self) -> tuple[Reply, Model]:
-        for own_attempt in count(1):
-            state = self._table.state
-            assert state.speaker_id is not None
-            assert state.turn_message_id is not None
-            model, request = self._ask(self._table.agents[state.speaker_id])
-            message = LiveMessage(
-                self._held.claim.discussion_id, state.turn_message_id, state.turn + 1, state.turn_attempt
-            )
-            try:
-                return await speak(model, request, message, self._live, self._held), model
-            except ModelError as error:
-                log.warning("turn_attempt_failed", turn=state.turn + 1, attempt=state.turn_attempt, code=error.code)
-                if not error.retryable or own_attempt >= self._attempt_limit:
-                    raise
-                await self._back_off(error, own_attempt)
-                await self._retry(error.code)
-            finally:
-                message.closed = True
-        raise AssertionError("the loop above has no end")
-
-    async def _back_off(self, error: ModelError, attempt: int) -> None:
-        seconds = BACKOFF_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-        if isinstance(error, ModelRateLimited) and error.retry_after_seconds is not None:
-            seconds = max(seconds, error.retry_after_seconds)
-        try:
-            async with asyncio.timeout(min(seconds, LONGEST_BACKOFF_SECONDS)):
-                await self._held.lost.wait()
-        except TimeoutError:
-            return
-        raise ClaimLost
-
-    def _ask(self, agent: AgentSeat) -> tuple[Model, ChatRequest]:
-        """The agent's model, and what it is asked now."""
-        model, table = self._models.get(agent.config.model or ""), self._table
-        seed = None if table.rules.seed is None else table.rules.seed + table.state.turn
-        request = chat_request(
-            model, agent.config.params, lambda budget_tokens: table.prompt_for(agent, budget_tokens), seed=seed
-        )
-        return model, request
-
-    async def _commit(self, reply: Reply, model: Model) -> None:
-        """Record the turn and begin the next one, in one statement."""
-        opened, table = self._table.state, self._table
-        now = utc_now()
-        data = _message_data(table, reply, rfc3339(now))
+    async def _commit(self, agent: AgentSeat, spoke: Spoke) -> None:
+        """Record the turn and, unless models must be asked first, begin the next one in the same statement."""
+        table, reply = self._table, spoke.reply
+        now = table.now()
+        data = message_data(table.state, agent, reply, now)
+        done = record(table.state, now, outcome="completed", model=spoke.model.name, message=data, reply=reply)
+        this_note, said = note(table.state, agent, "completed"), spoken(table.state, agent, reply)
 
         def decide() -> Decision:
             data["seq"] = table.known_seq + 1
-            spoken = _after_reply(opened, reply)
-            reason = table.rules.end_after(reply.content, table.spent(spoken))
-            if reason is not None:
-                spoken, following = _ended(spoken, reason)
-            else:
-                epoch = 0 if self._must_give_way() else self._epoch
-                spoken, following = self._give_floor(spoken, table.choose_next(spoken), epoch)
-            return spoken, [events.message_completed(data), *following]
+            state = replace(
+                turn_over(table.state, agent.counts_as),
+                prompt_tokens=table.state.prompt_tokens + reply.prompt_tokens,
+                completion_tokens=table.state.completion_tokens + reply.completion_tokens,
+                cost_usd=table.state.cost_usd + reply.cost_usd,
+                failed_in_a_row=0,
+            )
+            history = table.history(state, this_note, said)
+            return self._after_turn(state, history, [events.message_completed(data)], done)
 
-        record = _record(
-            opened,
-            now,
-            outcome="completed",
-            model=model.name,
-            message=data,
-            first_token_ms=reply.first_token_ms,
-            duration_ms=reply.duration_ms,
-        )
-        await self._ledger.write(decide, record)
-        table.heard(data["handle"], reply.content)
+        await self._ledger.write(decide)
+        table.heard(Utterance.of(data["handle"], reply.content, agent.participant_id, this_note.turn))
+        table.noted(this_note)
 
-    def _give_floor(self, state: TurnState, speaker: NextSpeaker, epoch: int) -> Decision:
-        """Begin the speaker's turn, wait for a person, or end where a limit has no room for the turn.
+    async def _pass(self, agent: AgentSeat, passed: Passed) -> None:
+        """Record that the speaker had nothing to say."""
+        table = self._table
+        opened = table.state
+        assert opened.speaker_id is not None
+        happened = events.turn_passed(opened.turn + 1, opened.turn_attempt, opened.speaker_id, "empty")
+        done = record(opened, table.now(), outcome="passed", model=passed.model.name)
+        this_note = note(opened, agent, "passed")
 
-        `epoch` 0 leaves the turn announced for the next driver to begin.
-        """
+        def decide() -> Decision:
+            state = replace(turn_over(table.state, agent.counts_as), failed_in_a_row=0)
+            return self._after_turn(state, table.history(state, this_note), [happened], done)
+
+        await self._ledger.write(decide)
+        table.noted(this_note)
+
+    def _after_turn(self, state: TurnState, history: History, happened: list[Event], done: TurnRecord) -> Decision:
+        """What follows a turn that is over, in the same write."""
+        if self._table.rules.asks_for_agreement or self._table.rules.questions(history):
+            following = self._before_asking(state, history)
+        else:
+            following = self._go_on(state, history)
+        return Decision(following.state, [*happened, *following.events], done, following.gives_way)
+
+    def _before_asking(self, state: TurnState, history: History) -> Decision:
+        """Nobody has the floor until models were asked, unless it is over or paused without that."""
+        over = self._over(state, history)
+        if over is not None:
+            return over
+        if state.pause_requested:
+            return paused(state, None, "requested")
+        return Decision(state, gives_way=self._must_give_way())
+
+    def _go_on(self, state: TurnState, history: History, verdict: Verdict | None = None) -> Decision:
+        """The end, a pause that was asked for, or the next speaker."""
+        decision = self._following(_with_cost(state, verdict), history, verdict)
+        if verdict is not None and verdict.cost is not None and decision.events:
+            decision.events[-1].data["choice"] = verdict.cost
+        return decision
+
+    def _following(self, state: TurnState, history: History, verdict: Verdict | None) -> Decision:
+        over = self._over(state, history, verdict)
+        if over is not None:
+            return over
+        floor = self._table.rules.choose(history)
+        if floor is None:
+            return ended(state, EndReason.STOP_CONDITION, "the turn policy has come to its end")
+        if state.pause_requested:
+            return self._pause_before(state, floor)
+        return self._give(state, floor)
+
+    def _over(self, state: TurnState, history: History, verdict: Verdict | None = None) -> Decision | None:
         rules = self._table.rules
-        state.speaker_id, state.speaker_reason = speaker.participant_id, speaker.reason
-        seat = rules.seat(speaker.participant_id)
-        if seat is not None and seat.needs_waiting:
-            state.status = Status.WAITING
-            return state, [events.discussion_waiting(speaker)]
-        reason = rules.limits.breach(self._table.spent(state), self._worst_case(speaker.participant_id))
-        if reason is not None:
-            return _ended(state, reason)
-        state.turn_message_id, state.turn_attempt, state.turn_epoch = new_id(), 1, epoch
-        return state, [events.turn_started(state.turn + 1, 1, speaker, state.turn_message_id)]
+        agreement = verdict.agreement if verdict else None
+        if is_met(rules.stop_when, rules.seats, history, agreement=agreement):
+            return ended(state, EndReason.STOP_CONDITION)
+        reason = rules.limits.breach(self._table.spent(state), Spending())
+        return ended(state, reason) if reason else None
 
-    def _worst_case(self, participant_id: UUID) -> Spending:
+    def _pause_before(self, state: TurnState, floor: Floor) -> Decision:
+        """The speaker has finished; whoever is next speaks when the discussion is resumed."""
+        resting = replace(without_floor(state), policy_state=floor.state)
+        if floor.speaker is not None:
+            resting.speaker_id, resting.speaker_reason = floor.speaker.participant_id, floor.speaker.reason
+        return paused(resting, floor.speaker, "requested")
+
+    def _give(self, state: TurnState, floor: Floor) -> Decision:
+        """Give the floor, or end where a limit has no room for the turn."""
+        speaker = floor.speaker
+        if speaker is not None and speaker.participant_id in self._table.agents:
+            worst = self._worst_case(self._table.agents[speaker.participant_id])
+            reason = self._table.rules.limits.breach(self._table.spent(state), worst)
+            if reason is not None:
+                return ended(state, reason)
+        return give_floor(self._table, state, floor, 0 if self._must_give_way() else self._epoch)
+
+    def _worst_case(self, agent: AgentSeat) -> Spending:
         """What one turn of that agent may use: its whole prompt and the longest reply."""
         limits = self._table.rules.limits
         if limits.max_tokens is None and limits.max_cost_usd is None:
             return Spending()
         try:
-            model, request = self._ask(self._table.agents[participant_id])
+            model, request = self._attempts.ask(agent)
         except UnknownModel:
             # The turn itself will fail for this, and say so.
             return Spending()
@@ -209,108 +234,102 @@ class Drive:
 
     async def _retry(self, reason: str) -> None:
         """Log that the open turn begins anew, as the next attempt."""
+        await self._ledger.write(lambda: self._retried(reason, self._epoch))
+
+    def _retried(self, reason: str, epoch: int) -> Decision:
+        state = replace(self._table.state, turn_attempt=self._table.state.turn_attempt + 1, turn_epoch=epoch)
+        assert state.turn_message_id is not None
+        assert state.speaker_id is not None
+        retried = events.turn_retried(
+            state.turn + 1, state.turn_attempt, state.speaker_id, state.turn_message_id, reason
+        )
+        return Decision(state, [retried])
+
+    async def _pause_between_attempts(self, error: ModelError) -> None:
+        """Leave the next attempt announced, for whoever drives when the discussion is resumed."""
 
         def decide() -> Decision:
-            state = replace(self._table.state, turn_attempt=self._table.state.turn_attempt + 1, turn_epoch=self._epoch)
-            assert state.turn_message_id is not None
-            assert state.speaker_id is not None
-            retried = events.turn_retried(
-                state.turn + 1, state.turn_attempt, state.speaker_id, state.turn_message_id, reason
-            )
-            return state, [retried]
+            retried = self._retried(error.code, 0)
+            resting = paused(retried.state, self._table.floor(), "requested")
+            return Decision(resting.state, [*retried.events, *resting.events])
 
         await self._ledger.write(decide)
 
     async def _fail(self, error: ArenaError) -> None:
-        """Record that the turn cannot be taken, and end the discussion with the reason."""
+        """Record that the turn cannot be taken; the discussion pauses, goes on or ends, as it was told to."""
         opened = self._table.state
         assert opened.speaker_id is not None
-        failed = events.turn_failed(opened.turn + 1, opened.turn_attempt, opened.speaker_id, error.code, error.detail)
+        agent = self._table.agents[opened.speaker_id]
+        policy = self._table.rules.on_turn_failure
+        done = record(opened, self._table.now(), outcome="failed", model=agent.config.model, error_code=error.code)
+        log.error("turn_failed", turn=opened.turn + 1, attempt=opened.turn_attempt, code=error.code)
+        if policy == TurnFailurePolicy.CONTINUE:
+            await self._go_on_without(agent, error, done)
+        elif policy == TurnFailurePolicy.END:
+            await self._ledger.write(lambda: self._end_failed(error, done))
+        else:
+            await self._ledger.write(lambda: self._pause_failed(error))
+
+    def _failed(self, error: ArenaError, *, is_over: bool = False) -> Event:
+        state = self._table.state
+        assert state.speaker_id is not None
+        return events.turn_failed(
+            state.turn + 1, state.turn_attempt, state.speaker_id, error.code, error.detail, is_over=is_over
+        )
+
+    def _pause_failed(self, error: ArenaError) -> Decision:
+        """The speaker keeps the floor and begins anew when the discussion is resumed."""
+        state, floor = self._table.state, self._table.floor()
+        resting = replace(without_floor(state), speaker_id=state.speaker_id, speaker_reason=state.speaker_reason)
+        decision = paused(resting, floor, "turn_failed", Step.FAIL)
+        return Decision(decision.state, [self._failed(error), *decision.events])
+
+    def _end_failed(self, error: ArenaError, done: TurnRecord) -> Decision:
+        decision = ended(self._table.state, EndReason.FAILED, error.detail)
+        return Decision(decision.state, [self._failed(error), *decision.events], done)
+
+    async def _go_on_without(self, agent: AgentSeat, error: ArenaError, done: TurnRecord) -> None:
+        """The next speaker's turn, unless every agent's has failed in a row."""
+        table = self._table
+        this_note = note(table.state, agent, "failed")
 
         def decide() -> Decision:
-            state, following = _ended(replace(opened), EndReason.FAILED, error.detail)
-            return state, [failed, *following]
+            failures = table.state.failed_in_a_row + 1
+            if failures >= len(table.agents):
+                return self._end_failed(error, done)
+            state = replace(turn_over(table.state, agent.counts_as), failed_in_a_row=failures)
+            failed = self._failed(error, is_over=True)
+            return self._after_turn(state, table.history(state, this_note), [failed], done)
 
-        agent = self._table.agents[opened.speaker_id]
-        record = _record(opened, utc_now(), outcome="failed", model=agent.config.model, error_code=error.code)
-        await self._ledger.write(decide, record)
-        log.error("turn_failed", turn=opened.turn + 1, attempt=opened.turn_attempt, code=error.code)
+        await self._ledger.write(decide)
+        table.noted(this_note)
 
 
-def _after_reply(opened: TurnState, reply: Reply) -> TurnState:
-    """The open turn, committed; nobody has the floor yet."""
+def _with_cost(state: TurnState, verdict: Verdict | None) -> TurnState:
+    if verdict is None:
+        return state
     return replace(
-        opened,
-        turn=opened.turn + 1,
-        last_speaker_id=opened.speaker_id,
-        prompt_tokens=opened.prompt_tokens + reply.prompt_tokens,
-        completion_tokens=opened.completion_tokens + reply.completion_tokens,
-        cost_usd=opened.cost_usd + reply.cost_usd,
-        turn_message_id=None,
-        turn_attempt=0,
-        turn_epoch=0,
+        state,
+        prompt_tokens=state.prompt_tokens + verdict.prompt_tokens,
+        completion_tokens=state.completion_tokens + verdict.completion_tokens,
+        cost_usd=state.cost_usd + verdict.cost_usd,
     )
 
 
-def _ended(state: TurnState, reason: EndReason, detail: str | None = None) -> Decision:
-    state.status, state.end_reason = Status.ENDED, reason
-    state.speaker_id = state.speaker_reason = None
-    state.turn_message_id, state.turn_attempt, state.turn_epoch = None, 0, 0
-    return state, [events.discussion_ended(reason, detail)]
-
-
-def _record(
-    opened: TurnState,
-    finished_at: datetime,
-    *,
-    outcome: str,
-    model: str | None,
-    message: dict[str, Any] | None = None,
-    error_code: str | None = None,
-    first_token_ms: float | None = None,
-    duration_ms: float | None = None,
-) -> TurnRecord:
-    assert opened.speaker_id is not None
-    assert opened.turn_message_id is not None
-    return TurnRecord(
-        turn=opened.turn + 1,
-        attempt=opened.turn_attempt,
-        participant_id=opened.speaker_id,
-        message_id=opened.turn_message_id,
-        outcome=outcome,
-        reason=opened.speaker_reason or "",
-        model=model,
-        error_code=error_code,
-        first_token_ms=first_token_ms,
-        duration_ms=duration_ms,
-        finished_at=finished_at,
-        message=message,
-    )
-
-
-def _message_data(table: TableState, reply: Reply, moment: str) -> dict[str, Any]:
-    """The message as the wire and the log show it; `seq` is set when its place is known."""
-    state = table.state
-    assert state.speaker_id is not None
-    agent = table.agents[state.speaker_id]
-    return {
-        "id": state.turn_message_id,
-        "seq": 0,
-        "turn": state.turn + 1,
-        "attempt": state.turn_attempt,
-        "participant_id": state.speaker_id,
-        "handle": agent.speaker.handle,
-        "name": agent.speaker.name,
-        "kind": "llm",
-        "content": reply.content,
-        "status": "complete",
-        "reply_to": None,
-        "visible_to": None,
-        "citations": [],
-        "usage": {
+def _log_turn(opened: TurnState, outcome: Spoke | Passed, seconds: float) -> None:
+    figures = {}
+    if isinstance(outcome, Spoke):
+        reply = outcome.reply
+        figures = {
             "prompt_tokens": reply.prompt_tokens,
             "completion_tokens": reply.completion_tokens,
-            "cost_usd": reply.cost_usd,
-        },
-        "created_at": moment,
-    }
+            "first_token_ms": reply.first_token_ms,
+        }
+    log.info(
+        "turn_completed" if figures else "turn_passed",
+        turn=opened.turn + 1,
+        attempt=opened.turn_attempt,
+        model=outcome.model.name,
+        **figures,
+        duration_ms=round(seconds * 1000, 2),
+    )

@@ -71,7 +71,7 @@ class TurnDriver:
     async def _drive(self, held: HeldClaim) -> None:
         claim, began = held.claim, perf_counter()
         async with self.uow.reading(claim.workspace_id) as work:
-            table = await load_table(work, claim.discussion_id)
+            table = await load_table(work, claim.discussion_id, claim.clock_ahead)
         ledger = Ledger(self.uow, self.turns, self.live, self.settings.worker.lease_seconds, claim, table)
 
         def must_give_way() -> bool:

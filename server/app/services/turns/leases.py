@@ -18,11 +18,12 @@ class ClaimLost(Exception):
 
 
 class HeldClaim:
-    """A claim in use; `lost` is set once it is known to be another's."""
+    """A claim in use; `lost` is set once it is known to be another's, `disturbed` then and when a pause is wanted."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.lost = asyncio.Event()
+        self.disturbed = asyncio.Event()
 
 
 class LeaseKeeper:
@@ -57,5 +58,8 @@ class LeaseKeeper:
                 log.warning("lease_renewal_failed", claims=len(held), reason=error.code)
                 continue
             for one in held:
-                if one.claim.discussion_id not in kept:
+                wants_pause = kept.get(one.claim.discussion_id)
+                if wants_pause is None:
                     one.lost.set()
+                if wants_pause is not False:
+                    one.disturbed.set()

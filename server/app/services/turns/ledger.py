@@ -1,9 +1,8 @@
 """A driver's writes: fenced by its epoch, and decided anew when others wrote to the log meanwhile."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from app.core.clock import utc_now
 from app.domain.discussion import Status
 from app.domain.events import Event, StoredEvent
 from app.repositories.event_log import store
@@ -11,16 +10,27 @@ from app.repositories.jobs import PRIORITIES
 from app.repositories.turns import Claim, TurnRecord, TurnRepository, TurnState
 from app.services.live.bus import LiveBus
 from app.services.turns.leases import ClaimLost
-from app.services.turns.table_state import TableState
-from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.turns.table_state import TableState, load_roster
+from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 NEWS_PAGE = 200
 
-Decision = tuple[TurnState, list[Event]]
-"""The state to write and the events that say so; `last_seq` is filled in when their places are known."""
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be written: the state, the events that say so, and the turn that is over with it.
+
+    `last_seq` is filled in when the events' places are known. `gives_way` hands a running discussion to the next
+    driver.
+    """
+
+    state: TurnState
+    events: list[Event] = field(default_factory=list)
+    record: TurnRecord | None = None
+    gives_way: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ledger:
     """Writes to one discussion under one claim. After a write the table shows what was written."""
 
@@ -30,47 +40,53 @@ class Ledger:
     lease_seconds: float
     claim: Claim
     table: TableState
+    gave_way: bool = False
 
-    async def write(self, decide: Callable[[], Decision], record: TurnRecord | None = None) -> None:
+    async def write(self, decide: Callable[[], Decision]) -> None:
         """Write what `decide` makes of the table; raise `ClaimLost` if the discussion is another's by now.
 
         `decide` is asked again, of an up-to-date table, whenever somebody else's words came first.
         """
         while True:
-            state, following = decide()
-            stored = store(following, self.table.known_seq + 1, utc_now())
+            decision = decide()
+            stored = store(decision.events, self.table.known_seq + 1, self.table.now())
+            state = decision.state
             state.last_seq = self.table.known_seq + len(stored)
-            if await self._save(state, stored, record):
+            if await self._save(decision, stored):
                 self.table.state, self.table.known_seq = state, state.last_seq
+                self.gave_way = decision.gives_way
                 self.live.announce(self.claim.discussion_id, stored)
                 return
             await self._catch_up()
 
-    async def _save(self, state: TurnState, stored: Sequence[StoredEvent], record: TurnRecord | None) -> bool:
-        known_seq = self.table.known_seq
-        is_running = state.status == Status.RUNNING
-        if is_running and state.turn_epoch != self.claim.epoch:
-            return await self._save_and_give_way(state, stored, record)
-        keep = self.lease_seconds if is_running else None
-        return await self.turns.save(self.claim, known_seq, state, stored, record, keep_lease_seconds=keep)
+    async def _save(self, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
+        state = decision.state
+        if decision.gives_way:
+            return await self._save_with_jobs(decision, stored)
+        keep = self.lease_seconds if state.status == Status.RUNNING else None
+        return await self.turns.save(
+            self.claim, self.table.known_seq, state, stored, decision.record, keep_lease_seconds=keep
+        )
 
-    async def _save_and_give_way(
-        self, state: TurnState, stored: Sequence[StoredEvent], record: TurnRecord | None
-    ) -> bool:
-        """Give the claim back and queue the next driver's job, in one transaction."""
+    async def _save_with_jobs(self, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
+        """Give the claim back and queue what follows from it, in one transaction."""
         async with self.uow(self.claim.workspace_id) as work:
             saved = await self.turns.save(
                 self.claim,
                 self.table.known_seq,
-                state,
+                decision.state,
                 stored,
-                record,
+                decision.record,
                 keep_lease_seconds=None,
                 connection=await work.connection(),
             )
             if saved:
-                await work.jobs.drive(self.claim.discussion_id, PRIORITIES[self.table.priority])
+                await self._queue_jobs(work, decision)
             return saved
+
+    async def _queue_jobs(self, work: UnitOfWork, decision: Decision) -> None:
+        if decision.gives_way:
+            await work.jobs.drive(self.claim.discussion_id, PRIORITIES[self.table.priority])
 
     async def _catch_up(self) -> None:
         """Read what others wrote into the log; raise `ClaimLost` if it was another driver or a command."""
@@ -78,3 +94,6 @@ class Ledger:
             raise ClaimLost
         async with self.uow.reading(self.claim.workspace_id) as work:
             self.table.catch_up(await work.log.after(self.claim.discussion_id, self.table.known_seq, NEWS_PAGE))
+            if self.table.roster_changed:
+                discussion = await work.discussions.get(self.claim.discussion_id)
+                self.table.reseat(await load_roster(work, discussion))

@@ -1,15 +1,19 @@
 """One attempt of one turn: ask the model, show the text as it comes, no transaction open."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any, TypeVar
 
 from app.domain.context import estimate_tokens
 from app.services.ai_models import Model
 from app.services.live.bus import LiveBus, LiveMessage
 from app.services.providers.base import ChatRequest, Finished, ModelError
 from app.services.turns.leases import ClaimLost, HeldClaim
+
+T = TypeVar("T")
 
 
 class EmptyReply(ModelError):
@@ -30,13 +34,32 @@ class Reply:
     duration_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A short reply that nobody is shown, and what it took."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+
+
 async def speak(model: Model, request: ChatRequest, message: LiveMessage, live: LiveBus, held: HeldClaim) -> Reply:
     """Stream one reply; raise a `ModelError`, or `ClaimLost` as soon as the claim is another's."""
+    return await _while_held(held, _stream(model, request, message, live, held))
+
+
+async def collect(model: Model, request: ChatRequest, held: HeldClaim) -> Answer:
+    """One whole reply; raise a `ModelError`, or `ClaimLost` as soon as the claim is another's."""
+    return await _while_held(held, _collect(model, request))
+
+
+async def _while_held(held: HeldClaim, call: Coroutine[Any, Any, T]) -> T:
     task = asyncio.current_task()
     assert task is not None
     watcher = asyncio.ensure_future(_cancel_when_lost(held, task))
     try:
-        return await _stream(model, request, message, live, held)
+        return await call
     except asyncio.CancelledError:
         if held.lost.is_set() and task.uncancel() == 0:
             raise ClaimLost from None
@@ -67,10 +90,7 @@ async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live
         raise EmptyReply("the model answered with nothing")
     if held.lost.is_set():
         raise ClaimLost
-    prompt_tokens, completion_tokens = finished.prompt_tokens, finished.completion_tokens
-    if prompt_tokens is None or completion_tokens is None:
-        prompt_tokens = sum(estimate_tokens(part.content) for part in request.messages)
-        completion_tokens = estimate_tokens(content)
+    prompt_tokens, completion_tokens = _used(request, finished, content)
     return Reply(
         content=content,
         prompt_tokens=prompt_tokens,
@@ -79,3 +99,24 @@ async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live
         first_token_ms=round((first_token - began) * 1000, 3),
         duration_ms=round((perf_counter() - began) * 1000, 3),
     )
+
+
+async def _collect(model: Model, request: ChatRequest) -> Answer:
+    parts: list[str] = []
+    finished = Finished("stop")
+    async with aclosing(model.client.stream(request)) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, Finished):
+                finished = delta
+            else:
+                parts.append(delta.text)
+    text = "".join(parts)
+    prompt_tokens, completion_tokens = _used(request, finished, text)
+    return Answer(text, prompt_tokens, completion_tokens, model.cost_usd(prompt_tokens, completion_tokens))
+
+
+def _used(request: ChatRequest, finished: Finished, content: str) -> tuple[int, int]:
+    """(prompt, completion) tokens as the provider counted, else as estimated."""
+    if finished.prompt_tokens is not None and finished.completion_tokens is not None:
+        return finished.prompt_tokens, finished.completion_tokens
+    return sum(estimate_tokens(part.content) for part in request.messages), estimate_tokens(content)

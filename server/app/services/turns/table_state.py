@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from app.domain import events
 from app.domain.context import Matter, SourceDocument, Speaker, Utterance, build_prompt
 from app.domain.events import NextSpeaker, StoredEvent
 from app.domain.limits import Spending
-from app.domain.policies import History
+from app.domain.policies import Brief, History, Spoken, TurnNote
 from app.domain.progress import Table
 from app.domain.prompt import ChatMessage
 from app.models import Discussion, Participant
@@ -27,14 +28,26 @@ from app.services.unit_of_work import UnitOfWork
 TRANSCRIPT_MESSAGES = 200
 TRANSCRIPT_TOKENS = 200_000
 DOCUMENT_CHARACTERS = 800_000
+RECENT_TURNS = 128
+"""More than twice the largest roster, so that whoever has waited too long can be told."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSeat:
-    """An agent at the table, as its pinned version says."""
+    """An agent at the table, as its pinned version says; `counts_as` is the seat whose turns it takes."""
 
+    participant_id: UUID
     speaker: Speaker
     config: AgentConfig
+    counts_as: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The rules with who sits at the table, and the agents among them; replaced whole when somebody comes or goes."""
+
+    rules: Table
+    agents: Mapping[UUID, AgentSeat]
 
 
 class TableState:
@@ -43,59 +56,93 @@ class TableState:
     def __init__(
         self,
         discussion: Discussion,
-        rules: Table,
-        agents: Mapping[UUID, AgentSeat],
+        roster: Roster,
         documents: Iterable[SourceDocument],
         transcript: Iterable[Utterance],
+        turns: Iterable[TurnNote],
+        clock_ahead: timedelta = timedelta(0),
     ) -> None:
-        self.rules = rules
-        self.agents = agents
-        self.state = TurnState(
-            status=discussion.status,
-            end_reason=discussion.end_reason,
-            turn=discussion.turn,
-            last_seq=discussion.last_seq,
-            speaker_id=discussion.speaker_id,
-            speaker_reason=discussion.speaker_reason,
-            last_speaker_id=discussion.last_speaker_id,
-            turn_message_id=discussion.turn_message_id,
-            turn_attempt=discussion.turn_attempt,
-            turn_epoch=discussion.turn_epoch,
-            prompt_tokens=discussion.prompt_tokens,
-            completion_tokens=discussion.completion_tokens,
-            cost_usd=float(discussion.cost_usd),
-        )
+        self.rules = roster.rules
+        self.agents = roster.agents
+        self.state = _state_of(discussion)
         self.known_seq = discussion.last_seq
         self.priority = discussion.priority
+        self.waiting = discussion.waiting
+        self.created_by = discussion.created_by
+        self.roster_changed = False
+        self._clock_ahead = clock_ahead
         self._matter = Matter(discussion.topic, discussion.instructions, list(documents))
         self._started_at: datetime | None = discussion.started_at
+        self._turns: deque[TurnNote] = deque(turns, maxlen=RECENT_TURNS)
         self._newest_first: deque[Utterance] = deque()
         self._transcript_tokens = 0
         for utterance in transcript:
             self._hear(utterance)
 
+    def now(self) -> datetime:
+        """The time by the database's clock."""
+        return utc_now() + self._clock_ahead
+
     def spent(self, state: TurnState) -> Spending:
         """What the discussion has used in that state."""
-        seconds = (utc_now() - self._started_at).total_seconds() if self._started_at else 0.0
+        seconds = (self.now() - self._started_at).total_seconds() if self._started_at else 0.0
         return Spending(state.turn, state.prompt_tokens + state.completion_tokens, state.cost_usd, seconds)
 
-    def floor(self) -> NextSpeaker:
-        """Who has the floor, or whom the policy chooses if nobody has."""
-        state = self.state
-        seat = self.rules.seat(state.speaker_id) if state.speaker_id else None
+    def floor(self) -> NextSpeaker | None:
+        """Who has the floor, None if nobody who is still at the table has."""
+        seat = self.rules.seat(self.state.speaker_id)
         if seat is None:
-            return self.choose_next(state)
-        return NextSpeaker(seat.participant_id, seat.handle, state.speaker_reason or "")
+            return None
+        return NextSpeaker(seat.participant_id, seat.handle, self.state.speaker_reason or "")
 
-    def choose_next(self, state: TurnState) -> NextSpeaker:
-        return self.rules.choose(History(state.turn, state.last_speaker_id))
+    def history(
+        self,
+        state: TurnState,
+        note: TurnNote | None = None,
+        said: Spoken | None = None,
+        answers: Mapping[UUID, Any] | None = None,
+    ) -> History:
+        """What the policy may know in that state, with a turn that is about to be recorded."""
+        notes = islice(self._turns, 2 * len(self.rules.seats) + 2)
+        public = (
+            Spoken(one.participant_id, one.turn, one.content)
+            for one in self._newest_first
+            if one.visible_to is None and one.participant_id is not None
+        )
+        recent = islice(public, 2 * len(self.rules.seats) + 2)
+        return History(
+            turn=state.turn,
+            last_speaker=state.last_speaker_id,
+            turns=(note, *notes) if note else tuple(notes),
+            recent=(said, *recent) if said else tuple(recent),
+            state=state.policy_state,
+            answers=answers or {},
+        )
 
-    def prompt_for(self, agent: AgentSeat, budget_tokens: int) -> list[ChatMessage]:
-        return build_prompt(agent.speaker, self._matter, self._newest_first, budget_tokens)
+    def prompt_for(
+        self, agent: AgentSeat, budget_tokens: int, brief: Brief | None = None, question: str | None = None
+    ) -> list[ChatMessage]:
+        """The prompt for the agent's turn, or for a question to it."""
+        seat_id = agent.participant_id
+        heard = (
+            said
+            for said in self._newest_first
+            if said.visible_to is None or said.participant_id == seat_id or seat_id in said.visible_to
+        )
+        return build_prompt(agent.speaker, self._matter, heard, budget_tokens)
 
-    def heard(self, handle: str, content: str) -> None:
+    def heard(self, utterance: Utterance) -> None:
         """Add to the transcript."""
-        self._hear(Utterance.of(handle, content))
+        self._hear(utterance)
+
+    def noted(self, note: TurnNote) -> None:
+        """Add a finished turn."""
+        self._turns.appendleft(note)
+
+    def reseat(self, roster: Roster) -> None:
+        """Take the roster as it is by now."""
+        self.rules, self.agents = roster.rules, roster.agents
+        self.roster_changed = False
 
     def _hear(self, utterance: Utterance) -> None:
         """Add what was said last, and forget what is too long ago to matter."""
@@ -110,23 +157,64 @@ class TableState:
         for event in news:
             self.known_seq = self.state.last_seq = event.seq
             if event.type == events.MESSAGE_COMPLETED:
-                data: dict[str, Any] = orjson.loads(event.payload)
-                self.heard(data["handle"], data["content"])
+                self._hear(_utterance_of(orjson.loads(event.payload), event.visible_to))
+            elif event.type == events.DISCUSSION_PAUSING:
+                self.state.pause_requested = True
+            elif event.type in {events.PARTICIPANT_JOINED, events.PARTICIPANT_LEFT}:
+                self.roster_changed = True
 
 
-async def load_table(work: UnitOfWork, discussion_id: UUID) -> TableState:
+def _utterance_of(data: Mapping[str, Any], visible_to: Sequence[str] | None) -> Utterance:
+    addressed = None if visible_to is None else [UUID(one) for one in visible_to]
+    return Utterance.of(data["handle"], data["content"], UUID(data["participant_id"]), data["turn"], addressed)
+
+
+def _state_of(discussion: Discussion) -> TurnState:
+    return TurnState(
+        status=discussion.status,
+        end_reason=discussion.end_reason,
+        turn=discussion.turn,
+        last_seq=discussion.last_seq,
+        speaker_id=discussion.speaker_id,
+        speaker_reason=discussion.speaker_reason,
+        last_speaker_id=discussion.last_speaker_id,
+        turn_message_id=discussion.turn_message_id,
+        turn_attempt=discussion.turn_attempt,
+        turn_epoch=discussion.turn_epoch,
+        prompt_tokens=discussion.prompt_tokens,
+        completion_tokens=discussion.completion_tokens,
+        cost_usd=float(discussion.cost_usd),
+        policy_state=discussion.policy_state,
+        pause_requested=discussion.pause_requested,
+        floor_id=discussion.floor_id,
+        deadline_at=discussion.deadline_at,
+        wrap_up=discussion.wrap_up,
+        warned=tuple(discussion.warned),
+        failed_in_a_row=discussion.failed_in_a_row,
+    )
+
+
+async def load_table(work: UnitOfWork, discussion_id: UUID, clock_ahead: timedelta = timedelta(0)) -> TableState:
     """Read all a driver needs of a discussion it has claimed."""
     discussion = await work.discussions.get(discussion_id)
-    participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
     messages = await work.messages.list_recent(discussion_id, TRANSCRIPT_MESSAGES, discussion.last_seq)
-    documents = await _documents(work, discussion.document_ids)
     return TableState(
         discussion,
-        table_of(discussion, participants),
-        await _agents(work, participants),
-        documents,
-        [Utterance.of(message.handle, message.content) for message in messages],
+        await load_roster(work, discussion),
+        await _documents(work, discussion.document_ids),
+        [
+            Utterance.of(message.handle, message.content, message.participant_id, message.turn, message.visible_to)
+            for message in messages
+        ],
+        await work.messages.list_recent_turns(discussion_id, RECENT_TURNS) if discussion.turn else (),
+        clock_ahead,
     )
+
+
+async def load_roster(work: UnitOfWork, discussion: Discussion) -> Roster:
+    """Who sits at the table now."""
+    participants = (await work.discussions.list_participants([discussion.id]))[discussion.id]
+    return Roster(table_of(discussion, participants), await _agents(work, participants))
 
 
 async def _documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> list[SourceDocument]:
@@ -141,13 +229,13 @@ async def _agents(work: UnitOfWork, participants: list[Participant]) -> dict[UUI
     pins = {
         seat.id: (seat.agent_id, seat.agent_version)
         for seat in participants
-        if seat.agent_id is not None and seat.agent_version is not None
+        if seat.kind == "llm" and seat.agent_id is not None and seat.agent_version is not None
     }
     configs = await work.agents.pinned_configs(list(pins.values()))
     seats = {seat.id: seat for seat in participants}
     agents = {}
     for seat_id, pin in pins.items():
-        config = AgentConfig.model_validate(configs[pin])
-        speaker = Speaker(seats[seat_id].handle, seats[seat_id].name, config.persona)
-        agents[seat_id] = AgentSeat(speaker, config)
+        seat, config = seats[seat_id], AgentConfig.model_validate(configs[pin])
+        speaker = Speaker(seat.handle, seat.name, config.persona)
+        agents[seat_id] = AgentSeat(seat_id, speaker, config, seat.stands_in_for or seat_id)
     return agents

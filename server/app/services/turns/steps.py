@@ -1,0 +1,78 @@
+"""Steps of a discussion under a driver: from one state to the next, with the events that say so. Without I/O."""
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from app.core.clock import rfc3339
+from app.core.ids import new_id
+from app.domain import events
+from app.domain.discussion import EndReason, Step, advance
+from app.domain.events import NextSpeaker
+from app.domain.policies import Seat
+from app.domain.progress import Floor
+from app.repositories.turns import TurnState
+from app.services.turns.ledger import Decision
+from app.services.turns.table_state import TableState
+
+
+def turn_over(opened: TurnState, last_speaker_id: UUID | None) -> TurnState:
+    """The open turn's number is used up; nobody has the floor yet."""
+    return replace(without_floor(opened), turn=opened.turn + 1, last_speaker_id=last_speaker_id)
+
+
+def without_floor(state: TurnState) -> TurnState:
+    """Nobody has the floor and no turn is open."""
+    return replace(
+        state,
+        speaker_id=None,
+        speaker_reason=None,
+        turn_message_id=None,
+        turn_attempt=0,
+        turn_epoch=0,
+        floor_id=None,
+        deadline_at=None,
+    )
+
+
+def ended(state: TurnState, reason: EndReason, detail: str | None = None) -> Decision:
+    over = replace(
+        without_floor(state), status=advance(state.status, Step.END), end_reason=reason, pause_requested=False
+    )
+    return Decision(over, [events.discussion_ended(reason, detail)])
+
+
+def paused(state: TurnState, following: NextSpeaker | None, reason: str, step: Step = Step.PAUSE) -> Decision:
+    """Nothing runs until somebody resumes; a turn that is open stays so."""
+    still = replace(state, status=advance(state.status, step), pause_requested=False)
+    return Decision(still, [events.discussion_paused(following, reason)])
+
+
+def give_floor(table: TableState, state: TurnState, floor: Floor, epoch: int, *, is_last: bool = False) -> Decision:
+    """Begin the speaker's turn, or wait for a person or an external agent.
+
+    `epoch` 0 leaves the turn announced for the next driver to begin.
+    """
+    given = replace(without_floor(state), policy_state=floor.state)
+    if floor.speaker is None:
+        given.status = advance(state.status, Step.WAIT)
+        return Decision(given, [events.discussion_waiting(None, policy_state=floor.state)])
+    speaker = floor.speaker
+    given.speaker_id, given.speaker_reason = speaker.participant_id, speaker.reason
+    seat = table.rules.seat(speaker.participant_id)
+    if seat is not None and seat.needs_waiting:
+        return _wait_for(table, given, speaker, seat)
+    given.turn_message_id, given.turn_attempt, given.turn_epoch = new_id(), 1, epoch
+    started = events.turn_started(
+        given.turn + 1, 1, speaker, given.turn_message_id, policy_state=floor.state, is_last=is_last
+    )
+    return Decision(given, [started], gives_way=epoch == 0)
+
+
+def _wait_for(table: TableState, given: TurnState, speaker: NextSpeaker, seat: Seat) -> Decision:
+    given.status = advance(given.status, Step.WAIT)
+    given.floor_id = new_id()
+    seconds = table.waiting.get(f"{seat.kind}_seconds")
+    given.deadline_at = None if seconds is None else table.now() + timedelta(seconds=seconds)
+    deadline = rfc3339(given.deadline_at) if given.deadline_at else None
+    return Decision(given, [events.discussion_waiting(speaker, deadline, given.policy_state)])
