@@ -14,7 +14,10 @@ from app.domain.permissions import Permission
 from app.schemas.base import Text
 from app.services.agents import AgentService
 from app.services.auth import Actor, AuthService, CurrentUser
+from app.services.discussion_diff import DiscussionDiffs
+from app.services.discussion_forks import DiscussionForks
 from app.services.discussion_lifecycle import DiscussionLifecycle
+from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
 from app.services.health import HealthService
 from app.services.knowledge import KnowledgeService
@@ -32,6 +35,9 @@ class Services:
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
+    seats: DiscussionSeats
+    forks: DiscussionForks
+    diffs: DiscussionDiffs
     messages: MessageService
     transcripts: TranscriptService
     knowledge: KnowledgeService
@@ -56,6 +62,9 @@ Auth = Annotated[AuthService, _service("auth")]
 Agents = Annotated[AgentService, _service("agents")]
 Discussions = Annotated[DiscussionService, _service("discussions")]
 Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]
+Seats = Annotated[DiscussionSeats, _service("seats")]
+Forks = Annotated[DiscussionForks, _service("forks")]
+Diffs = Annotated[DiscussionDiffs, _service("diffs")]
 Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]

@@ -17,12 +17,15 @@ from app.core.queue import make_queue
 from app.core.security import TokenSigner
 from app.dependencies import Services
 from app.engines.data_folder import secret_key
-from app.routes import agents, auth, discussion, health, knowledge, messages, stream
+from app.routes import agents, auth, discussion, forks, health, knowledge, lifecycle, messages, participants, stream
 from app.routes.openapi import install_openapi
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
 from app.services.auth import AuthService
+from app.services.discussion_diff import DiscussionDiffs
+from app.services.discussion_forks import DiscussionForks
 from app.services.discussion_lifecycle import DiscussionLifecycle
+from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
 from app.services.health import HealthService
 from app.services.knowledge import KnowledgeService
@@ -55,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    for router in (auth.router, agents.router, discussion.router, messages.router, stream.router):
+    routes = (auth, agents, discussion, lifecycle, participants, forks, messages, stream)
+    for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
     app.include_router(health.router)
@@ -79,7 +83,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     bus = LiveBus(cache)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
     models = ModelCatalog(settings.models)
-    discussions, messages = DiscussionService(uow), MessageService(uow)
+    discussions, messages = DiscussionService(uow, models), MessageService(uow)
     hub = Hub(cache, bus, UnitOfWorkLogReader(uow))
     signer = TokenSigner(secret_key(settings), settings.auth.access_token_seconds)
     services = Services(
@@ -88,6 +92,9 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         agents=AgentService(uow, models),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus),
+        seats=DiscussionSeats(uow, models),
+        forks=DiscussionForks(uow, models),
+        diffs=DiscussionDiffs(uow, messages),
         messages=messages,
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),

@@ -101,6 +101,26 @@ def discussion_updated(changed: Mapping[str, Any], version: int) -> Event:
     return Event(DISCUSSION_UPDATED, {**changed, "version": version})
 
 
+def discussion_forked(
+    parent_id: UUID, seq: int, topic: str, title: str | None, participants: list[dict[str, Any]]
+) -> Event:
+    """The log up to here is that of the parent up to `seq`; what follows is the fork's own."""
+    return Event(
+        DISCUSSION_FORKED,
+        {
+            "parent": {"id": parent_id, "seq": seq},
+            "status": "draft",
+            "end_reason": None,
+            "pausing": False,
+            "deadline": None,
+            "next_speaker": None,
+            "topic": topic,
+            "title": title,
+            "participants": participants,
+        },
+    )
+
+
 def discussion_ended(reason: str, detail: str | None = None) -> Event:
     return Event(
         DISCUSSION_ENDED,

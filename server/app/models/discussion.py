@@ -78,7 +78,8 @@ class Participant(Identified, Scoped, Base):
     """A seat, with the agent's version pinned and its handle and name as they were.
 
     A participant who left keeps the row, with `left_at`, for what it said. `stands_in_for` is the seat whose turns
-    this one takes when nobody answers there; `joined_turn` the turn count when it sat down.
+    this one takes when nobody answers there; `joined_turn` the turn count when it sat down; `model` is asked instead of
+    the agent's own.
     """
 
     __tablename__ = "participants"
@@ -97,3 +98,4 @@ class Participant(Identified, Scoped, Base):
     joined_turn: Mapped[int] = mapped_column(server_default=text("0"))
     left_at: Mapped[datetime | None]
     stands_in_for: Mapped[UUID | None]
+    model: Mapped[str | None]

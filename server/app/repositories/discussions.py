@@ -23,6 +23,10 @@ class DiscussionRepository(Repository):
     async def get(self, discussion_id: UUID) -> Discussion:
         return await self._get(self._visible().where(Discussion.id == discussion_id))
 
+    async def find(self, discussion_id: UUID) -> Discussion | None:
+        found: Discussion | None = await self._session.scalar(self._visible().where(Discussion.id == discussion_id))
+        return found
+
     async def get_for_update(self, discussion_id: UUID) -> Discussion:
         """Lock the discussion's row until the unit of work ends: all changes of one discussion queue here."""
         return await self._get(self._visible().where(Discussion.id == discussion_id).with_for_update())
@@ -51,6 +55,16 @@ class DiscussionRepository(Repository):
         if text:
             query = query.where(or_(Discussion.topic.ilike(contains(text)), Discussion.title.ilike(contains(text))))
         return await self._page(query, Discussion.id, limit, cursor)
+
+    async def is_mid_turn(self, discussion: Discussion) -> bool:
+        """Whether a living driver is speaking a turn of the locked discussion, by the database's clock."""
+        if discussion.turn_message_id is None or discussion.turn_epoch != discussion.epoch:
+            return False
+        return bool(
+            await self._session.scalar(
+                select(Discussion.lease_until > func.now()).where(Discussion.id == discussion.id)
+            )
+        )
 
     async def fence(self, discussion: Discussion, seconds: float) -> int:
         """Take the locked discussion from whoever drives it, and keep drivers away for a while; the new epoch."""

@@ -92,6 +92,19 @@ class EventLogRepository:
         self.appended.setdefault(discussion.id, []).extend(stored)
         self._workspaces[discussion.id] = discussion.workspace_id
 
+    async def copy(self, discussion: Discussion, copies: Sequence[tuple[str, Event]]) -> None:
+        """Append events that happened elsewhere, each with its moment there; viewers are not told of them."""
+        stored = []
+        for created_at, event in copies:
+            discussion.last_seq += 1
+            stored.append(StoredEvent(discussion.last_seq, event.type, created_at, orjson.dumps(event.data)))
+        values = {
+            "discussion_id": discussion.id,
+            "workspace_id": discussion.workspace_id,
+            "events": as_json(stored),
+        }
+        await self._session.execute(_INSERT, values)
+
     async def write(self) -> None:
         """Write what was appended; the unit of work calls this before it commits."""
         for discussion_id, stored in self.appended.items():

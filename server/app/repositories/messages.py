@@ -1,13 +1,17 @@
 """Messages, at their places in the log."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from sqlalchemy import func, select
 
 from app.core.cursors import BadCursor, decode_cursor, encode_cursor
+from app.core.ids import new_id
 from app.domain.policies import TurnNote
 from app.models import Message, Participant, Turn
 from app.repositories.base import Repository
+
+COPIED_AT_ONCE = 500
 
 
 class MessageRepository(Repository):
@@ -39,6 +43,39 @@ class MessageRepository(Repository):
         )
         return await self._session.scalar(query) is not None
 
+    async def copy(self, source_id: UUID, target_id: UUID, upto_seq: int, ids: Mapping[str, str]) -> None:
+        """Copy what everybody could read, up to a place in the log, under the ids given for messages and seats."""
+        query = select(Message).where(
+            Message.workspace_id == self._workspace_id,
+            Message.discussion_id == source_id,
+            Message.seq <= upto_seq,
+            Message.visible_to.is_(None),
+        )
+        async for message in await self._session.stream_scalars(query.execution_options(yield_per=COPIED_AT_ONCE)):
+            row = {name: getattr(message, name) for name in Message.__table__.columns.keys()}  # noqa: SIM118
+            reply_to = ids.get(str(message.reply_to)) if message.reply_to else None
+            row |= {
+                "id": UUID(ids[str(message.id)]),
+                "discussion_id": target_id,
+                "participant_id": UUID(ids[str(message.participant_id)]),
+                "reply_to": UUID(reply_to) if reply_to else None,
+            }
+            self._session.add(Message(**row))
+
+    async def copy_turns(self, source_id: UUID, target_id: UUID, upto_turn: int, ids: Mapping[str, str]) -> None:
+        """Copy the finished turns, under the ids given for messages and seats."""
+        query = select(Turn).where(
+            Turn.workspace_id == self._workspace_id, Turn.discussion_id == source_id, Turn.turn <= upto_turn
+        )
+        async for turn in await self._session.stream_scalars(query.execution_options(yield_per=COPIED_AT_ONCE)):
+            row = {name: getattr(turn, name) for name in Turn.__table__.columns.keys()}  # noqa: SIM118
+            row |= {
+                "discussion_id": target_id,
+                "participant_id": UUID(ids[str(turn.participant_id)]),
+                "message_id": UUID(ids.get(str(turn.message_id), str(new_id()))),
+            }
+            self._session.add(Turn(**row))
+
     async def list_page(
         self, discussion_id: UUID, *, newest_first: bool, limit: int, cursor: str | None
     ) -> tuple[list[Message], str | None]:
@@ -54,6 +91,15 @@ class MessageRepository(Repository):
         if len(rows) <= limit:
             return rows, None
         return rows[:limit], encode_cursor(f"seq:{rows[limit - 1].seq}")
+
+    async def last_turn(self, discussion_id: UUID, upto_seq: int) -> int:
+        """The number of the last turn that brought a message up to a place in the log; 0 if none did."""
+        query = select(func.max(Message.turn)).where(
+            Message.workspace_id == self._workspace_id,
+            Message.discussion_id == discussion_id,
+            Message.seq <= upto_seq,
+        )
+        return await self._session.scalar(query) or 0
 
     async def list_recent(self, discussion_id: UUID, limit: int, upto_seq: int) -> list[Message]:
         """The newest messages up to a place in the log, oldest first."""

@@ -1,4 +1,4 @@
-"""Discussions: open, read, change, start, stop, transcript."""
+"""Discussions: open, read, change, delete, transcript."""
 
 from typing import Annotated
 from uuid import UUID
@@ -11,7 +11,6 @@ from app.dependencies import (
     Discussions,
     ExpectedVersion,
     IfNoneMatch,
-    Lifecycle,
     Limit,
     ReadsDiscussions,
     SearchText,
@@ -19,18 +18,13 @@ from app.dependencies import (
     WritesDiscussions,
 )
 from app.domain.discussion import Status
-from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems
+from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems, tagged
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate
 from app.services.transcripts import TranscriptFormat
 
 router = APIRouter(prefix="/discussions", tags=["discussions"])
 MEDIA_TYPES = {"json": "application/json", "md": "text/markdown", "txt": "text/plain"}
-
-
-def _tag(response: Response, discussion: DiscussionRead) -> DiscussionRead:
-    response.headers["ETag"] = etag(discussion.version, discussion.last_seq)
-    return discussion
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 413, 422))
@@ -40,7 +34,7 @@ async def create_discussion(
     """Open a discussion; unless `start` is false, its first speaker has the floor at once."""
     discussion = await discussions.create(actor, request)
     response.headers["Location"] = f"/api/v1/discussions/{discussion.id}"
-    return _tag(response, discussion)
+    return tagged(response, discussion)
 
 
 @router.get("", responses=problems(401, 403, 404, 422))
@@ -69,7 +63,7 @@ async def get_discussion(
     current = etag(discussion.version, discussion.last_seq)
     if is_current(if_none_match, current):
         return not_modified(current)
-    return _tag(response, discussion)
+    return tagged(response, discussion)
 
 
 @router.patch("/{discussion_id}", responses=problems(401, 403, 404, 409, 412, 413, 422))
@@ -81,30 +75,14 @@ async def update_discussion(
     discussions: Discussions,
     expected_version: ExpectedVersion,
 ) -> DiscussionRead:
-    """Change the title at any time, topic, instructions and limits while it is a draft."""
-    return _tag(response, await discussions.update(actor, discussion_id, request, expected_version))
+    """Change the title at any time; topic, instructions and rules of a draft or a paused discussion."""
+    return tagged(response, await discussions.update(actor, discussion_id, request, expected_version))
 
 
 @router.delete("/{discussion_id}", status_code=204, responses=problems(401, 403, 404, 422))
 async def delete_discussion(discussion_id: UUID, actor: WritesDiscussions, discussions: Discussions) -> None:
     """Delete the discussion with all that was said."""
     await discussions.delete(actor, discussion_id)
-
-
-@router.post("/{discussion_id}/start", responses=problems(401, 403, 404, 409, 422))
-async def start_discussion(
-    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
-) -> DiscussionRead:
-    """Start a draft discussion."""
-    return _tag(response, await lifecycle.start(actor, discussion_id))
-
-
-@router.post("/{discussion_id}/stop", responses=problems(401, 403, 404, 409, 422))
-async def stop_discussion(
-    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
-) -> DiscussionRead:
-    """End the discussion now; what viewers were shown of a cut message is kept as `interrupted`."""
-    return _tag(response, await lifecycle.stop(actor, discussion_id))
 
 
 @router.get(

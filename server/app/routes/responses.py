@@ -7,6 +7,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.core.error_handlers import title_of
 from app.schemas.base import Problem
+from app.schemas.discussion import DiscussionRead
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What `If-None-Match` names is still current"}}
 SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -26,6 +27,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def etag(version: int, part: int | None = None) -> str:
     """`"<version>"` or `"<version>-<part>"`; `If-Match` looks at the version only."""
     return f'"{version}"' if part is None else f'"{version}-{part}"'
+
+
+def tagged(response: Response, discussion: DiscussionRead) -> DiscussionRead:
+    """The discussion, with its ETag in the headers."""
+    response.headers["ETag"] = etag(discussion.version, discussion.last_seq)
+    return discussion
 
 
 def is_current(if_none_match: str | None, current: str) -> bool:

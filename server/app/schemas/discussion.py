@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from app.domain.discussion import EndReason, Status, TurnFailurePolicy
 from app.domain.limits import MAX_TURNS
+from app.schemas.agent import ModelName
 from app.schemas.base import Line, Moment, Read, Request, Text, storable
 
 MAX_PARTICIPANTS = 50
@@ -23,11 +24,14 @@ class ParticipantCreate(Request):
     agent_id: UUID | None = None
     user_id: UUID | None = None
     role: Literal["speaker", "moderator"] = "speaker"
+    model: ModelName | None = Field(None, description="In this discussion, the agent speaks with another model.")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.agent_id is None) == (self.user_id is None):
             raise ValueError("a participant is either an agent_id or a user_id")
+        if self.model is not None and self.agent_id is None:
+            raise ValueError("only an agent has a model")
         return self
 
 
@@ -107,6 +111,7 @@ class ParticipantRead(Read):
     user_id: UUID | None
     handle: str
     name: str
+    model: str | None = Field(None, description="Asked instead of the agent's own; null: its own.")
     stands_in_for: UUID | None = None
 
 
@@ -156,16 +161,40 @@ class DiscussionRead(Read):
 
 
 class DiscussionUpdate(Request):
-    """Only the fields given change; all but the title only while it is a draft."""
+    """Only the fields given change; the title at any time, the rest while it is a draft or paused."""
 
     topic: Topic | None = None
     title: Line | None = None
     instructions: Instructions | None = None
+    turn_policy: TurnPolicyConfig | None = None
     limits: LimitsConfig | None = None
+    stop_when: Annotated[list[PhraseCondition], Field(max_length=20)] | None = None
+    on_turn_failure: TurnFailurePolicy | None = None
+    waiting: WaitingConfig | None = None
 
     @model_validator(mode="after")
     def _some_must_stay(self) -> Self:
-        for name in ("topic", "limits"):
-            if name in self.model_fields_set and getattr(self, name) is None:
+        for name in self.model_fields_set - {"title", "instructions"}:
+            if getattr(self, name) is None:
                 raise ValueError(f"{name} must not be null; leave it out to keep it")
         return self
+
+
+class DiscussionFork(Request):
+    """Another discussion that begins with this one's log up to `at_seq` (default: all of it; 0: none, a rerun).
+
+    What is not given is as in the parent; `model` is what all its agents speak with.
+    """
+
+    at_seq: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    participants: Annotated[list[ParticipantCreate], Field(min_length=1, max_length=MAX_PARTICIPANTS)] | None = None
+    model: ModelName | None = None
+    topic: Topic | None = None
+    title: Line | None = None
+    instructions: Instructions | None = None
+    turn_policy: TurnPolicyConfig | None = None
+    limits: LimitsConfig | None = None
+    stop_when: Annotated[list[PhraseCondition], Field(max_length=20)] | None = None
+    on_turn_failure: TurnFailurePolicy | None = None
+    seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    start: bool = True

@@ -12,7 +12,7 @@ from app.domain.policies import History, Spoken
 from app.domain.progress import Floor
 from app.models import Discussion, Participant
 from app.repositories.jobs import PRIORITIES
-from app.services.discussion_views import table_of
+from app.services.discussion_views import floor_of, table_of
 from app.services.unit_of_work import UnitOfWork
 
 Seats = Sequence[Participant]
@@ -71,6 +71,36 @@ def next_floor(discussion: Discussion, participants: Seats, history: History) ->
     """Who will get the floor, None where that has to be asked or nobody is left."""
     table = table_of(discussion, participants)
     return None if table.questions(history) else table.choose(history)
+
+
+def name_next(discussion: Discussion, participants: Seats, history: History) -> None:
+    """Say who will speak, if that can be told without asking anybody; nobody is given the floor yet."""
+    floor = next_floor(discussion, participants, history)
+    speaker = floor.speaker if floor else None
+    discussion.speaker_id = speaker.participant_id if speaker else None
+    discussion.speaker_reason = speaker.reason if speaker else None
+    if floor is not None:
+        discussion.policy_state = dict(floor.state) if floor.state is not None else None
+
+
+def rest(work: UnitOfWork, discussion: Discussion, participants: Seats, step: Step) -> None:
+    """Pause it now: whoever drives it is fenced off, a turn that is open stays so, nobody is waited for."""
+    discussion.status = advance(discussion.status, step)
+    discussion.pause_requested = False
+    discussion.floor_id = discussion.deadline_at = None
+    discussion.epoch += 1
+    discussion.lease_owner = discussion.lease_until = None
+    reason = "interrupted" if step == Step.INTERRUPT else "requested"
+    work.log.append(discussion, events.discussion_paused(floor_of(discussion, participants), reason))
+
+
+def go_on(work: UnitOfWork, discussion: Discussion, participants: Seats, speaker: NextSpeaker) -> None:
+    """Resume a paused discussion with whoever has the floor."""
+    discussion.status = advance(discussion.status, Step.RESUME)
+    work.log.append(discussion, events.discussion_resumed(speaker))
+    seat = next(seat for seat in participants if seat.id == speaker.participant_id)
+    if seat.kind != "llm":
+        wait_for(work, discussion, seat, speaker)
 
 
 def give_floor(work: UnitOfWork, discussion: Discussion, participants: Seats, floor: Floor) -> None:

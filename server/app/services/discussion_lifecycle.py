@@ -1,31 +1,54 @@
-"""Commands to a discussion: start and stop.
+"""Commands to a discussion: start, pause, resume, interrupt, stop.
 
 A command never asks the driver: it changes the row under its lock and raises the epoch, so the driver's next write
-fails and its lease is not renewed; it gives up within a second, on any worker.
+fails and its lease is not renewed; it gives up within a second, on any worker. The one exception is a pause while
+somebody speaks: it is written into the log, which the driver catches up on before it can write its message.
 """
 
+import asyncio
+from dataclasses import dataclass
 from uuid import UUID
 
-from app.core.clock import utc_now
 from app.core.errors import Conflict
 from app.domain import events
 from app.domain.discussion import EndReason, Step, advance
-from app.models import Discussion, Message, Participant, Turn
+from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionRead
 from app.services.auth import Actor
-from app.services.discussion_flow import begin, end, history_of, queue_driver
-from app.services.discussion_views import read_discussion, read_message
-from app.services.discussions import require_control
+from app.services.discussion_access import require_control
+from app.services.discussion_flow import (
+    begin,
+    end,
+    go_on,
+    hand_on,
+    history_of,
+    name_next,
+    queue_driver,
+    rest,
+    take_floor,
+)
+from app.services.discussion_views import floor_of, read_discussion
+from app.services.interrupted_turns import keep_interrupted
 from app.services.live.bus import LiveBus
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 FENCE_SECONDS = 5.0
+PAUSE_LOOKS, LOOK_SECONDS = 10, 0.05
 
 
 class CommandOvertaken(Conflict):
     """Another command reached the discussion first."""
 
     code = "command_overtaken"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A discussion taken from its driver: the fence's epoch, and the attempt that was being spoken, if one was."""
+
+    epoch: int
+    message_id: UUID | None
+    attempt: int
 
 
 class DiscussionLifecycle:
@@ -38,84 +61,123 @@ class DiscussionLifecycle:
     async def start(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """Open the floor of a draft and queue the first turn, or do neither."""
         async with self._uow(actor.workspace_id) as work:
-            discussion = await work.discussions.get_for_update(discussion_id)
-            require_control(actor, discussion)
+            discussion, participants = await _take(work, actor, discussion_id)
             advance(discussion.status, Step.START)
-            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
             begin(work, discussion, participants, await history_of(work, discussion))
             await queue_driver(work, discussion)
         return read_discussion(discussion, participants)
 
+    async def pause(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
+        """Let the speaker finish, and nobody begin; with nobody mid-turn it is paused at once."""
+        async with self._uow(actor.workspace_id) as work:
+            discussion, participants = await _take(work, actor, discussion_id)
+            advance(discussion.status, Step.PAUSE)
+            if not await work.discussions.is_mid_turn(discussion):
+                rest(work, discussion, participants, Step.PAUSE)
+            elif not discussion.pause_requested:
+                discussion.pause_requested = True
+                work.log.append(discussion, events.discussion_pausing())
+        if not discussion.pause_requested:
+            return read_discussion(discussion, participants)
+        return await self._after_the_speaker(actor, discussion_id)
+
+    async def resume(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
+        """Go on where it was paused: with the turn that is open, with whoever has the floor, or with a new choice."""
+        async with self._uow(actor.workspace_id) as work:
+            discussion, participants = await _take(work, actor, discussion_id)
+            advance(discussion.status, Step.RESUME)
+            await _resume(work, discussion, participants)
+            await queue_driver(work, discussion)
+        return read_discussion(discussion, participants)
+
+    async def interrupt(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
+        """Pause now; a speaker is cut mid-word, and exactly what viewers were shown is kept."""
+        cut = await self._cut(actor, discussion_id, Step.INTERRUPT)
+        shown = await self._seal(discussion_id, cut)
+        async with self._uow(actor.workspace_id) as work:
+            discussion, participants = await _take(work, actor, discussion_id, cut)
+            if shown:
+                keep_interrupted(work, discussion, participants, shown)
+                take_floor(discussion)
+                name_next(discussion, participants, await history_of(work, discussion))
+            elif cut.message_id is not None:
+                _announce_again(work, discussion)
+            rest(work, discussion, participants, Step.INTERRUPT)
+        return read_discussion(discussion, participants)
+
     async def stop(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """End the discussion; a speaker is cut mid-word, and exactly what viewers were shown is kept."""
-        epoch, speaking = await self._fence(actor, discussion_id)
-        # Sealed between two transactions: none of them waits for Valkey.
-        shown = await self._live.seal(discussion_id, *speaking) if speaking else ""
+        cut = await self._cut(actor, discussion_id, Step.STOP)
+        shown = await self._seal(discussion_id, cut)
         async with self._uow(actor.workspace_id) as work:
-            discussion = await work.discussions.get_for_update(discussion_id)
-            if discussion.epoch != epoch:
-                raise CommandOvertaken("another command reached the discussion first; look at it and try again")
-            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
-            if speaking is not None and shown:
-                _keep_interrupted(work, discussion, participants, shown)
+            discussion, participants = await _take(work, actor, discussion_id, cut)
+            if shown:
+                keep_interrupted(work, discussion, participants, shown)
             end(work, discussion, EndReason.STOPPED, step=Step.STOP)
         return read_discussion(discussion, participants)
 
-    async def _fence(self, actor: Actor, discussion_id: UUID) -> tuple[int, tuple[UUID, int] | None]:
-        """Take the discussion from its driver; the new epoch, and the attempt that was being spoken.
+    async def _cut(self, actor: Actor, discussion_id: UUID, step: Step) -> _Cut:
+        """Take the discussion from its driver.
 
         A crash after this leaves a running discussion with a lease that lapses and a driver queued to go on with it.
         """
         async with self._uow(actor.workspace_id) as work:
-            discussion = await work.discussions.get_for_update(discussion_id)
-            require_control(actor, discussion)
-            advance(discussion.status, Step.STOP)
-            speaking = _open_attempt(discussion)
+            discussion, _ = await _take(work, actor, discussion_id)
+            advance(discussion.status, step)
+            is_spoken = discussion.turn_message_id is not None and discussion.turn_epoch != 0
             epoch = await work.discussions.fence(discussion, FENCE_SECONDS)
             await queue_driver(work, discussion)
-        return epoch, speaking
+        return _Cut(epoch, discussion.turn_message_id if is_spoken else None, discussion.turn_attempt)
+
+    async def _seal(self, discussion_id: UUID, cut: _Cut) -> str:
+        """What viewers were shown, which cannot grow any more. Between two transactions: none waits for Valkey."""
+        if cut.message_id is None:
+            return ""
+        return await self._live.seal(discussion_id, cut.message_id, cut.attempt)
+
+    async def _after_the_speaker(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
+        """The discussion once it is paused, or as it is after a moment: most speakers finish within it."""
+        for look in range(PAUSE_LOOKS):
+            if look:
+                await asyncio.sleep(LOOK_SECONDS)
+            async with self._uow.reading(actor.workspace_id) as work:
+                discussion = await work.discussions.get(discussion_id)
+                participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            if not discussion.pause_requested:
+                break
+        return read_discussion(discussion, participants)
 
 
-def _open_attempt(discussion: Discussion) -> tuple[UUID, int] | None:
-    """(message id, attempt) of what a driver is speaking, if one is."""
-    if discussion.turn_message_id is None or discussion.turn_epoch == 0:
-        return None
-    return discussion.turn_message_id, discussion.turn_attempt
+async def _take(
+    work: UnitOfWork, actor: Actor, discussion_id: UUID, cut: _Cut | None = None
+) -> tuple[Discussion, list[Participant]]:
+    """Lock the discussion for a command of the actor's; after a cut, only if nobody came between."""
+    discussion = await work.discussions.get_for_update(discussion_id)
+    require_control(actor, discussion)
+    if cut is not None and discussion.epoch != cut.epoch:
+        raise CommandOvertaken("another command reached the discussion first; look at it and try again")
+    return discussion, (await work.discussions.list_participants([discussion_id]))[discussion_id]
 
 
-def _keep_interrupted(work: UnitOfWork, discussion: Discussion, participants: list[Participant], shown: str) -> None:
-    speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
-    message = Message(
-        id=discussion.turn_message_id,
-        workspace_id=discussion.workspace_id,
-        discussion_id=discussion.id,
-        seq=discussion.last_seq + 1,
-        turn=discussion.turn + 1,
-        attempt=discussion.turn_attempt,
-        participant_id=speaker.id,
-        handle=speaker.handle,
-        name=speaker.name,
-        kind=speaker.kind,
-        content=shown,
-        status="interrupted",
-        created_at=utc_now(),
+async def _resume(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
+    floor = floor_of(discussion, participants)
+    if floor is not None:
+        go_on(work, discussion, participants, floor)
+        return
+    history = await history_of(work, discussion)
+    name_next(discussion, participants, history)
+    discussion.status = advance(discussion.status, Step.RESUME)
+    work.log.append(discussion, events.discussion_resumed(floor_of(discussion, participants)))
+    hand_on(work, discussion, participants, history)
+
+
+def _announce_again(work: UnitOfWork, discussion: Discussion) -> None:
+    """Nothing was shown of the turn: it stays open, and its next attempt begins when the discussion is resumed."""
+    assert discussion.speaker_id is not None
+    assert discussion.turn_message_id is not None
+    discussion.turn_attempt += 1
+    discussion.turn_epoch = 0
+    retried = events.turn_retried(
+        discussion.turn + 1, discussion.turn_attempt, discussion.speaker_id, discussion.turn_message_id, "interrupted"
     )
-    discussion.turn += 1
-    discussion.last_speaker_id = speaker.id
-    work.messages.add(message)
-    work.messages.add_turn(_interrupted_turn(discussion, speaker, message))
-    work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
-
-
-def _interrupted_turn(discussion: Discussion, speaker: Participant, message: Message) -> Turn:
-    return Turn(
-        workspace_id=discussion.workspace_id,
-        discussion_id=discussion.id,
-        turn=discussion.turn,
-        attempt=discussion.turn_attempt,
-        participant_id=speaker.id,
-        message_id=message.id,
-        outcome="interrupted",
-        reason=discussion.speaker_reason or "",
-        finished_at=message.created_at,
-    )
+    work.log.append(discussion, retried)

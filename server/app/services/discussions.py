@@ -1,20 +1,22 @@
 """Discussions: open, show, change, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from app.core.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from app.core.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.core.ids import new_id
 from app.domain import events
 from app.domain.discussion import Status
 from app.domain.handles import derive_handle, free_handle
-from app.domain.permissions import Permission
 from app.domain.policies import History
 from app.models import Discussion, Participant
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate, ParticipantCreate
+from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
-from app.services.discussion_flow import begin, queue_driver
+from app.services.discussion_access import require_control
+from app.services.discussion_flow import begin, queue_driver, take_floor
 from app.services.discussion_views import participant_data, read_discussion
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -50,31 +52,28 @@ class UnsupportedSeat(Invalid):
 
 
 class NotEditable(Conflict):
-    """The field can be changed in a draft only."""
+    """The field can be changed in a draft and in a paused discussion only."""
 
     code = "not_editable"
 
 
-def require_control(actor: Actor, discussion: Discussion) -> None:
-    """Raise `Forbidden` unless the actor may run this discussion: its own, or anybody's."""
-    if discussion.created_by == actor.user_id:
-        actor.require(Permission.DISCUSSIONS_WRITE)
-    elif not actor.may(Permission.DISCUSSIONS_CONTROL):
-        raise Forbidden("only its creator or a moderator may do this to the discussion")
+EDITABLE = frozenset({Status.DRAFT, Status.PAUSED})
 
 
 class DiscussionService:
     """The workspace's discussions."""
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, models: ModelCatalog) -> None:
         self._uow = uow
+        self._models = models
 
     async def create(self, actor: Actor, request: DiscussionCreate) -> DiscussionRead:
         """Open a discussion with its seats and, unless a draft is wanted, give the first speaker the floor."""
+        check_models(self._models, request.participants)
         async with self._uow(actor.workspace_id) as work:
             await _check_documents(work, request.document_ids)
             discussion = _new_discussion(actor, request)
-            participants = await _seat_all(work, discussion, request.participants)
+            participants = await seat_all(work, discussion, request.participants)
             shown = [participant_data(participant) for participant in participants]
             work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
             if request.start:
@@ -101,21 +100,19 @@ class DiscussionService:
     async def update(
         self, actor: Actor, discussion_id: UUID, request: DiscussionUpdate, expected_version: int | None
     ) -> DiscussionRead:
-        """Change the title at any time, the rest while it is a draft."""
+        """Change the title at any time, the rest while it is a draft or paused."""
         async with self._uow(actor.workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
             require_control(actor, discussion)
             if expected_version is not None and discussion.version != expected_version:
                 raise PreconditionFailed(f"the discussion is at version {discussion.version} by now")
-            changed = request.model_fields_set
-            if changed - {"title"} and discussion.status != Status.DRAFT:
-                raise NotEditable(f"only the title of a {discussion.status} discussion can be changed")
-            for name, value in request.model_dump(include=changed).items():
-                setattr(discussion, name, value)
+            changed = request.model_dump(mode="json", include=request.model_fields_set)
+            if changed.keys() - {"title"} and discussion.status not in EDITABLE:
+                raise NotEditable(f"only the title of a {discussion.status} discussion can be changed; pause it first")
+            seats = (await work.discussions.list_participants([discussion_id]))[discussion_id]
             if changed:
-                discussion.version += 1
-            seats = await work.discussions.list_participants([discussion_id])
-        return read_discussion(discussion, seats[discussion_id])
+                _change(work, discussion, changed)
+        return read_discussion(discussion, seats)
 
     async def delete(self, actor: Actor, discussion_id: UUID) -> None:
         """Delete the discussion with all that was said; a turn in progress is cut."""
@@ -123,6 +120,29 @@ class DiscussionService:
             discussion = await work.discussions.get_for_update(discussion_id)
             require_control(actor, discussion)
             await work.discussions.delete(discussion)
+
+
+def check_models(models: ModelCatalog, participants: Sequence[ParticipantCreate]) -> None:
+    """Raise `UnknownModel` if a seat is to speak with a model that there is not."""
+    for seat in participants:
+        if seat.model is not None:
+            models.get(seat.model)
+
+
+def _change(work: UnitOfWork, discussion: Discussion, changed: Mapping[str, Any]) -> None:
+    """Write the fields and log them; what was decided by an old rule is decided anew."""
+    for name, value in changed.items():
+        setattr(discussion, name, value)
+    shown = dict(changed)
+    if "turn_policy" in changed:
+        discussion.policy_state = None
+        if discussion.turn_message_id is None:
+            take_floor(discussion)
+            shown["next_speaker"] = None
+    if "limits" in changed:
+        discussion.warned, discussion.wrap_up = [], None
+    discussion.version += 1
+    work.log.append(discussion, events.discussion_updated(shown, discussion.version))
 
 
 def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
@@ -163,23 +183,30 @@ async def _check_documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> No
         raise DocumentNotFound(f"there is no document {min(missing)}")
 
 
-async def _seat_all(work: UnitOfWork, discussion: Discussion, wanted: Sequence[ParticipantCreate]) -> list[Participant]:
-    """Seats in the order asked for; handles are made unique at this table."""
+async def seat_all(
+    work: UnitOfWork,
+    discussion: Discussion,
+    wanted: Sequence[ParticipantCreate],
+    present: Sequence[Participant] = (),
+) -> list[Participant]:
+    """New seats in the order asked for, after those present; handles are made unique at this table."""
     agent_ids = [seat.agent_id for seat in wanted if seat.agent_id]
     user_ids = [seat.user_id for seat in wanted if seat.user_id]
     if len(set(agent_ids)) < len(agent_ids) or len(set(user_ids)) < len(user_ids):
         raise DuplicateParticipant("the same agent or person is named twice")
     agents = await work.agents.find_many(agent_ids)
     users = await work.accounts.find_members(discussion.workspace_id, user_ids) if user_ids else {}
-    taken = {agent.handle for agent in agents.values()}
+    taken = {agent.handle for agent in agents.values()} | {seat.handle for seat in present}
     seats: list[Participant] = []
     for position, seat in enumerate(wanted):
         participant = Participant(
             id=new_id(),
             workspace_id=discussion.workspace_id,
             discussion_id=discussion.id,
-            position=position,
+            position=len(present) + position,
             role=seat.role,
+            model=seat.model,
+            joined_turn=discussion.turn,
         )
         if seat.agent_id is not None:
             agent = agents.get(seat.agent_id)
@@ -187,7 +214,8 @@ async def _seat_all(work: UnitOfWork, discussion: Discussion, wanted: Sequence[P
                 raise AgentNotFound(f"there is no agent {seat.agent_id}")
             if agent.kind == "external":
                 raise UnsupportedSeat(f"@{agent.handle} is an external agent, and those cannot take a seat yet")
-            participant.kind, participant.handle, participant.name = agent.kind, agent.handle, agent.name
+            handle = free_handle(agent.handle, {one.handle for one in present})
+            participant.kind, participant.handle, participant.name = agent.kind, handle, agent.name
             participant.agent_id, participant.agent_version = agent.id, agent.version
         else:
             user = users.get(seat.user_id) if seat.user_id else None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from app.core.clock import utc_now
+from app.core.cursors import encode_cursor
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.ids import new_id
 from app.domain import events
@@ -71,6 +72,12 @@ class MessageService:
                 discussion_id, newest_first=newest_first, limit=limit, cursor=cursor
             )
         return Page(items=[read_message(row) for row in rows], next_cursor=following)
+
+    async def list_after(self, actor: Actor, discussion_id: UUID, after_seq: int, limit: int) -> list[MessageRead]:
+        """The first messages past a place in the log."""
+        cursor = encode_cursor(f"seq:{after_seq}")
+        page = await self.list_page(actor, discussion_id, newest_first=False, limit=limit, cursor=cursor)
+        return page.items
 
     async def list_events(
         self, actor: Actor, discussion_id: UUID, *, after: int, limit: int

@@ -33,6 +33,7 @@ _PARTICIPANTS = (
     sa.Column("joined_turn", sa.Integer(), server_default=sa.text("0"), nullable=False),
     sa.Column("left_at", sa.DateTime(timezone=True), nullable=True),
     sa.Column("stands_in_for", sa.UUID(), nullable=True),
+    sa.Column("model", sa.Text(), nullable=True),
 )
 
 

@@ -71,14 +71,17 @@ class Drive:
     async def _take_over(self) -> None:
         """Go on with the turn that is open, if one is: announced but not begun, or begun by a driver that is gone."""
         state = self._table.state
-        if state.turn_message_id is None:
+        if state.turn_message_id is None or state.speaker_id is None:
             return
-        if state.speaker_id not in self._table.agents:
+        agent = self._table.agents.get(state.speaker_id)
+        if agent is None:  # it left
             await self._ledger.write(lambda: Decision(without_floor(self._table.state)))
+        elif state.pause_requested:  # while a driver spoke that is gone
+            await self._ledger.write(lambda: paused(self._table.state, self._table.floor(), "requested"))
         elif state.turn_epoch == 0:
             await self._ledger.write(lambda: Decision(replace(self._table.state, turn_epoch=self._epoch)))
         elif state.turn_attempt >= ATTEMPT_CEILING:
-            await self._fail(TurnAbandoned(f"the turn was begun {state.turn_attempt} times and never finished"))
+            await self._fail(agent, TurnAbandoned(f"the turn was begun {state.turn_attempt} times and never finished"))
         else:
             await self._retry("worker_lost")
 
@@ -92,8 +95,10 @@ class Drive:
 
     def _give_named_floor(self) -> Decision:
         speaker, state = self._table.floor(), self._table.state
-        if speaker is None:
-            return Decision(replace(state))
+        if speaker is None:  # it has just left
+            return Decision(without_floor(state))
+        if state.pause_requested:
+            return paused(state, speaker, "requested")
         return self._give(state, Floor(speaker, state.policy_state))
 
     def _history(self, verdict: Verdict) -> History:
@@ -109,7 +114,7 @@ class Drive:
         except PausedBetweenAttempts as pause:
             await self._pause_between_attempts(pause.error)
         except (ModelError, UnknownModel) as error:
-            await self._fail(error)
+            await self._fail(agent, error)
         else:
             opened = self._table.state
             if isinstance(outcome, Passed):
@@ -255,11 +260,9 @@ class Drive:
 
         await self._ledger.write(decide)
 
-    async def _fail(self, error: ArenaError) -> None:
+    async def _fail(self, agent: AgentSeat, error: ArenaError) -> None:
         """Record that the turn cannot be taken; the discussion pauses, goes on or ends, as it was told to."""
         opened = self._table.state
-        assert opened.speaker_id is not None
-        agent = self._table.agents[opened.speaker_id]
         policy = self._table.rules.on_turn_failure
         done = record(opened, self._table.now(), outcome="failed", model=agent.config.model, error_code=error.code)
         log.error("turn_failed", turn=opened.turn + 1, attempt=opened.turn_attempt, code=error.code)
@@ -280,7 +283,9 @@ class Drive:
     def _pause_failed(self, error: ArenaError) -> Decision:
         """The speaker keeps the floor and begins anew when the discussion is resumed."""
         state, floor = self._table.state, self._table.floor()
-        resting = replace(without_floor(state), speaker_id=state.speaker_id, speaker_reason=state.speaker_reason)
+        resting = without_floor(state)
+        if floor is not None:
+            resting.speaker_id, resting.speaker_reason = floor.participant_id, floor.reason
         decision = paused(resting, floor, "turn_failed", Step.FAIL)
         return Decision(decision.state, [self._failed(error), *decision.events])
 
@@ -295,7 +300,7 @@ class Drive:
 
         def decide() -> Decision:
             failures = table.state.failed_in_a_row + 1
-            if failures >= len(table.agents):
+            if failures >= sum(not seat.needs_waiting for seat in table.rules.seats):
                 return self._end_failed(error, done)
             state = replace(turn_over(table.state, agent.counts_as), failed_in_a_row=failures)
             failed = self._failed(error, is_over=True)

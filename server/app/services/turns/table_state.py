@@ -90,10 +90,14 @@ class TableState:
 
     def floor(self) -> NextSpeaker | None:
         """Who has the floor, None if nobody who is still at the table has."""
-        seat = self.rules.seat(self.state.speaker_id)
-        if seat is None:
-            return None
-        return NextSpeaker(seat.participant_id, seat.handle, self.state.speaker_reason or "")
+        speaker_id = self.state.speaker_id
+        seat = self.rules.seat(speaker_id)
+        if seat is not None:
+            return NextSpeaker(seat.participant_id, seat.handle, self.state.speaker_reason or "")
+        stand_in = self.agents.get(speaker_id) if speaker_id else None
+        if stand_in is not None:
+            return NextSpeaker(stand_in.participant_id, stand_in.speaker.handle, self.state.speaker_reason or "")
+        return None
 
     def history(
         self,
@@ -229,13 +233,15 @@ async def _agents(work: UnitOfWork, participants: list[Participant]) -> dict[UUI
     pins = {
         seat.id: (seat.agent_id, seat.agent_version)
         for seat in participants
-        if seat.kind == "llm" and seat.agent_id is not None and seat.agent_version is not None
+        if seat.kind == "llm" and seat.left_at is None and seat.agent_id is not None and seat.agent_version is not None
     }
     configs = await work.agents.pinned_configs(list(pins.values()))
     seats = {seat.id: seat for seat in participants}
     agents = {}
     for seat_id, pin in pins.items():
         seat, config = seats[seat_id], AgentConfig.model_validate(configs[pin])
+        if seat.model is not None:
+            config = config.model_copy(update={"model": seat.model})
         speaker = Speaker(seat.handle, seat.name, config.persona)
         agents[seat_id] = AgentSeat(seat_id, speaker, config, seat.stands_in_for or seat_id)
     return agents

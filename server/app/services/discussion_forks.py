@@ -1,0 +1,233 @@
+"""Forks: another discussion that begins with the log of one, up to some event."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from app.core.errors import Invalid
+from app.core.ids import new_id
+from app.domain import events, snapshot
+from app.domain.events import Event, StoredEvent
+from app.models import Discussion, Participant
+from app.schemas.discussion import DiscussionFork, DiscussionRead
+from app.services.ai_models import ModelCatalog
+from app.services.auth import Actor
+from app.services.discussion_flow import begin, history_of, queue_driver
+from app.services.discussion_views import participant_data, read_discussion
+from app.services.discussions import check_models, seat_all
+from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+PAGE = 1000
+_INHERITED = (
+    "topic", "title", "instructions", "document_ids", "turn_policy", "limits", "stop_when", "priority", "seed",
+    "on_turn_failure", "waiting",
+)  # fmt: skip
+_GIVEN = ("topic", "title", "instructions", "turn_policy", "limits", "stop_when", "on_turn_failure", "seed")
+
+
+class ForkBeyondEnd(Invalid):
+    """The parent's log has no such event."""
+
+    code = "fork_beyond_end"
+
+
+class DiscussionForks:
+    """Copies what was said; whispers stay where they were said."""
+
+    def __init__(self, uow: UnitOfWorkFactory, models: ModelCatalog) -> None:
+        self._uow = uow
+        self._models = models
+
+    async def fork(self, actor: Actor, parent_id: UUID, request: DiscussionFork) -> DiscussionRead:
+        """Make the fork whole, and start it unless a draft is wanted, or do nothing."""
+        check_models(self._models, request.participants or [])
+        if request.model is not None:
+            self._models.get(request.model)
+        async with self._uow(actor.workspace_id) as work:
+            parent = await work.discussions.get(parent_id)
+            at_seq = await _fork_point(work, parent, request.at_seq)
+            discussion = _new_fork(actor, parent, request, at_seq)
+            participants = await _Copy(work, parent, discussion, at_seq).make(request)
+            if request.start:
+                begin(work, discussion, participants, await history_of(work, discussion))
+            await queue_driver(work, discussion)
+        return read_discussion(discussion, participants)
+
+
+async def _fork_point(work: UnitOfWork, parent: Discussion, at_seq: int | None) -> int:
+    """The last event to copy: the end of the discussion itself is never one, since the fork goes on."""
+    if at_seq is not None and at_seq > parent.last_seq:
+        raise ForkBeyondEnd(f"the discussion's log ends at {parent.last_seq}")
+    at_seq = parent.last_seq if at_seq is None else at_seq
+    if at_seq == parent.last_seq and parent.status == "ended":
+        return at_seq - 1
+    return at_seq
+
+
+def _new_fork(actor: Actor, parent: Discussion, request: DiscussionFork, at_seq: int) -> Discussion:
+    given = request.model_dump(mode="json", include=request.model_fields_set & set(_GIVEN))
+    rules = {name: getattr(parent, name) for name in _INHERITED}
+    rules |= {name: value for name, value in given.items() if value is not None or name in {"title", "instructions"}}
+    return Discussion(
+        id=new_id(),
+        workspace_id=actor.workspace_id,
+        created_by=actor.user_id,
+        parent_id=parent.id,
+        parent_seq=at_seq,
+        status="draft",
+        turn=0,
+        last_seq=0,
+        version=1,
+        epoch=0,
+        turn_attempt=0,
+        turn_epoch=0,
+        prompt_tokens=0,
+        completion_tokens=0,
+        cost_usd=0,
+        pause_requested=False,
+        warned=[],
+        failed_in_a_row=0,
+        **rules,
+    )
+
+
+class _Copy:
+    """Copies a parent's log and rows into a new discussion, under new ids."""
+
+    def __init__(self, work: UnitOfWork, parent: Discussion, discussion: Discussion, at_seq: int) -> None:
+        self._work = work
+        self._parent = parent
+        self._discussion = discussion
+        self._at_seq = at_seq
+        self._ids: dict[str, str] = {}
+        self._state: Mapping[str, Any] = snapshot.EMPTY
+        self._settled: Mapping[str, Any] | None = None
+
+    async def make(self, request: DiscussionFork) -> list[Participant]:
+        """The fork's seats, all that it inherits being written."""
+        seats = await self._copy_seats()
+        await self._work.discussions.add(self._discussion, seats)
+        await self._copy_log()
+        self._take_state(seats, request)
+        participants = await self._line_up(seats, await self._seated_ids(), request)
+        self._say_forked(participants)
+        return participants
+
+    async def _copy_seats(self) -> list[Participant]:
+        originals = (await self._work.discussions.list_participants([self._parent.id]))[self._parent.id]
+        self._ids = {str(seat.id): str(new_id()) for seat in originals}
+        return [self._copied_seat(seat) for seat in originals]
+
+    def _copied_seat(self, seat: Participant) -> Participant:
+        return Participant(
+            id=UUID(self._ids[str(seat.id)]),
+            workspace_id=seat.workspace_id,
+            discussion_id=self._discussion.id,
+            position=seat.position,
+            kind=seat.kind,
+            role=seat.role,
+            handle=seat.handle,
+            name=seat.name,
+            agent_id=seat.agent_id,
+            agent_version=seat.agent_version,
+            user_id=seat.user_id,
+            model=seat.model,
+            joined_turn=seat.joined_turn,
+            stands_in_for=UUID(self._ids[str(seat.stands_in_for)]) if seat.stands_in_for else None,
+        )
+
+    async def _copy_log(self) -> None:
+        """Event by event, under the same numbers; the rows of messages and turns with them."""
+        after = 0
+        while after < self._at_seq:
+            page = await self._work.log.after(self._parent.id, after, min(PAGE, self._at_seq - after))
+            self._note_new_ids(page)
+            await self._work.log.copy(self._discussion, [self._copied_event(event) for event in page])
+            after = page[-1].seq
+        await self._work.messages.copy(self._parent.id, self._discussion.id, self._at_seq, self._ids)
+        await self._work.messages.copy_turns(self._parent.id, self._discussion.id, self._state["turn"], self._ids)
+
+    def _note_new_ids(self, page: Iterable[StoredEvent]) -> None:
+        for event in page:
+            if event.type in {events.TURN_STARTED, events.MESSAGE_COMPLETED}:
+                data = orjson.loads(event.payload)
+                self._ids.setdefault(data.get("message_id") or data["id"], str(new_id()))
+
+    def _copied_event(self, event: StoredEvent) -> tuple[str, Event]:
+        """(when it happened, the event under the fork's ids)."""
+        if event.visible_to is not None:
+            copied = events.message_withheld()
+        else:
+            copied = Event(event.type, _renamed(orjson.loads(event.payload), self._ids))
+        turn = self._state["turn"]
+        self._state = snapshot.apply(self._state, event.seq, copied.type, copied.data)
+        if self._state["turn"] != turn:  # what the policy kept for a turn that is still open does not count
+            self._settled = self._state["policy_state"]
+        return event.created_at, copied
+
+    def _take_state(self, seats: list[Participant], request: DiscussionFork) -> None:
+        """What the copied log says of the discussion."""
+        state, discussion = self._state, self._discussion
+        discussion.turn = state["turn"]
+        last = next((seat for seat in seats if str(seat.id) == state["last_speaker_id"]), None)
+        discussion.last_speaker_id = (last.stands_in_for or last.id) if last else None
+        discussion.prompt_tokens = state["usage"]["prompt_tokens"]
+        discussion.completion_tokens = state["usage"]["completion_tokens"]
+        discussion.cost_usd = state["usage"]["cost_usd"]
+        if request.turn_policy is None:
+            discussion.policy_state = dict(self._settled) if self._settled is not None else None
+
+    async def _seated_ids(self) -> set[str]:
+        """Who was at the table at that point; of a rerun, who began."""
+        if self._at_seq:
+            return {one["id"] for one in self._state["participants"]}
+        [created] = await self._work.log.after(self._parent.id, 0, 1)
+        return {self._ids[one["id"]] for one in orjson.loads(created.payload)["participants"]}
+
+    async def _line_up(self, seats: list[Participant], seated: set[str], request: DiscussionFork) -> list[Participant]:
+        """The seats that were at the table, or those asked for: who was there before keeps their seat."""
+        if request.participants is None:
+            present = {seat.id for seat in seats if str(seat.id) in seated}
+            return self._seated(seats, present, request)
+        present, new = set(), []
+        for wanted in request.participants:
+            known = next((s for s in seats if (s.agent_id, s.user_id) == (wanted.agent_id, wanted.user_id)), None)
+            if known is None:
+                new.append(wanted)
+            else:
+                known.role, known.model = wanted.role, wanted.model or known.model
+                present.add(known.id)
+        added = await seat_all(self._work, self._discussion, new, seats)
+        for seat in added:
+            self._work.discussions.add_participant(seat)
+        return self._seated([*seats, *added], present | {seat.id for seat in added}, request)
+
+    def _seated(self, seats: list[Participant], present: set[UUID], request: DiscussionFork) -> list[Participant]:
+        for seat in seats:
+            if seat.id not in present and seat.stands_in_for not in present:
+                seat.left_at = self._parent.updated_at
+            if request.model is not None and seat.kind == "llm":
+                seat.model = request.model
+        return seats
+
+    def _say_forked(self, participants: list[Participant]) -> None:
+        discussion = self._discussion
+        shown = [participant_data(seat) for seat in participants if seat.left_at is None]
+        if not self._at_seq:
+            self._work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
+        forked = events.discussion_forked(self._parent.id, self._at_seq, discussion.topic, discussion.title, shown)
+        self._work.log.append(discussion, forked)
+
+
+def _renamed(value: Any, ids: Mapping[str, str]) -> Any:
+    """The value with every id that has a new one replaced; a reply to what was not copied answers nothing."""
+    if isinstance(value, dict):
+        return {name: _renamed(part, ids) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed(part, ids) for part in value]
+    return ids.get(value, value) if isinstance(value, str) and len(value) == UUID_LENGTH else value
+
+
+UUID_LENGTH = 36

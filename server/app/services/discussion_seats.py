@@ -1,0 +1,118 @@
+"""Coming to the table and leaving it, at any time before the end."""
+
+from uuid import UUID
+
+from app.core.clock import utc_now
+from app.core.errors import Conflict, NotFound
+from app.domain import events
+from app.domain.discussion import DiscussionEnded, Status, Step, advance
+from app.models import Discussion, Participant
+from app.schemas.discussion import ParticipantCreate, ParticipantRead
+from app.services.ai_models import ModelCatalog
+from app.services.auth import Actor
+from app.services.discussion_access import require_control
+from app.services.discussion_flow import hand_on, history_of, name_next, queue_driver, take_floor
+from app.services.discussion_views import SPEAKING_ROLES, floor_of, participant_data
+from app.services.discussions import DuplicateParticipant, check_models, seat_all
+from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+
+class LastParticipant(Conflict):
+    """A discussion needs somebody in its speaking order."""
+
+    code = "last_participant"
+
+
+class DiscussionSeats:
+    """Who sits at a table."""
+
+    def __init__(self, uow: UnitOfWorkFactory, models: ModelCatalog) -> None:
+        self._uow = uow
+        self._models = models
+
+    async def join(self, actor: Actor, discussion_id: UUID, wanted: ParticipantCreate) -> ParticipantRead:
+        """Seat an agent or a person at the end of the speaking order; who was here before gets their seat back."""
+        check_models(self._models, [wanted])
+        async with self._uow(actor.workspace_id) as work:
+            discussion = await work.discussions.get_for_update(discussion_id)
+            require_control(actor, discussion)
+            if discussion.status == Status.ENDED:
+                raise DiscussionEnded("the discussion has ended")
+            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            joined = await _seat(work, discussion, participants, wanted)
+            for seat in joined:
+                work.log.append(discussion, events.participant_joined(participant_data(seat)))
+        return ParticipantRead.model_validate(joined[0])
+
+    async def leave(self, actor: Actor, discussion_id: UUID, participant_id: UUID) -> None:
+        """Take a seat from the table; a turn that it is speaking is finished, the floor goes on to the next."""
+        async with self._uow(actor.workspace_id) as work:
+            discussion = await work.discussions.get_for_update(discussion_id)
+            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            present = [seat for seat in participants if seat.left_at is None]
+            leaving = next((seat for seat in present if seat.id == participant_id), None)
+            if leaving is None:
+                raise NotFound("there is no such participant")
+            if leaving.user_id != actor.user_id:
+                require_control(actor, discussion)
+            _check_may_leave(discussion, present, leaving)
+            await _leave(work, discussion, participants, leaving)
+            await queue_driver(work, discussion)
+
+
+async def _seat(
+    work: UnitOfWork, discussion: Discussion, participants: list[Participant], wanted: ParticipantCreate
+) -> list[Participant]:
+    known = next(
+        (
+            seat
+            for seat in participants
+            if seat.role != "stand_in" and (seat.agent_id, seat.user_id) == (wanted.agent_id, wanted.user_id)
+        ),
+        None,
+    )
+    if known is None:
+        joined = await seat_all(work, discussion, [wanted], participants)
+        participants.extend(joined)
+        for seat in joined:
+            work.discussions.add_participant(seat)
+        return joined
+    if known.left_at is None and known.role in SPEAKING_ROLES:
+        raise DuplicateParticipant(f"@{known.handle} sits at the table already")
+    known.left_at, known.role, known.joined_turn = None, wanted.role, discussion.turn
+    known.model = wanted.model or known.model
+    return [known]
+
+
+def _check_may_leave(discussion: Discussion, present: list[Participant], leaving: Participant) -> None:
+    if discussion.status == Status.ENDED:
+        raise DiscussionEnded("the discussion has ended")
+    if all(seat is leaving or seat.role not in SPEAKING_ROLES for seat in present):
+        raise LastParticipant(f"@{leaving.handle} is the last one in the speaking order; stop the discussion instead")
+
+
+async def _leave(
+    work: UnitOfWork, discussion: Discussion, participants: list[Participant], leaving: Participant
+) -> None:
+    leaving.left_at = utc_now()
+    for stand_in in participants:
+        if stand_in.stands_in_for == leaving.id and stand_in.left_at is None:
+            stand_in.left_at = leaving.left_at
+            work.log.append(discussion, events.participant_left(stand_in.id, stand_in.handle))
+    work.log.append(discussion, events.participant_left(leaving.id, leaving.handle))
+    if discussion.speaker_id == leaving.id and not await work.discussions.is_mid_turn(discussion):
+        await _pass_floor_on(work, discussion, participants)
+
+
+async def _pass_floor_on(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
+    """Whoever had the floor has left without a word."""
+    history = await history_of(work, discussion)
+    take_floor(discussion)
+    if discussion.status == Status.WAITING:
+        name_next(discussion, participants, history)
+        discussion.status = advance(discussion.status, Step.GO_ON)
+        work.log.append(discussion, events.discussion_resumed(floor_of(discussion, participants)))
+        hand_on(work, discussion, participants, history)
+    elif discussion.status == Status.RUNNING:
+        discussion.epoch += 1
+        discussion.lease_owner = discussion.lease_until = None
