@@ -9,23 +9,24 @@ import pytest
 from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body
 from tests.fixtures.problems import problem
-from tests.fixtures.routes import BODIES, OF_ONE_THING, ROUTES
+from tests.fixtures.routes import BODIES, OF_ONE_THING, QUERIES, ROUTES, WITHOUT_BODY, filled
 
 pytestmark = pytest.mark.anyio
 
 UNKNOWN = "019a0000-0000-7000-8000-000000000000"
-IDS = dict.fromkeys(("agent_id", "discussion_id", "base_id", "document_id"), UNKNOWN) | {"version": "1"}
+NAMES = ("agent_id", "newcomer_id", "discussion_id", "participant_id", "base_id", "document_id")
+IDS = dict.fromkeys(NAMES, UNKNOWN) | {"version": "1"}
 JSON_BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/auth/register": {"email": "x@arena.example", "password": "seventeen elephants", "display_name": "X"},
     "/api/v1/agents": agent_body(),
     "/api/v1/discussions": discussion_body(participants=[{"agent_id": UNKNOWN}]),
     "/api/v1/knowledge/bases": {"name": "Memos"},
-    **{path: body for (_, path), body in BODIES.items()},
+    **{path: filled(body, IDS) for (_, path), body in BODIES.items()},
 }
 WITH_BODY = [
     (method, path)
     for method, path in ROUTES
-    if method in {"post", "patch"} and not path.endswith(("/start", "/stop", "/token"))
+    if method in {"post", "patch"} and path not in WITHOUT_BODY and not path.endswith("/token")
 ]
 LISTS = [
     path for method, path in ROUTES if method == "get" and path.rsplit("/", 1)[-1] in {"agents", "discussions", "bases"}
@@ -188,11 +189,11 @@ async def test_a_query_in_bad_taste_never_breaks_anything(client, query):
 
 @pytest.mark.parametrize(("method", "path"), OF_ONE_THING)
 async def test_an_id_that_is_none_is_refused_everywhere(client, method, path):
-    body = BODIES.get((method, path))
+    body, query = filled(BODIES.get((method, path)), IDS), filled(QUERIES.get(path), IDS)
     for bad in ("x", "%00", "%ff", "1", UNKNOWN[:-1]):
         address = path.format(**{**dict.fromkeys(IDS, bad), "version": "1"})
 
-        problem(await client.request(method, address, json=body), 422, "validation_failed")
+        problem(await client.request(method, address, json=body, params=query), 422, "validation_failed")
 
 
 @pytest.mark.parametrize("version", ["0", "-1", "x", "99999999999"])
