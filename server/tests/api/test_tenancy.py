@@ -84,7 +84,7 @@ async def test_a_workspace_that_is_no_id_is_refused(client):
 async def test_ones_own_workspace_can_be_named(client, owner, things):
     response = await client.get("/api/v1/agents", headers={"X-Workspace-ID": owner.workspace_id})
 
-    assert [agent["id"] for agent in response.json()["items"]] == [things["agent_id"]]
+    assert {agent["id"] for agent in response.json()["items"]} == {things["agent_id"], things["newcomer_id"]}
 
 
 @pytest.mark.parametrize("path", ["/api/v1/agents", "/api/v1/discussions", "/api/v1/knowledge/bases"])
