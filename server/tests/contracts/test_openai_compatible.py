@@ -51,6 +51,9 @@ NAMES = {
     Scenario.UNAUTHORIZED: "fake?status=401&leak_key",
     Scenario.UNKNOWN_MODEL: "fake?status=404",
     Scenario.REJECTED: "fake?status=400",
+    Scenario.CONTEXT_EXCEEDED: "fake?context_tokens=1",
+    Scenario.OUTGROWN: "fake?error_after=2&code=context_length_exceeded",
+    Scenario.OVERLOADED: "fake?status=503&retry_after=7",
     Scenario.RATE_LIMITED: "fake?status=429&retry_after=7",
     Scenario.UNAVAILABLE: "fake?status=503",
     Scenario.FAILS_ONCE: "fake?fail_times=1",
@@ -129,6 +132,36 @@ async def test_only_given_parameters_are_sent(model, server):
     assert bare["messages"][0] == {"role": "system", "content": "You doubt."}
     assert (given["max_tokens"], given["temperature"], given["top_p"], given["seed"]) == (9, 0.0, 0.5, 0)
     assert (given["stop"], given["messages"]) == (["END"], [{"role": "user", "content": "é"}])
+
+
+async def test_a_schema_is_sent_as_a_strict_response_format(model, server):
+    schema = {"type": "object", "properties": {"handle": {"type": "string"}}}
+    asked = ChatRequest("fake?tokens=1", [ChatMessage("user", "Who?")], response_schema=schema)
+    assert [item async for item in model.stream(asked)]
+
+    assert server.requests[0].body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    }
+
+
+@pytest.mark.parametrize("chunk_tokens", [8, 1000])
+async def test_a_limit_that_is_ignored_in_large_chunks_is_enforced_by_estimate(model, chunk_tokens):
+    name = f"fake?tokens=1000&ignore_max_tokens&chunk_tokens={chunk_tokens}"
+
+    text, end = await reply(model, name, max_tokens=20)
+
+    assert end.finish_reason == "length"
+    assert reply_text(name).startswith(text)
+    assert 60 < len(text.split()) < 150
+
+
+async def test_a_reply_that_ends_at_its_limit_keeps_its_usage_and_its_connection(model, server):
+    for _ in range(2):
+        text, end = await reply(model, "fake", max_tokens=5)
+
+        assert (len(text.split()), end.finish_reason, end.completion_tokens) == (5, "length", 5)
+    assert server.accepted == 1
 
 
 async def test_the_key_travels_in_the_authorization_header_only_when_there_is_one(model, server):

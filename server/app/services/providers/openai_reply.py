@@ -8,11 +8,10 @@ import orjson
 from app.services.providers.base import Finished, ModelDisconnected, ModelError, ModelMalformed
 from app.services.providers.openai_errors import stream_error
 from app.services.providers.sse import OversizedEventError, SseParser
+from app.services.providers.token_limit import TokenLimit
 
 MAX_REPLY_CHARACTERS = 1024 * 1024
 _DONE = b"[DONE]"
-
-
 MOST_TOKENS = 1_000_000_000
 
 
@@ -21,11 +20,12 @@ class ReplyReader:
 
     __slots__ = (
         *("_characters", "_completion_tokens", "_finish_reason", "_half", "_host", "_parser", "_prompt_tokens"),
-        *("_secret", "begun", "done", "failure", "progressed"),
+        *("_limit", "_secret", "begun", "cut", "done", "failure", "progressed"),
     )
 
-    def __init__(self, host: str, *, secret: str = "") -> None:
+    def __init__(self, host: str, *, secret: str = "", max_tokens: int | None = None) -> None:
         self._host = host
+        self._limit = None if max_tokens is None else TokenLimit(max_tokens)
         self._secret = secret
         self._parser = SseParser()
         self._finish_reason: str | None = None
@@ -36,6 +36,7 @@ class ReplyReader:
         self.begun = False  # the model has said something, if only to itself
         self.progressed = False  # the last `feed` held at least one chunk, not only comments
         self.done = False
+        self.cut = False  # we ended it at its limit: the provider has more to say
         self.failure: ModelError | None = None  # to be raised once the text before it is handed on
 
     @property
@@ -77,6 +78,8 @@ class ReplyReader:
                 except orjson.JSONDecodeError:
                     chunk, strict = self._loads_leniently(data), False
                 self._take(chunk, parts)
+                if self.done:
+                    break
         except ModelError as failure:
             self.failure = failure
         except (AttributeError, TypeError, LookupError):
@@ -105,16 +108,24 @@ class ReplyReader:
                 content = delta.get("content")
                 if content:
                     self.begun = True
-                    parts.append(content if type(content) is str else _text_parts(content))
+                    text = content if type(content) is str else _text_parts(content)
+                    parts.append(text if self._limit is None else self._within_limit(text, self._limit))
                 elif not self.begun:
                     # Reasoning and tool calls come in fields of their own; a role alone says nothing yet.
                     self.begun = any(value for key, value in delta.items() if key != "role")
-            if choice.get("finish_reason"):
+            if choice.get("finish_reason") and not self.cut:
                 self._finish_reason = str(choice["finish_reason"])
         usage = chunk.get("usage")
         if usage:
             self._prompt_tokens = _count(usage.get("prompt_tokens"), self._prompt_tokens)
             self._completion_tokens = _count(usage.get("completion_tokens"), self._completion_tokens)
+
+    def _within_limit(self, text: str, limit: TokenLimit) -> str:
+        text = limit.allow(text)
+        if limit.reached:
+            self.cut = self.done = True
+            self._finish_reason = "length"
+        return text
 
     def _loads_leniently(self, data: bytes) -> Any:
         """Lone surrogates in escapes and invalid UTF-8, which orjson refuses, are mended; the rest is malformed."""
