@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.services.providers.token_limit import MOST_CHUNKS_PER_TOKEN, TokenLimit
 
-WORDS = "the panel doubts every claim until somebody shows the figures and then it weighs what they cost".split()
+WORDS = ("the", "panel", "doubts", "every", "claim", "until", "somebody", "shows", "the", "figures", "and", "weighs")
 
 
 def said(chunks, max_tokens):
@@ -14,7 +14,7 @@ def said(chunks, max_tokens):
     limit = TokenLimit(max_tokens)
     text = ""
     for chunk in chunks:
-        text += limit.allow(chunk)
+        text += limit.allow([chunk])
         if limit.reached:
             return text, True
     return text, False
@@ -32,7 +32,7 @@ def test_tokens_that_come_one_by_one_are_cut_at_exactly_the_limit(sent, max_toke
     assert cut is (sent > max_tokens)
 
 
-@given(st.integers(16, 300), st.one_of(st.integers(1, 3), st.integers(6, 400)))
+@given(st.integers(16, 300), st.one_of(st.integers(1, 3), st.integers(8, 400)))
 def test_a_reply_within_its_limit_stands_however_it_is_cut(max_tokens, size):
     whole = "".join(tokens(max_tokens))
     chunks = [whole[start : start + size] for start in range(0, len(whole), size)]
@@ -52,11 +52,20 @@ def test_rulers_and_tables_within_prose_do_not_end_a_reply_early():
     assert said(["".join(chunks)], len(chunks))[1] is False
 
 
+@given(st.integers(1, 200), st.integers(1, 60), st.integers(1, 80))
+def test_how_many_chunks_arrive_together_makes_no_difference(sent, max_tokens, together):
+    chunks, limit, text = tokens(sent), TokenLimit(max_tokens), ""
+    for start in range(0, sent, together):
+        text += limit.allow(chunks[start : start + together])
+
+    assert (text, limit.reached) == said(chunks, max_tokens)
+
+
 @pytest.mark.parametrize("chunk", ["a", " ", "\n", "", "😀", "word ", "x" * 100_000])
 def test_nothing_goes_on_for_ever(chunk):
     limit, sent = TokenLimit(50), 0
     while not limit.reached:
-        limit.allow(chunk)
+        limit.allow([chunk])
         sent += 1
 
     assert sent <= 50 * MOST_CHUNKS_PER_TOKEN + 1

@@ -90,7 +90,9 @@ def complaint_of(document: object, *, secret: str) -> Complaint:
     message = _sentence(document)
     error = document.get("error") if isinstance(document, dict) else None
     names = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    is_about_context = any(name in names for name in _CONTEXT_CODES) or bool(_TOO_LONG.search(message[:_MAX_READ_CHARACTERS]))
+    is_about_context = any(name in names for name in _CONTEXT_CODES) or bool(
+        _TOO_LONG.search(message[:_MAX_READ_CHARACTERS])
+    )
     return Complaint(_quotable(message, secret=secret), is_about_context)
 
 

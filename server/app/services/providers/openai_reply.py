@@ -78,13 +78,12 @@ class ReplyReader:
                 except orjson.JSONDecodeError:
                     chunk, strict = self._loads_leniently(data), False
                 self._take(chunk, parts)
-                if self.done:
-                    break
         except ModelError as failure:
             self.failure = failure
         except (AttributeError, TypeError, LookupError):
             self.failure = self._malformed("a chunk has an unknown shape")
-        return self._storable("".join(parts), strict=strict)
+        text = "".join(parts) if self._limit is None else self._within_limit(parts, self._limit)
+        return self._storable(text, strict=strict)
 
     def _storable(self, text: str, *, strict: bool) -> str:
         """PostgreSQL refuses NULs and lone surrogates."""
@@ -108,22 +107,22 @@ class ReplyReader:
                 content = delta.get("content")
                 if content:
                     self.begun = True
-                    text = content if type(content) is str else _text_parts(content)
-                    parts.append(text if self._limit is None else self._within_limit(text, self._limit))
+                    parts.append(content if type(content) is str else _text_parts(content))
                 elif not self.begun:
                     # Reasoning and tool calls come in fields of their own; a role alone says nothing yet.
                     self.begun = any(value for key, value in delta.items() if key != "role")
-            if choice.get("finish_reason") and not self.cut:
+            if choice.get("finish_reason"):
                 self._finish_reason = str(choice["finish_reason"])
         usage = chunk.get("usage")
         if usage:
             self._prompt_tokens = _count(usage.get("prompt_tokens"), self._prompt_tokens)
             self._completion_tokens = _count(usage.get("completion_tokens"), self._completion_tokens)
 
-    def _within_limit(self, text: str, limit: TokenLimit) -> str:
-        text = limit.allow(text)
+    def _within_limit(self, parts: list[str], limit: TokenLimit) -> str:
+        text = limit.allow(parts)
         if limit.reached:
             self.cut = self.done = True
+            self.failure = None  # what came after the end does not count
             self._finish_reason = "length"
         return text
 
