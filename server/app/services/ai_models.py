@@ -115,6 +115,8 @@ class ModelCatalog:
     async def close(self) -> None:
         for provider in self._providers.values():
             await provider.client.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def _add(self, name: str, base_url: str, key: SecretStr | None, context_tokens: int, caps: Caps) -> None:
         """The client of a provider: recorded, if that is wanted, as the breakers and caps let calls through."""

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from math import ceil
 
+import structlog
 from cachetools import LRUCache
 
 from app.services.providers.base import (
@@ -34,6 +35,8 @@ from app.services.providers.base import (
     ModelUnavailable,
     ModelUnreachable,
 )
+
+log = structlog.stdlib.get_logger(__name__)
 
 MOST_MODELS = 1000
 PROBE_SECONDS = 1.0  # after which to ask again, where a probe is under way
@@ -66,13 +69,15 @@ class Breaker:
         self._probing = self._probing or is_probe
         return is_probe
 
-    def failed(self, *, probe: bool) -> None:
-        """A call failed. Those that began before the breaker opened tell nothing new."""
+    def failed(self, *, probe: bool) -> bool:
+        """A call failed: return whether that opened it. Calls that began before it did so tell nothing new."""
         self._probing = self._probing and not probe
         if self._open_until is None:
             self._failed += 1
-        if probe or (self._open_until is None and self._failed >= self._limit):
+        opens = probe or (self._open_until is None and self._failed >= self._limit)
+        if opens:
             self._open_until = self._clock() + self._seconds
+        return opens
 
     def answered(self) -> None:
         """A call brought its first text, or a refusal."""
@@ -108,16 +113,17 @@ class Call:
         for breaker, probe in self._breakers:
             breaker.abandoned(probe=probe)
 
-    def failed(self, error: ModelError) -> None:
+    def failed(self, error: ModelError) -> bool:
+        """Return whether that opened a breaker."""
         (provider, provider_probe), (model, model_probe) = self._breakers
         if not isinstance(error, _FAILURES):
             self.answered()
-        elif _is_unreachable(error):
-            provider.failed(probe=provider_probe)
+            return False
+        if _is_unreachable(error):
             model.abandoned(probe=model_probe)
-        else:
-            provider.succeeded()
-            model.failed(probe=model_probe)
+            return provider.failed(probe=provider_probe)
+        provider.succeeded()
+        return model.failed(probe=model_probe)
 
 
 class Breakers:
@@ -148,7 +154,8 @@ class Breakers:
         try:
             yield call
         except ModelError as error:
-            call.failed(error)
+            if call.failed(error):
+                log.warning("model_circuit_opened", provider=self._name, model=model, code=error.code)
             raise
         finally:
             call.abandoned()

@@ -1,9 +1,9 @@
 """How many calls of one provider may be under way at once, and begin within a minute, over all processes together.
 
-Always holds, while Valkey answers: never more than `concurrency` calls hold a slot, and never more than `per_minute`
-begin in any 60 seconds. A slot is leased: a process that dies leaves it for `LEASE_SECONDS`, one that lives renews it
-however long the reply takes. Time is Valkey's own, so the clocks of the machines do not matter; entries that a clock
-set back has left in the future are dropped.
+Always holds, while Valkey answers: no call begins while `concurrency` others hold a slot, and never more than
+`per_minute` begin in any 60 seconds. A slot is leased: a process that dies leaves it for `LEASE_SECONDS`, one that
+lives renews it however long the reply takes, and one that was suspended meanwhile takes it anew. Time is Valkey's own,
+so the clocks of the machines do not matter; entries that a clock set back has left in the future are dropped.
 
 A call that finds no room asks again after a short pause, by chance rather than in order: over many turns all get their
 share, and nobody has to be remembered. It waits at most `wait_seconds`, then raises `ModelBusy`.

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +20,8 @@ from app.services.providers.exchange import error_fields, request_fields
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_NAME_CHARACTERS = 120
+MOST_PENDING = 1000  # exchanges that wait for the disk
+PATIENCE_SECONDS = 1.0
 
 
 def recording_name(model: str) -> str:
@@ -27,31 +30,46 @@ def recording_name(model: str) -> str:
 
 
 class Recorder:
-    """Appends to the recordings of one folder. A disk that fails is logged, once, and never fails a call.
+    """Appends to the recordings of one folder. A disk that fails or hangs is logged, once, and never fails a call.
 
-    A line is one write to a file opened for appending, so that several processes may record into the same folder.
+    A line is one write to a file opened for appending, so that several processes may record into the same folder. A
+    thread of its own writes: the event loop's common ones must not wait for a disk.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writer = ThreadPoolExecutor(1, "recorder")
+        self._pending = 0
         self._is_failing = False
 
     async def append(self, name: str, exchange: dict[str, Any]) -> None:
-        """Write off the event loop: a disk may be slow."""
-        await asyncio.to_thread(self._append, name, exchange)
+        """Write it, or leave it to be written where that takes longer than `PATIENCE_SECONDS`."""
+        if self._pending >= MOST_PENDING:
+            self._note("the disk does not keep up")
+            return
+        self._pending += 1
+        written = asyncio.get_running_loop().run_in_executor(self._writer, self._append, name, exchange)
+        written.add_done_callback(self._forget)
+        await asyncio.wait([written], timeout=PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        self._writer.shutdown(wait=False)
+
+    def _forget(self, _written: "asyncio.Future[None]") -> None:
+        self._pending -= 1
 
     def _append(self, name: str, exchange: dict[str, Any]) -> None:
         line = orjson.dumps(exchange) + b"\n"
         try:
             self._write(name, line)
         except OSError as problem:
-            self._note(problem)
+            self._note(problem.strerror or str(problem))
         else:
             self._is_failing = False
 
-    def _note(self, problem: OSError) -> None:
+    def _note(self, reason: str) -> None:
         if not self._is_failing:
-            log.error("recording_failed", folder=str(self._folder), reason=problem.strerror)
+            log.error("recording_failed", folder=str(self._folder), reason=reason)
         self._is_failing = True
 
     def _write(self, name: str, line: bytes) -> None:
