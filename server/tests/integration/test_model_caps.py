@@ -66,6 +66,24 @@ async def test_two_processes_together_never_call_more_often_at_once_than_the_cap
     assert most == 3
 
 
+async def test_a_crowd_that_waits_neither_passes_the_cap_nor_falls_out_of_it(make_caps):
+    processes = [make_caps(concurrency=4, wait_seconds=20) for _ in range(2)]
+    under_way, most = 0, 0
+
+    async def call(caps):
+        nonlocal under_way, most
+        async with caps.slot():
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.005)
+            under_way -= 1
+
+    await asyncio.gather(*(call(processes[number % 2]) for number in range(300)))
+
+    assert most == 4
+    assert not any(caps._alone for caps in processes)
+
+
 async def test_a_call_waits_for_a_slot_only_so_long_and_then_says_which_cap_it_was(make_caps):
     one, other = make_caps(concurrency=1), make_caps(concurrency=1, wait_seconds=0.2)
 
@@ -76,18 +94,18 @@ async def test_a_call_waits_for_a_slot_only_so_long_and_then_says_which_cap_it_w
 
 
 async def test_the_slot_of_a_process_that_was_killed_lapses(make_caps):
-    killed, other = make_caps(concurrency=1, lease_seconds=0.5), make_caps(concurrency=1, wait_seconds=5)
+    killed, other = make_caps(concurrency=1, lease_seconds=1), make_caps(concurrency=1, wait_seconds=5)
     assert await killed._acquire("a call that nobody gives back") == 0
 
     started = asyncio.get_running_loop().time()
     await begins(other)
 
-    assert 0.3 < asyncio.get_running_loop().time() - started < 3
+    assert 0.2 < asyncio.get_running_loop().time() - started < 4
 
 
 async def test_a_slot_is_kept_for_as_long_as_the_reply_takes(make_caps):
-    one = make_caps(concurrency=1, lease_seconds=0.3)
-    other = make_caps(concurrency=1, lease_seconds=0.3, wait_seconds=1)
+    one = make_caps(concurrency=1, lease_seconds=1)
+    other = make_caps(concurrency=1, lease_seconds=1, wait_seconds=2.5)
 
     async with one.slot():
         with pytest.raises(ModelBusy):
@@ -108,7 +126,7 @@ async def test_a_call_that_is_cancelled_gives_its_slot_back(make_caps):
 
 
 async def test_no_more_calls_begin_within_a_window_than_the_cap(make_caps):
-    processes = [make_caps(per_minute=4, window_seconds=0.6, wait_seconds=20) for _ in range(2)]
+    processes = [make_caps(per_minute=4, window_seconds=1.0, wait_seconds=20) for _ in range(2)]
     now = asyncio.get_running_loop().time
     begun = []
 
@@ -120,7 +138,7 @@ async def test_no_more_calls_begin_within_a_window_than_the_cap(make_caps):
 
     # What Valkey counted a moment earlier is seen here a moment later.
     assert all(later - earlier > 0.5 for earlier, later in zip(begun, begun[4:], strict=False))
-    assert begun[-1] - begun[0] < 5
+    assert begun[-1] - begun[0] < 10
 
 
 async def test_a_call_that_would_wait_too_long_for_the_window_is_told_at_once_when_to_come_back(make_caps):

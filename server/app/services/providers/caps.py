@@ -16,7 +16,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import structlog
@@ -32,6 +32,8 @@ RENEW_SECONDS = 3.0
 WINDOW_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
+MOST_QUESTIONS = 8  # to Valkey at once: its pool of connections is bounded, and the live text needs them too
+ALONE_SECONDS = 1.0  # before a Valkey that did not answer is asked again: each question may take its time-out
 
 # KEYS: slots, begun. ARGV: the call, most at once (0: any), lease in ms, most a window (0: any), window in ms.
 # Returns 0, -1 if all slots are taken, or the milliseconds until the window has room.
@@ -69,6 +71,8 @@ redis.call('ZADD', KEYS[1], until_ms, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 0
 """
+# KEYS: slots. ARGV: the call.
+_RELEASE = "return redis.call('ZREM', KEYS[1], ARGV[1])"
 
 
 class Caps:
@@ -96,6 +100,8 @@ class Caps:
         self._under_way = 0
         self._begun: deque[float] = deque(maxlen=self._per_window)
         self._alone = False
+        self._alone_until = 0.0
+        self._questions = asyncio.Semaphore(MOST_QUESTIONS)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -113,7 +119,7 @@ class Caps:
             self._under_way -= 1
             if keeper is not None:
                 keeper.cancel()
-                await self._release(call)
+                await self._ask(_RELEASE, call)
 
     async def _wait_for_room(self, call: str) -> None:
         now = asyncio.get_running_loop().time
@@ -129,19 +135,13 @@ class Caps:
 
     async def _acquire(self, call: str) -> float:
         """0 if the call may begin; the seconds until it may, or a negative number if nobody knows."""
-        if self._cache is not None:
-            lease, window = _milliseconds(self._lease_seconds), _milliseconds(self._window_seconds)
-            arguments: list[str | int] = [call, self._concurrency, lease, self._per_window, window]
-            try:
-                answer = int(await self._cache.register_script(_ACQUIRE)(keys=self._keys, args=arguments))
-            except CACHE_ERRORS as error:
-                self._note_alone(type(error).__name__)
-            else:
-                self._alone = False
-                if answer == 0:
-                    self._begin()
-                return answer / 1000
-        return self._acquire_alone()
+        lease, window = _milliseconds(self._lease_seconds), _milliseconds(self._window_seconds)
+        answer = await self._ask(_ACQUIRE, call, self._concurrency, lease, self._per_window, window)
+        if answer is None:
+            return self._acquire_alone()
+        if answer == 0:
+            self._begin()
+        return answer / 1000
 
     def _acquire_alone(self) -> float:
         if self._concurrency and self._under_way >= self._concurrency:
@@ -161,16 +161,24 @@ class Caps:
         """Renew the lease until cancelled."""
         while True:
             await asyncio.sleep(self._lease_seconds * RENEW_SECONDS / LEASE_SECONDS)
-            await self._tell(_RENEW, call, _milliseconds(self._lease_seconds))
+            await self._ask(_RENEW, call, _milliseconds(self._lease_seconds))
 
-    async def _release(self, call: str) -> None:
-        await self._tell("return redis.call('ZREM', KEYS[1], ARGV[1])", call)
-
-    async def _tell(self, script: str, *arguments: str | int) -> None:
-        """Try: a slot that is not given back lapses, one that is not renewed now may be the next time."""
-        if self._cache is not None:
-            with suppress(*CACHE_ERRORS):
-                await self._cache.register_script(script)(keys=self._keys[:1], args=arguments)
+    async def _ask(self, script: str, *arguments: str | int) -> int | None:
+        """Run the script; None without Valkey. A slot that is not given back, or not renewed in time, lapses."""
+        if self._cache is None:
+            return None
+        now = asyncio.get_running_loop().time
+        async with self._questions:
+            if now() < self._alone_until:
+                return None
+            try:
+                answer = int(await self._cache.register_script(script)(keys=self._keys, args=arguments))
+            except CACHE_ERRORS as error:
+                self._note_alone(type(error).__name__)
+                self._alone_until = now() + ALONE_SECONDS
+                return None
+            self._alone = False
+            return answer
 
     def _busy(self, room_in: float) -> ModelBusy:
         if room_in > 0:
