@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo serve test check format lock openapi bench-turns clean
+.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -18,6 +18,12 @@ install: .venv/installed  ## make .venv with everything in it, from the locked r
 
 demo: install  ## a panel of three agents discusses a memo, live in the terminal
 	$(BIN)/arena demo
+
+demo-recording: install  ## remake examples/recordings, after a change of what the demo's agents are asked
+	folder=$$(mktemp -d /tmp/arena-demo-XXXXXX) && chmod 755 $$folder && \
+	  ARENA_DATA_DIR=$$folder ARENA_RECORD=$$folder/recorded $(BIN)/arena demo && \
+	  mkdir -p examples/recordings && cat $$folder/recorded/local-smollm2-135m.jsonl > examples/recordings/demo.jsonl; \
+	  status=$$?; rm -rf $$folder; exit $$status
 
 serve: install  ## the product on this machine
 	$(BIN)/arena serve

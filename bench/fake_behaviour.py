@@ -4,6 +4,7 @@
 """
 
 import random
+import re
 import zlib
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ _TEXT = (
     "we would lose by waiting another quarter while our competitors move ahead with less evidence but more nerve"
 )
 _WORDS = _TEXT.split()
+_WORD = re.compile(r"\s*\S+|\s+\Z")
 _UNICODE_WORDS = ("naïve", "日本語", "🦊", "👩‍🚀", "Ω≈ç", "façade", "žluťoučký", "🏳️‍🌈", "𝔘", "word")
 _FLAG: dict[object, object] = {bool: True, int: 1, int | None: 1, float: 1.0, str: ""}
 
@@ -37,10 +39,13 @@ class Behaviour:
     ascii: bool = False  # non-ASCII text as \u escapes
     nul: bool = False  # every token holds a NUL
     surrogates: bool = False  # every token holds a lone surrogate, as an escape
+    reply: str = ""  # the reply's text, percent-encoded, instead of words by chance
+    chunk_tokens: int = 1  # words a chunk
     echo: int | None = None  # reply with a digest of the request, this many characters of each message
     empty: bool = False
     whitespace: bool = False
-    endless: bool = False
+    endless: bool = False  # whatever `max_tokens` says
+    ignore_max_tokens: bool = False
     crlf: bool = False
     cr: bool = False
     no_space: bool = False  # `data:` without a space
@@ -54,7 +59,10 @@ class Behaviour:
     json: bool = False  # answer a stream request with one JSON document
     status: int = 0
     retry_after: str = ""
+    context_tokens: int = 0  # refuse a longer prompt, at four bytes of the request a token
+    reject_format: bool = False  # refuse a `response_format`
     message: str = ""  # of the error
+    code: str = ""  # of the error
     message_bytes: int = 0  # pad it
     leak_key: bool = False  # quote the request's key in it
     malformed: int | None = None
@@ -80,7 +88,20 @@ class Behaviour:
 
 _PLAIN = Behaviour()
 _TEXT_ONLY = (
-    *("tokens", "token_bytes", "unicode", "ascii", "nul", "surrogates", "empty", "whitespace"),
+    *(
+        "tokens",
+        "reply",
+        "ignore_max_tokens",
+        "context_tokens",
+        "reject_format",
+        "token_bytes",
+        "unicode",
+        "ascii",
+        "nul",
+        "surrogates",
+        "empty",
+        "whitespace",
+    ),
     *("crlf", "cr", "no_space", "comments", "no_usage", "no_finish", "no_done"),
 )
 _FAULTS = (
@@ -135,6 +156,8 @@ def reply_tokens(model: str, ordinal: int = 0, default: str = "") -> tuple[str, 
         return ()
     if behaviour.whitespace:
         return (" ", "\n", "\t")
+    if behaviour.reply:
+        return tuple(_WORD.findall(behaviour.reply))
     seed = zlib.crc32(f"{short_name(model)}#{ordinal % VARIANTS}".encode())
     words = random.Random(seed).choices(_UNICODE_WORDS if behaviour.unicode else _WORDS, k=behaviour.tokens)
     return tuple(_dressed(word, behaviour, first=place == 0) for place, word in enumerate(words))

@@ -25,6 +25,7 @@ from bench.fake_connection import Connection
 _MODEL = re.compile(rb'"model" *: *"([^"\\]*)"')
 _STREAM = re.compile(rb'"stream" *: *true')
 _INCLUDE_USAGE = re.compile(rb'"include_usage" *: *true')
+_HAS_FORMAT = re.compile(rb'"response_format" *: *\{')
 _MAX_TOKENS = re.compile(rb'"max_(?:completion_)?tokens" *: *(\d+)')
 _PARENT_POLL_SECONDS = 0.5
 
@@ -61,7 +62,7 @@ class _Chat:
         if self.behaviour.echo is not None:
             return _digest(self.body, self.behaviour.echo), "stop"
         tokens = reply_tokens(self.model, self.ordinal, default)
-        if self.max_tokens is not None and self.max_tokens < len(tokens):
+        if self.max_tokens is not None and self.max_tokens < len(tokens) and not self.behaviour.ignore_max_tokens:
             return tokens[: self.max_tokens], "length"
         return tokens, "stop"
 
@@ -143,6 +144,10 @@ class FakeModelServer:
             self.requests.append(Recorded(path, _headers(head), orjson.loads(body), chat.model, chat.ordinal))
         if chat.behaviour.status:
             return _failure(chat.behaviour, head)
+        if chat.behaviour.context_tokens and chat.prompt_tokens > chat.behaviour.context_tokens:
+            return _context_exceeded(chat)
+        if chat.behaviour.reject_format and _HAS_FORMAT.search(body):
+            return _error(400, "response_format is not supported by this model")
         if chat.stream and chat.behaviour.is_plain:
             return self._whole(chat)
         return self._steps(chat)
@@ -208,8 +213,14 @@ class FakeModelServer:
         yield 0.01 * behaviour.late_end, wire.STREAM_END
 
 
-def _error(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+def _context_exceeded(chat: _Chat) -> bytes:
+    most, needed = chat.behaviour.context_tokens, chat.prompt_tokens
+    message = f"This model's maximum context length is {most} tokens. However, your messages resulted in {needed}."
+    return _error(400, message, code="context_length_exceeded")
+
+
+def _error(status: int, message: str, headers: tuple[tuple[str, str], ...] = (), *, code: str | None = None) -> bytes:
+    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
     return wire.json_response(status, body, headers)
 
 
@@ -219,7 +230,7 @@ def _failure(behaviour: Behaviour, head: bytes) -> bytes:
     if behaviour.status in {301, 302, 307, 308}:
         headers.append(("Location", "/v1/elsewhere"))
     message = f"{behaviour.message or 'Scripted failure.'} {key}".strip().ljust(behaviour.message_bytes, "!")
-    return _error(behaviour.status, message, tuple(headers))
+    return _error(behaviour.status, message, tuple(headers), code=behaviour.code or None)
 
 
 def _headers(head: bytes) -> dict[str, str]:

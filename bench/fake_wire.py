@@ -87,7 +87,8 @@ class Chunks:
         return event(b'{"id":"chatcmpl-fake","choices":[{"delta":{"content":"oops', self._behaviour)
 
     def error(self) -> bytes:
-        body = {"error": {"message": "The server had an error.", "type": "server_error", "code": 500}}
+        message = self._behaviour.message or "The server had an error."
+        body = {"error": {"message": message, "type": "server_error", "code": self._behaviour.code or 500}}
         return event(orjson.dumps(body), self._behaviour)
 
 
@@ -115,6 +116,8 @@ def completion(model: str, text: str, reason: str, prompt_tokens: int, completio
 def token_steps(behaviour: Behaviour, chunks: Chunks, tokens: Sequence[str]) -> Iterator[Step | None]:
     """The role and the tokens, up to the fault if there is one; None last if the connection is to be closed."""
     yield behaviour.first_ms / 1000, chunks.role()
+    if behaviour.chunk_tokens > 1:
+        tokens = _joined(tokens, behaviour.chunk_tokens)
     stream = itertools.cycle(tokens) if behaviour.endless else iter(tokens)
     delay = 0.0
     for place in itertools.count():
@@ -132,6 +135,10 @@ def token_steps(behaviour: Behaviour, chunks: Chunks, tokens: Sequence[str]) -> 
             return
         yield delay, chunks.token(token)
         delay = behaviour.delay_ms / 1000
+
+
+def _joined(tokens: Sequence[str], size: int) -> list[str]:
+    return ["".join(tokens[start : start + size]) for start in range(0, len(tokens), size)]
 
 
 def silence(behaviour: Behaviour) -> Iterator[Step]:

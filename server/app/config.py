@@ -95,6 +95,12 @@ class ModelSettings(_Group):
     )
     openai_api_key: SecretStr | None = Field(None, description="Its key, if it wants one.")
     openai_context_tokens: int = Field(8192, ge=512, description="Context window assumed for its models, in tokens.")
+    openai_concurrency: int | None = Field(
+        None, ge=1, le=100_000, description="Most calls of it at once, over all workers; unset: no cap."
+    )
+    openai_requests_per_minute: int | None = Field(
+        None, ge=1, le=100_000, description="Most calls of it begun in any minute, over all workers; unset: no cap."
+    )
     local_model: Literal["on", "off"] = Field("on", description="Whether `arena serve` starts the local model.")
     local_model_url: str | None = Field(None, description="A running local model; `arena serve` sets this itself.")
     local_model_key: SecretStr | None = Field(None, description="Its key; `arena serve` sets this itself.")
@@ -103,6 +109,17 @@ class ModelSettings(_Group):
     model_idle_seconds: float = Field(30, gt=0, description="A model that pauses that long mid-reply is given up.")
     model_total_seconds: float = Field(600, gt=0, description="A reply is given up after this long altogether.")
     model_attempts: int = Field(3, ge=1, le=10, description="How often a failed turn is tried before it is recorded.")
+    model_breaker_failures: int = Field(
+        5, ge=0, le=1000, description="So many failures in a row, and a model is left alone for a while; 0: never."
+    )
+    model_breaker_seconds: float = Field(10, gt=0, description="For how long.")
+    record: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None, description="A folder that every exchange with a model is recorded in; unset: none is."
+    )
+    recordings: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None, description="The folder that `replay/<name>` plays from; unset: `recordings` in the data folder."
+    )
+    replay_pace: float = Field(0, ge=0, description="1: a replay takes the time that was recorded; 0: none.")
 
 
 class WorkerSettings(_Group):
@@ -127,6 +144,10 @@ class Settings(BaseModel):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+
+    @property
+    def recordings_dir(self) -> Path:
+        return self.models.recordings or self.data_dir / "recordings"
 
     @property
     def registration_open(self) -> bool:

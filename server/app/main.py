@@ -82,7 +82,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     cache = make_cache(settings.redis)
     bus = LiveBus(cache)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
-    models = ModelCatalog(settings.models)
+    models = ModelCatalog(settings.models, cache, settings.recordings_dir)
     discussions, messages = DiscussionService(uow, models), MessageService(uow)
     hub = Hub(cache, bus, UnitOfWorkLogReader(uow))
     signer = TokenSigner(secret_key(settings), settings.auth.access_token_seconds)

@@ -69,7 +69,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     queue = make_queue(settings.database, "worker")
     uow = UnitOfWorkFactory(engine, queue, bus.announce)
     turns = TurnRepository(engine)
-    models = ModelCatalog(settings.models)
+    models = ModelCatalog(settings.models, cache, settings.recordings_dir)
     leases = LeaseKeeper(turns, settings.worker.lease_seconds)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     driver = TurnDriver(uow, turns, models, bus, leases, settings, owner)

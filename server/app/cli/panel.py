@@ -6,6 +6,8 @@ from app.core.errors import StartupFailed
 from arena_client import Agent, AgentParams, ArenaClient
 
 LOCAL_MODEL = "local/smollm2-135m"
+RECORDED_MODEL = "replay/demo"
+"""The local model, as it spoke in the demo that was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,6 @@ def _keep(client: ArenaClient, agent: Agent | None, persona: Persona, model: str
 
 def params_for(model: str, max_tokens: int | None) -> AgentParams:
     """A small model needs to be kept short, and from the one answer it gives most readily; larger ones know how."""
-    if model == LOCAL_MODEL:
+    if model in {LOCAL_MODEL, RECORDED_MODEL}:
         return AgentParams(temperature=0.7, top_p=0.9, max_tokens=max_tokens or LOCAL_MAX_TOKENS)
     return AgentParams(max_tokens=max_tokens or MAX_TOKENS)

@@ -26,13 +26,17 @@ _CUT = "\n[…]"
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of `text`, rounded up. Digits, capitals, signs and other scripts cost more than plain words."""
+    """Tokens of `text`, rounded up."""
+    return int(weigh_tokens(text)) + 1
+
+
+def weigh_tokens(text: str) -> float:
+    """Tokens of `text`. Digits, capitals, signs and other scripts cost more than plain words."""
     data = text.encode("utf-8", "replace")
     beyond_letters = data.translate(None, _LETTERS)
     beyond_ascii = beyond_letters.translate(None, _OTHER_ASCII)
     letters, signs = len(data) - len(beyond_letters), len(beyond_letters) - len(beyond_ascii)
-    cost = letters * TOKENS_PER_LETTER + signs * TOKENS_PER_OTHER_ASCII + len(beyond_ascii) * TOKENS_PER_OTHER_BYTE
-    return int(cost) + 1
+    return letters * TOKENS_PER_LETTER + signs * TOKENS_PER_OTHER_ASCII + len(beyond_ascii) * TOKENS_PER_OTHER_BYTE
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from app.services.providers.base import (
     ChatModel,
     ChatRequest,
     Finished,
+    ModelContextExceeded,
     ModelDisconnected,
     ModelError,
     ModelMalformed,
@@ -44,7 +45,10 @@ class Scenario(StrEnum):
     UNAUTHORIZED = "unauthorized"  # and its message quotes the key
     UNKNOWN_MODEL = "unknown_model"
     REJECTED = "rejected"
+    CONTEXT_EXCEEDED = "context_exceeded"  # by any prompt
+    OUTGROWN = "outgrown"  # the context is full after 2 tokens
     RATE_LIMITED = "rate_limited"  # for 7 s
+    OVERLOADED = "overloaded"  # unavailable for 7 s
     UNAVAILABLE = "unavailable"
     FAILS_ONCE = "fails_once"
     MALFORMED = "malformed"  # after 2 tokens
@@ -174,6 +178,7 @@ class ChatModelContract:
             (Scenario.UNAUTHORIZED, ModelUnauthorized, False),
             (Scenario.UNKNOWN_MODEL, ModelNotFound, False),
             (Scenario.REJECTED, ModelRejected, False),
+            (Scenario.CONTEXT_EXCEEDED, ModelContextExceeded, False),
             (Scenario.RATE_LIMITED, ModelRateLimited, True),
             (Scenario.UNAVAILABLE, ModelUnavailable, True),
         ],
@@ -200,8 +205,15 @@ class ChatModelContract:
         assert error.retryable
         assert text == " ".join(subject.text_of(scenario).split(" ")[:tokens])
 
-    async def test_a_rate_limit_says_when_to_come_back(self, subject):
-        _, error = await fail(subject, Scenario.RATE_LIMITED)
+    async def test_a_context_that_is_full_midway_has_its_type(self, subject):
+        text, error = await fail(subject, Scenario.OUTGROWN)
+
+        assert type(error) is ModelContextExceeded
+        assert len(text.split()) == 2
+
+    @pytest.mark.parametrize("scenario", [Scenario.RATE_LIMITED, Scenario.OVERLOADED])
+    async def test_a_provider_that_asks_for_patience_says_when_to_come_back(self, subject, scenario):
+        _, error = await fail(subject, scenario)
 
         assert error.retry_after_seconds == 7
 
@@ -252,6 +264,13 @@ class ChatModelContract:
 
         assert type(error) is ModelMalformed
         assert len(text) <= 1024 * 1024
+        assert await settles(lambda: subject.open_calls() == 0)
+
+    async def test_a_provider_that_does_not_keep_to_the_limit_is_cut_at_it(self, subject):
+        text, end = await collect(subject, Scenario.ENDLESS_SLOW, max_tokens=20)
+
+        assert text == " ".join(subject.text_of(Scenario.ENDLESS_SLOW).split(" ")[:20])
+        assert end.finish_reason == "length"
         assert await settles(lambda: subject.open_calls() == 0)
 
     async def test_closing_the_stream_ends_the_call_at_the_provider(self, subject):

@@ -5,7 +5,6 @@ import datetime
 import email.utils
 import socket
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 
 import pytest
 
@@ -31,58 +30,17 @@ pytest.register_assert_rewrite("tests.contracts.chat_model")
 from tests.contracts.chat_model import (  # noqa: E402 - after the assert rewriting
     PATIENT,
     ChatModelContract,
-    Scenario,
     request,
     settles,
 )
+from tests.contracts.fake_provider import KEY, Subject  # noqa: E402
 
 pytestmark = pytest.mark.anyio
-
-KEY = "sk-very-secret-0123456789"
-NAMES = {
-    Scenario.PLAIN: "fake",
-    Scenario.SLOW: "fake?tokens=10&delay_ms=30",
-    Scenario.CUT: "fake?tokens=10&unicode&split_utf8",
-    Scenario.UNSTORABLE: "fake?tokens=5&nul&surrogates",
-    Scenario.EMPTY: "fake?empty",
-    Scenario.BLANK: "fake?whitespace",
-    Scenario.NO_USAGE: "fake?no_usage",
-    Scenario.CUT_SHORT: "fake",
-    Scenario.UNAUTHORIZED: "fake?status=401&leak_key",
-    Scenario.UNKNOWN_MODEL: "fake?status=404",
-    Scenario.REJECTED: "fake?status=400",
-    Scenario.RATE_LIMITED: "fake?status=429&retry_after=7",
-    Scenario.UNAVAILABLE: "fake?status=503",
-    Scenario.FAILS_ONCE: "fake?fail_times=1",
-    Scenario.MALFORMED: "fake?malformed=2",
-    Scenario.DISCONNECTS: "fake?disconnect_after=3",
-    Scenario.FAILS_MIDWAY: "fake?error_after=2",
-    Scenario.SILENT: "fake?hang_first",
-    Scenario.FALLS_SILENT: "fake?hang_after=2",
-    Scenario.ENDLESS: "fake?endless&token_bytes=4000",
-    Scenario.ENDLESS_SLOW: "fake?endless&delay_ms=10",
-}
 
 
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
-
-
-@dataclass
-class Subject:
-    model: OpenAICompatibleModel
-    server: FakeModelServer
-    secret: str = KEY
-
-    def name_of(self, scenario):
-        return NAMES[scenario]
-
-    def text_of(self, scenario, ordinal=0):
-        return reply_text(NAMES[scenario], ordinal)
-
-    def open_calls(self):
-        return self.server.open_connections
 
 
 @pytest.fixture
@@ -129,6 +87,36 @@ async def test_only_given_parameters_are_sent(model, server):
     assert bare["messages"][0] == {"role": "system", "content": "You doubt."}
     assert (given["max_tokens"], given["temperature"], given["top_p"], given["seed"]) == (9, 0.0, 0.5, 0)
     assert (given["stop"], given["messages"]) == (["END"], [{"role": "user", "content": "é"}])
+
+
+async def test_a_schema_is_sent_as_a_strict_response_format(model, server):
+    schema = {"type": "object", "properties": {"handle": {"type": "string"}}}
+    asked = ChatRequest("fake?tokens=1", [ChatMessage("user", "Who?")], response_schema=schema)
+    assert [item async for item in model.stream(asked)]
+
+    assert server.requests[0].body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    }
+
+
+@pytest.mark.parametrize("chunk_tokens", [8, 1000])
+async def test_a_limit_that_is_ignored_in_large_chunks_is_enforced_by_estimate(model, chunk_tokens):
+    name = f"fake?tokens=1000&ignore_max_tokens&chunk_tokens={chunk_tokens}"
+
+    text, end = await reply(model, name, max_tokens=20)
+
+    assert end.finish_reason == "length"
+    assert reply_text(name).startswith(text)
+    assert 60 < len(text.split()) < 150
+
+
+async def test_a_reply_that_ends_at_its_limit_keeps_its_usage_and_its_connection(model, server):
+    for _ in range(2):
+        text, end = await reply(model, "fake", max_tokens=5)
+
+        assert (len(text.split()), end.finish_reason, end.completion_tokens) == (5, "length", 5)
+    assert server.accepted == 1
 
 
 async def test_the_key_travels_in_the_authorization_header_only_when_there_is_one(model, server):

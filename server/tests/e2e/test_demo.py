@@ -1,5 +1,6 @@
 """`arena demo` and `arena discuss` as a user runs them, on engines of their own."""
 
+import json
 import os
 import re
 import shutil
@@ -131,3 +132,27 @@ def test_ctrl_c_while_everything_starts_leaves_nothing_behind(data_dir, seconds)
     assert len(errors.splitlines()) <= 1
     time.sleep(0.2)
     assert not run.survivors()
+
+
+def test_the_recorded_demo_says_what_was_recorded_without_a_model(data_dir):
+    recording = Path(__file__).parents[3] / "examples" / "recordings" / "demo.jsonl"
+    exchanges = [json.loads(line) for line in recording.read_text().splitlines()]
+    spoken = ["".join(text for _, text in exchange["deltas"]).strip() for exchange in exchanges]
+
+    run = Run("demo", "--recorded", data_dir=data_dir, ARENA_REPLAY_PACE="0")
+    run.read_until(b"[1/6]")
+    code, output, errors = run.end()
+
+    assert (code, errors) == (0, ""), "after a change of the agents' prompts, run `make demo-recording`"
+    assert "language model" not in output
+    assert not (data_dir / "demo" / "logs" / "local_model.log").exists()
+    assert len(spoken) == 6
+    assert all(text in output for text in spoken)
+
+
+@pytest.mark.parametrize("option", [("--turns", "7"), ("--topic", "Why?"), ("--seed", "1"), ("--max-tokens", "9")])
+def test_the_recorded_demo_refuses_what_is_not_recorded(data_dir, option):
+    code, _output, errors = Run("demo", "--recorded", *option, data_dir=data_dir).end()
+
+    assert code == 1
+    assert "only the memo, in 6 turns or fewer, is recorded" in errors

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from app.core.errors import UpstreamFailed
 from app.domain.prompt import ChatMessage
@@ -21,6 +21,7 @@ class ChatRequest:
     stop: Sequence[str] = field(default_factory=tuple)
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    response_schema: dict[str, Any] | None = None  # JSON Schema; a provider that cannot keep to it may refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,17 @@ class ModelTimeouts:
 
 
 class ModelError(UpstreamFailed):
-    """A model call failed; `retryable` says whether the same call may succeed later."""
+    """A model call failed; `retryable` says whether the same call may succeed later.
+
+    `retry_after_seconds` says when, if it is known: from the provider's Retry-After, or from us.
+    """
 
     code: ClassVar[str] = "model_failed"
     retryable: ClassVar[bool] = True
+
+    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ModelUnauthorized(ModelError):
@@ -77,20 +85,40 @@ class ModelRejected(ModelError):
     retryable = False
 
 
+class ModelContextExceeded(ModelRejected):
+    """The prompt and the reply do not fit into the model's context: only a shorter prompt may succeed."""
+
+    code = "model_context_exceeded"
+
+
 class ModelRateLimited(ModelError):
-    """429; `retry_after_seconds` from the provider's Retry-After, if it sent one."""
+    """429."""
 
     code = "model_rate_limited"
 
-    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(detail)
-        self.retry_after_seconds = retry_after_seconds
+
+class ModelBusy(ModelRateLimited):
+    """Our own cap on the provider left no room for the call as long as it could wait."""
+
+    code = "model_busy"
 
 
 class ModelUnavailable(ModelError):
     """5xx, or no connection at all."""
 
     code = "model_unavailable"
+
+
+class ModelUnreachable(ModelUnavailable):
+    """No connection to the provider, so that none of its models can be called."""
+
+    code = "model_unreachable"
+
+
+class ModelCircuitOpen(ModelUnavailable):
+    """The calls before this one failed, so it was not made; `retry_after_seconds` says when one will be."""
+
+    code = "model_circuit_open"
 
 
 class ModelMalformed(ModelError):
@@ -110,8 +138,14 @@ class ModelTimedOut(ModelError):
 
     code = "model_timed_out"
 
-    def __init__(self, detail: str, *, phase: Literal["connect", "first_token", "idle", "total"]) -> None:
-        super().__init__(detail)
+    def __init__(
+        self,
+        detail: str,
+        *,
+        phase: Literal["connect", "first_token", "idle", "total"],
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after_seconds=retry_after_seconds)
         self.phase = phase
 
 

@@ -20,11 +20,11 @@ from app.services.providers.base import (
     ModelMalformed,
     ModelTimedOut,
     ModelTimeouts,
-    ModelUnavailable,
+    ModelUnreachable,
     TextDelta,
 )
 from app.services.providers.deadline import Deadline, Phase
-from app.services.providers.openai_errors import message_in, quotable, refusal, stream_error
+from app.services.providers.openai_errors import complaint_in, error_in, refusal, stream_error
 from app.services.providers.openai_reply import ReplyReader
 
 _KEEPALIVE_SECONDS = 30
@@ -60,12 +60,13 @@ class OpenAICompatibleModel:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
         """Yield the reply as it arrives, `Finished` last; raise a `ModelError` otherwise.
 
-        Closing the generator early closes the connection, so that the provider stops.
+        Closing the generator early closes the connection, so that the provider stops. So does coming to `max_tokens`
+        where the provider does not end the reply itself (`TokenLimit`): it then ends with the reason `length`.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         response = await self._send(self._encode(request), started)
-        reply = ReplyReader(self._host, secret=self._key)
+        reply = ReplyReader(self._host, secret=self._key, max_tokens=request.max_tokens)
         deadline = Deadline(
             started + self._timeouts.total_seconds,
             lambda phase: response.content.set_exception(self._timed_out(phase)),
@@ -126,7 +127,7 @@ class OpenAICompatibleModel:
                 silent_since = now()
         if reply.failure is not None:
             raise reply.failure
-        if not content.is_eof():
+        if not content.is_eof() and not reply.cut:
             deadline.wait_until(now() + _AFTER_DONE_SECONDS, "idle")
             await self._read(content, reply)
         return ""
@@ -180,11 +181,11 @@ class OpenAICompatibleModel:
             body = await _read(response.content, _MAX_ERROR_BYTES)
         except (aiohttp.ClientError, OSError, ModelTimedOut):
             body = b""  # the status says enough
-        message = quotable(message_in(body), secret=self._key)
         if response.status != 200:
-            raise refusal(self._host, response.status, message, retry_after=response.headers.get("Retry-After"))
-        if b'"error"' in body:
-            raise stream_error(self._host, message, secret=self._key)
+            complaint = complaint_in(body, secret=self._key)
+            raise refusal(self._host, response.status, complaint, retry_after=response.headers.get("Retry-After"))
+        if error := error_in(body):
+            raise stream_error(self._host, error, secret=self._key)
         raise ModelMalformed(f"{self._host} answered with {response.content_type} instead of a stream")
 
     def _encode(self, request: ChatRequest) -> bytes:
@@ -199,6 +200,7 @@ class OpenAICompatibleModel:
             "presence_penalty": request.presence_penalty,
             "seed": request.seed,
             "stop": list(request.stop) or None,
+            "response_format": _response_format(request.response_schema),
             "messages": list(request.messages),
         }
         return orjson.dumps({name: value for name, value in body.items() if value is not None})
@@ -224,14 +226,20 @@ class OpenAICompatibleModel:
     def _unreachable(self, problem: Exception) -> NoReturn:
         """Raise the error for a request without a response; aiohttp's own words may hold the URL, so they are cut."""
         if isinstance(problem, aiohttp.ClientConnectorDNSError):
-            raise ModelUnavailable(f"{self._host} is not a known host") from None
+            raise ModelUnreachable(f"{self._host} is not a known host") from None
         if isinstance(problem, aiohttp.ClientConnectorError):
-            raise ModelUnavailable(f"{self._host} cannot be reached: {problem.os_error.strerror}") from None
+            raise ModelUnreachable(f"{self._host} cannot be reached: {problem.os_error.strerror}") from None
         if isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
             raise ModelDisconnected(f"{self._host} closed the connection without an answer") from None
         if isinstance(problem, aiohttp.ClientResponseError):
             raise ModelMalformed(f"{self._host} does not speak HTTP as expected") from None
         raise ModelError(f"{self._host} cannot be called: {type(problem).__name__}") from None
+
+
+def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    if schema is None:
+        return None
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
 
 
 async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:

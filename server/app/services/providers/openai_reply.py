@@ -8,11 +8,10 @@ import orjson
 from app.services.providers.base import Finished, ModelDisconnected, ModelError, ModelMalformed
 from app.services.providers.openai_errors import stream_error
 from app.services.providers.sse import OversizedEventError, SseParser
+from app.services.providers.token_limit import TokenLimit
 
 MAX_REPLY_CHARACTERS = 1024 * 1024
 _DONE = b"[DONE]"
-
-
 MOST_TOKENS = 1_000_000_000
 
 
@@ -21,11 +20,12 @@ class ReplyReader:
 
     __slots__ = (
         *("_characters", "_completion_tokens", "_finish_reason", "_half", "_host", "_parser", "_prompt_tokens"),
-        *("_secret", "begun", "done", "failure", "progressed"),
+        *("_limit", "_secret", "begun", "cut", "done", "failure", "progressed"),
     )
 
-    def __init__(self, host: str, *, secret: str = "") -> None:
+    def __init__(self, host: str, *, secret: str = "", max_tokens: int | None = None) -> None:
         self._host = host
+        self._limit = None if max_tokens is None else TokenLimit(max_tokens)
         self._secret = secret
         self._parser = SseParser()
         self._finish_reason: str | None = None
@@ -36,6 +36,7 @@ class ReplyReader:
         self.begun = False  # the model has said something, if only to itself
         self.progressed = False  # the last `feed` held at least one chunk, not only comments
         self.done = False
+        self.cut = False  # we ended it at its limit: the provider has more to say
         self.failure: ModelError | None = None  # to be raised once the text before it is handed on
 
     @property
@@ -81,7 +82,8 @@ class ReplyReader:
             self.failure = failure
         except (AttributeError, TypeError, LookupError):
             self.failure = self._malformed("a chunk has an unknown shape")
-        return self._storable("".join(parts), strict=strict)
+        text = "".join(parts) if self._limit is None else self._within_limit(parts, self._limit)
+        return self._storable(text, strict=strict)
 
     def _storable(self, text: str, *, strict: bool) -> str:
         """PostgreSQL refuses NULs and lone surrogates."""
@@ -115,6 +117,14 @@ class ReplyReader:
         if usage:
             self._prompt_tokens = _count(usage.get("prompt_tokens"), self._prompt_tokens)
             self._completion_tokens = _count(usage.get("completion_tokens"), self._completion_tokens)
+
+    def _within_limit(self, parts: list[str], limit: TokenLimit) -> str:
+        text = limit.allow(parts)
+        if limit.reached:
+            self.cut = self.done = True
+            self.failure = None  # what came after the end does not count
+            self._finish_reason = "length"
+        return text
 
     def _loads_leniently(self, data: bytes) -> Any:
         """Lone surrogates in escapes and invalid UTF-8, which orjson refuses, are mended; the rest is malformed."""
