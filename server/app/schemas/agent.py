@@ -40,6 +40,9 @@ class AgentConfig(Request):
 
     persona: Persona = ""
     model: ModelName | None = None
+    model_fallbacks: list[ModelName] = Field(
+        default_factory=list, max_length=5, description="Asked in this order when the model fails."
+    )
     params: AgentParams = Field(default_factory=AgentParams)
     tools: list[Line] = Field(default_factory=list, max_length=50)
     knowledge_base_ids: list[UUID] = Field(default_factory=list, max_length=50)
@@ -51,6 +54,8 @@ class AgentConfig(Request):
 def _check_kind(kind: AgentKind, config: AgentConfig) -> None:
     if kind == "llm" and config.model is None:
         raise ValueError("an llm agent needs a model, such as local/smollm2-135m")
+    if config.model_fallbacks and config.model is None:
+        raise ValueError("an agent without a model has no model_fallbacks")
     if kind == "llm" and config.endpoint_url is not None:
         raise ValueError("only an external agent has an endpoint_url")
     if kind == "external" and config.endpoint_url is None:
@@ -80,6 +85,7 @@ class AgentUpdate(Request):
     handle: Handle | None = None
     persona: Persona | None = None
     model: ModelName | None = None
+    model_fallbacks: Annotated[list[ModelName], Field(max_length=5)] | None = None
     params: AgentParams | None = None
     tools: Annotated[list[Line], Field(max_length=50)] | None = None
     knowledge_base_ids: Annotated[list[UUID], Field(max_length=50)] | None = None
@@ -114,6 +120,7 @@ class AgentRead(Read):
     kind: AgentKind
     persona: str
     model: str | None
+    model_fallbacks: list[str]
     params: AgentParams
     tools: list[str]
     knowledge_base_ids: list[UUID]

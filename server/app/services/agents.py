@@ -158,8 +158,9 @@ class AgentService:
 
     async def _check(self, work: UnitOfWork, config: AgentConfig) -> None:
         """Everything the config names must exist."""
-        if config.model is not None:
-            self._models.get(config.model)
+        for name in (config.model, *config.model_fallbacks):
+            if name is not None:
+                self._models.get(name)
         if config.tools:
             raise UnknownTool(f"there is no tool {config.tools[0]!r}")
         missing = set(config.knowledge_base_ids) - await work.knowledge.find_base_ids(config.knowledge_base_ids)

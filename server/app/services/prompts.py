@@ -16,15 +16,17 @@ def chat_request(
     build: Callable[[int], Sequence[ChatMessage]],
     *,
     seed: int | None = None,
+    prompt_share: float = 1.0,
 ) -> ChatRequest:
     """Share the model's context between the reply, at most half of it, and the prompt that `build` makes.
 
-    `build` is given the prompt's budget in tokens. `seed` applies where the agent has none of its own.
+    `build` is given the prompt's budget in tokens, of which it may use `prompt_share`. `seed` applies where the agent
+    has none of its own.
     """
     reply_tokens = min(params.max_tokens, model.context_tokens // 2)
     return ChatRequest(
         model=model.wire_name,
-        messages=build(model.context_tokens - reply_tokens - PROMPT_MARGIN_TOKENS),
+        messages=build(int((model.context_tokens - reply_tokens - PROMPT_MARGIN_TOKENS) * prompt_share)),
         max_tokens=reply_tokens,
         temperature=params.temperature,
         top_p=params.top_p,

@@ -414,3 +414,38 @@ async def test_a_speaker_with_nothing_to_say_is_asked_once_more_and_passes(
     assert (passed.data["turn"], passed.data["attempt"], passed.data["reason"]) == (1, 2, "empty")
     assert [(m["turn"], m["handle"]) for m in viewer.checker.messages.values()] == [(2, "good")]
     assert len(model.requests) == 2
+
+
+async def test_a_fallback_model_speaks_when_the_first_one_fails(client, make_agent, make_discussion, make_model):
+    down, spare = make_model("status=401"), make_model("tokens=5")
+    agent = await make_agent(model=down.name, model_fallbacks=[spare.name])
+    discussion = await make_discussion(agents=[agent], limits={"max_turns": 2})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    assert [message["content"] for message in viewer.checker.messages.values()] == [spare.reply(0), spare.reply(1)]
+    assert [event.data["reason"] for event in viewer.of_type("turn.retried")] == ["model_unauthorized"] * 2
+
+
+async def test_a_prompt_that_is_too_long_for_its_model_is_shortened(client, make_agent, make_discussion, make_model):
+    model = make_model("tokens=5&context_tokens=5000")
+    agent = await make_agent(model=model.name)
+    discussion = await make_discussion(agents=[agent], limits={"max_turns": 1}, topic="Why? " * 300, start=False)
+    long = {"content": "And another thing to consider before we decide. " * 500}
+    assert (await client.post(f"/api/v1/discussions/{discussion.id}/messages", json=long)).status_code == 201
+
+    await command(client, discussion, "start")
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    assert [event.data["reason"] for event in viewer.of_type("turn.retried")] == ["model_context_exceeded"]
+    assert viewer.of_type("turn.failed") == []
+
+
+async def test_an_endless_reply_is_cut_at_its_limit_and_is_whole(client, make_agent, make_discussion):
+    agent = await make_agent(model="openai/fake?endless", params={"max_tokens": 40})
+    discussion = await make_discussion(agents=[agent], limits={"max_turns": 1})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    [message] = viewer.checker.messages.values()
+    assert (message["status"], len(message["content"].split())) == ("complete", 40)

@@ -1,31 +1,28 @@
 """The attempts at one turn: which model is asked, when again, and when it is given up."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import count
 
 import structlog
 
-from app.services.ai_models import Model, ModelCatalog
+from app.core.errors import ArenaError
+from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
 from app.services.prompts import chat_request
-from app.services.providers.base import ChatRequest, ModelError, ModelRateLimited
+from app.services.providers.base import ChatRequest, ModelError
+from app.services.turns.course import Course
 from app.services.turns.leases import ClaimLost, HeldClaim
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
 log = structlog.stdlib.get_logger(__name__)
 
-BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
-
 
 class PausedBetweenAttempts(Exception):
     """A pause was asked for while nobody was speaking; `error` is what the last attempt failed with."""
 
-    def __init__(self, error: ModelError) -> None:
+    def __init__(self, error: ArenaError) -> None:
         super().__init__(error.code)
         self.error = error
 
@@ -46,7 +43,7 @@ class Passed:
 
 
 class Attempts:
-    """Tries the open turn until it is taken; raise a `ModelError` when it is given up."""
+    """Tries the open turn until it is taken; raise the last error when it is given up."""
 
     def __init__(
         self,
@@ -66,27 +63,27 @@ class Attempts:
 
     async def run(self, agent: AgentSeat) -> Spoke | Passed:
         """`retry` is told why before each further attempt, and logs it."""
-        empty_replies = 0
-        for own_attempt in count(1):
-            model, request = self.ask(agent)
+        course = Course([agent.config.model or "", *agent.config.model_fallbacks], self._limit)
+        while True:
             try:
+                model, request = self.ask(agent, course)
                 return Spoke(await self._speak(model, request), model)
             except EmptyReply as error:
-                empty_replies += 1
-                if empty_replies == 2:
+                if course.is_mute():
                     return Passed(model)
                 await self._retry(error.code)
-            except ModelError as error:
+            except (ModelError, UnknownModel) as error:
                 self._note(error)
-                if not error.retryable or own_attempt >= self._limit:
+                seconds = course.after(error)
+                if seconds is None:
                     raise
-                await self._back_off(error, own_attempt)
+                await self._back_off(error, seconds)
                 await self._retry(error.code)
-        raise AssertionError("the loop above has no end")
 
-    def ask(self, agent: AgentSeat) -> tuple[Model, ChatRequest]:
-        """The agent's model, and what it is asked now."""
-        model, table = self._models.get(agent.config.model or ""), self._table
+    def ask(self, agent: AgentSeat, course: Course | None = None) -> tuple[Model, ChatRequest]:
+        """The model that is due, by default the agent's first, and what it is asked now."""
+        course = course or Course([agent.config.model or ""], self._limit)
+        model, table = self._models.get(course.model), self._table
         brief = table.rules.brief(agent.counts_as, table.state.policy_state)
         seed = table.rules.seed + table.state.turn if isinstance(table.rules.seed, int) else None
         request = chat_request(
@@ -94,6 +91,7 @@ class Attempts:
             agent.config.params,
             lambda budget_tokens: table.prompt_for(agent, budget_tokens, brief),
             seed=seed,
+            prompt_share=course.prompt_share,
         )
         return model, request
 
@@ -106,16 +104,14 @@ class Attempts:
         finally:
             message.closed = True
 
-    def _note(self, error: ModelError) -> None:
+    def _note(self, error: ArenaError) -> None:
         state = self._table.state
         log.warning("turn_attempt_failed", turn=state.turn + 1, attempt=state.turn_attempt, code=error.code)
 
-    async def _back_off(self, error: ModelError, attempt: int) -> None:
-        seconds = BACKOFF_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-        if isinstance(error, ModelRateLimited) and error.retry_after_seconds is not None:
-            seconds = max(seconds, error.retry_after_seconds)
+    async def _back_off(self, error: ArenaError, seconds: float) -> None:
+        """Wait, unless the claim is lost or a pause is wanted: nobody is speaking now."""
         try:
-            async with asyncio.timeout(min(seconds, LONGEST_BACKOFF_SECONDS)):
+            async with asyncio.timeout(seconds):
                 await self._held.disturbed.wait()
         except TimeoutError:
             return

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +12,11 @@ from app.domain.policies import History, Question
 from app.domain.stop_conditions import agreement_question
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
+from app.services.asking import Answer, ask
 from app.services.prompts import chat_request
 from app.services.providers.base import ModelError
 from app.services.turns.leases import ClaimLost, HeldClaim
-from app.services.turns.speaking import Answer, collect
+from app.services.turns.speaking import while_held
 from app.services.turns.table_state import AgentSeat, TableState
 
 log = structlog.stdlib.get_logger(__name__)
@@ -94,4 +95,6 @@ class Deliberation:
             AgentParams(temperature=0.0, max_tokens=question.max_tokens),
             lambda budget_tokens: self._table.prompt_for(agent, budget_tokens, question=question.text),
         )
-        return await collect(model, request, self._held)
+        if question.schema is not None:
+            request = replace(request, response_schema=dict(question.schema))
+        return await while_held(self._held, ask(model, request))

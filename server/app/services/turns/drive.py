@@ -250,7 +250,7 @@ class Drive:
         )
         return Decision(state, [retried])
 
-    async def _pause_between_attempts(self, error: ModelError) -> None:
+    async def _pause_between_attempts(self, error: ArenaError) -> None:
         """Leave the next attempt announced, for whoever drives when the discussion is resumed."""
 
         def decide() -> Decision:

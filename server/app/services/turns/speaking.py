@@ -34,27 +34,13 @@ class Reply:
     duration_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A short reply that nobody is shown, and what it took."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float
-
-
 async def speak(model: Model, request: ChatRequest, message: LiveMessage, live: LiveBus, held: HeldClaim) -> Reply:
     """Stream one reply; raise a `ModelError`, or `ClaimLost` as soon as the claim is another's."""
-    return await _while_held(held, _stream(model, request, message, live, held))
+    return await while_held(held, _stream(model, request, message, live, held))
 
 
-async def collect(model: Model, request: ChatRequest, held: HeldClaim) -> Answer:
-    """One whole reply; raise a `ModelError`, or `ClaimLost` as soon as the claim is another's."""
-    return await _while_held(held, _collect(model, request))
-
-
-async def _while_held(held: HeldClaim, call: Coroutine[Any, Any, T]) -> T:
+async def while_held(held: HeldClaim, call: Coroutine[Any, Any, T]) -> T:
+    """The call's outcome; raise `ClaimLost`, the call being cancelled, as soon as the claim is another's."""
     task = asyncio.current_task()
     assert task is not None
     watcher = asyncio.ensure_future(_cancel_when_lost(held, task))
@@ -99,20 +85,6 @@ async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live
         first_token_ms=round((first_token - began) * 1000, 3),
         duration_ms=round((perf_counter() - began) * 1000, 3),
     )
-
-
-async def _collect(model: Model, request: ChatRequest) -> Answer:
-    parts: list[str] = []
-    finished = Finished("stop")
-    async with aclosing(model.client.stream(request)) as deltas:
-        async for delta in deltas:
-            if isinstance(delta, Finished):
-                finished = delta
-            else:
-                parts.append(delta.text)
-    text = "".join(parts)
-    prompt_tokens, completion_tokens = _used(request, finished, text)
-    return Answer(text, prompt_tokens, completion_tokens, model.cost_usd(prompt_tokens, completion_tokens))
 
 
 def _used(request: ChatRequest, finished: Finished, content: str) -> tuple[int, int]:

@@ -1,0 +1,65 @@
+"""Which model is asked next after one failed, how soon, and with how long a prompt. Without I/O.
+
+Waits grow exponentially with jitter (Brooker, "Exponential backoff and jitter", 2015) and are never shorter than the
+provider's Retry-After (RFC 9110, 10.2.3).
+"""
+
+import random
+from collections.abc import Sequence
+
+from app.core.errors import ArenaError
+from app.services.providers.base import ModelCircuitOpen, ModelContextExceeded, ModelError
+
+BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+"""A provider that wants to be left alone for longer is given up for this turn."""
+SHRUNK_PROMPT = 0.5
+
+
+class Course:
+    """The models of one turn in the order they are asked: the agent's own, then its fallbacks."""
+
+    def __init__(self, models: Sequence[str], tries_each: int) -> None:
+        self._left = list(models)
+        self._tries_each = tries_each
+        self._tries = 0
+        self._empty_replies = 0
+        self.prompt_share = 1.0
+
+    @property
+    def model(self) -> str:
+        """Which is due."""
+        return self._left[0]
+
+    def is_mute(self) -> bool:
+        """Note an empty reply; True once it is the second."""
+        self._empty_replies += 1
+        return self._empty_replies >= 2
+
+    def after(self, error: ArenaError) -> float | None:
+        """Seconds to wait before the next attempt, None if there is to be none."""
+        self._tries += 1
+        if isinstance(error, ModelContextExceeded) and self.prompt_share == 1.0:
+            self.prompt_share = SHRUNK_PROMPT
+            return 0.0
+        wait = self._wait(error)
+        if wait is not None:
+            return wait
+        return self._next_model()
+
+    def _wait(self, error: ArenaError) -> float | None:
+        """How long before the same model is asked again, None if it is given up."""
+        if not isinstance(error, ModelError) or not error.retryable or self._tries >= self._tries_each:
+            return None
+        if isinstance(error, ModelCircuitOpen) and len(self._left) > 1:
+            return None
+        seconds = BACKOFF_SECONDS * 2 ** (self._tries - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+        seconds = max(seconds, error.retry_after_seconds or 0.0)
+        return seconds if seconds <= LONGEST_BACKOFF_SECONDS else None
+
+    def _next_model(self) -> float | None:
+        if len(self._left) == 1:
+            return None
+        del self._left[0]
+        self._tries, self.prompt_share = 0, 1.0
+        return 0.0
