@@ -163,8 +163,8 @@ class Discussions(_Resource):
         """Follow the discussion from its beginning, or from behind the event whose id is `after`, to its end.
 
         Connections that break are made again; no event is given twice. In the place of a whisper that the caller may
-        not read there is `message.withheld`. Raises `ArenaUnreachable` (or the last
-        `ArenaProblem`) when none could be had for `patience_seconds`.
+        not read there is `message.withheld`. Raises `ArenaUnreachable` (or the last `ArenaProblem`) when none could be
+        had for `patience_seconds`.
         """
         where = path("discussions", discussion_id, "events")
         return EventStream(lambda last_id: self._connection.events(where, last_id), after, patience_seconds)

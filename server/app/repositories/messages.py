@@ -71,7 +71,7 @@ def _readable(reader: Reader) -> ColumnElement[bool]:
         return true()
     if not reader.seats:
         return Message.visible_to.is_(None)
-    return or_(Message.visible_to.is_(None), Message.visible_to.overlap(list(reader.seats)))
+    return or_(Message.visible_to.is_(None), Message.visible_to.bool_op("&&")(list(reader.seats)))
 
 
 def _position_seq(cursor: str) -> int:
