@@ -51,10 +51,10 @@ def quote(text: str) -> str:
 
 def plain_name(name: str) -> str:
     """A name as it may stand in our own lines: on one of them, in its order, without a handle of its own after it."""
-    ordered = "".join(character for character in name if character not in _REORDERING)
+    ordered = disarm("".join(character for character in name if character not in _REORDERING))
     if _HANDLE.search(reading(ordered)):
-        ordered = _HANDLE.sub("", reading(ordered))
-    return disarm(" ".join(ordered.split()))
+        ordered = disarm(_HANDLE.sub("", reading(ordered)))
+    return " ".join(ordered.split())
 
 
 def reading(text: str) -> str:
