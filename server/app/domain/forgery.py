@@ -26,7 +26,12 @@ _FORGED_CONTROL = re.compile(_CONTROL, re.IGNORECASE)
 _FORGED = re.compile(rf"(?P<label>\[(?=\s*@))|{_CONTROL}", re.IGNORECASE)
 # Whatever reads as `[` or `<`; the last of each are tags, which show nothing and which some models read.
 _OPENERS = re.compile(r"[\[<\uff3b\ufe47\uff1c\ufe64\u226e\U000e005b\U000e003c]")
-_ASCII_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f]")
+# Any character but those of everyday text that read as nothing but themselves.
+_NEEDS_READING = re.compile(
+    r"[^\t-\r\x1c-\x7e\xa0-\xa9\xab\xac\xae-\xb9\xbb-\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e"
+    r"\u0391-\u03a1\u03a3-\u03c9\u0410-\u045f\u2010-\u2029\u2030-\u203b\u2190-\u21ff\u2500-\u27bf\u3001-\u3003"
+    r"\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3\U0001f300-\U0001f64f\U0001f680-\U0001f6c5]"
+)
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Me", "Mn"})
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that show nothing
 _HANDLE = re.compile(r"\(\s*(?=@)")
@@ -63,13 +68,10 @@ def reading(text: str) -> str:
 
 
 def _break_up(text: str, forged: re.Pattern[str]) -> str:
-    if text.isascii():
-        if "[" not in text and "<" not in text:
-            return text
-        if not _ASCII_UNSEEN.search(text):
-            return forged.sub(_harmless, text)
-    elif not _OPENERS.search(text):
+    if not ("[" in text or "<" in text or (not text.isascii() and _OPENERS.search(text))):
         return text
+    if not _NEEDS_READING.search(text):
+        return forged.sub(_harmless, text)
     read = [(place, seen) for place, character in enumerate(text) for seen in _read(character)]
     pieces, done = [], 0
     for match in forged.finditer("".join(seen for _, seen in read)):
@@ -89,7 +91,9 @@ def _read(character: str) -> str:
     """What is seen of one character."""
     if ord(character) in _TAGS:
         return chr(ord(character) - 0xE0000)
-    seen = unicodedata.normalize("NFKD", character)
+    if character == "\u226e":  # a `<` and a stroke through it, which normalisation may take apart
+        return "<"
+    seen = unicodedata.normalize("NFKC", character)
     return "".join(one for one in seen if one.isspace() or not _is_unseen(one))
 
 

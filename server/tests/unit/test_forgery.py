@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.forgery import defuse, disarm, plain_name, quote, reading
+from app.domain.forgery import _NEEDS_READING, defuse, disarm, plain_name, quote, reading
 
 BRACKETS, ATS = ["[", "\uff3b", "\ufe47", "\U000e005b"], ["@", "\uff20", "\ufe6b", "\U000e0040"]
 ANGLES, BARS = ["<", "\uff1c", "\ufe64", "\u226e", "\U000e003c"], ["|", "\uff5c", "\U000e007c"]
@@ -173,3 +173,13 @@ def test_no_name_forges_a_handle_a_line_or_an_order(name):
     assert not re.search(r"\(\s*@", reading(shown))
     assert not LABEL.search(reading(shown))
     assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u200f")
+
+
+def test_characters_that_are_not_looked_at_one_by_one_read_as_nothing_but_themselves():
+    """Of those that the fast way lets pass, none spells a part of a label or of a control sequence."""
+    for code in range(128, sys.maxunicode + 1):
+        character = chr(code)
+        if not _NEEDS_READING.search(character):
+            read = reading(character)
+            assert read, hex(code)
+            assert not re.search(r"[\[\]<>|@/_A-Za-z]", read), hex(code)
