@@ -133,17 +133,28 @@ class Discussions(_Resource):
         return self._step(discussion_id, "stop")
 
     def messages(self, discussion_id: str, *, order: Literal["asc", "desc"] = "asc") -> Iterator[Message]:
+        """What was said and the caller may read."""
         return self._all(Message, path("discussions", discussion_id, "messages"), order=order)
 
     def post_message(
-        self, discussion_id: str, content: str, *, reply_to: str | None = None, participant_id: str | None = None
+        self,
+        discussion_id: str,
+        content: str,
+        *,
+        reply_to: str | None = None,
+        participant_id: str | None = None,
+        visible_to: Sequence[str] | None = None,
     ) -> PostedMessage:
-        """Say something, whoever is speaking; without a seat one becomes a guest."""
-        body = without_none(content=content, reply_to=reply_to, participant_id=participant_id)
+        """Say something, whoever is speaking; without a seat one becomes a guest.
+
+        `visible_to` names the participants who may read it besides the author, None: everybody.
+        """
+        readers = None if visible_to is None else [*visible_to]
+        body = without_none(content=content, reply_to=reply_to, participant_id=participant_id, visible_to=readers)
         return decode(PostedMessage, self._connection.post(path("discussions", discussion_id, "messages"), body))
 
     def transcript(self, discussion_id: str, form: Literal["md", "txt", "json"] = "md") -> str:
-        """The whole discussion as one document."""
+        """The whole discussion as one document, without whispers."""
         return self._connection.text(path("discussions", discussion_id, "transcript"), format=form)
 
     def stream(
@@ -151,8 +162,9 @@ class Discussions(_Resource):
     ) -> EventStream:
         """Follow the discussion from its beginning, or from behind the event whose id is `after`, to its end.
 
-        Connections that break are made again; no event is given twice. Raises `ArenaUnreachable` (or the last
-        `ArenaProblem`) when none could be had for `patience_seconds`.
+        Connections that break are made again; no event is given twice. In the place of a whisper that the caller may
+        not read there is `message.withheld`. Raises `ArenaUnreachable` (or the last `ArenaProblem`) when none could be
+        had for `patience_seconds`.
         """
         where = path("discussions", discussion_id, "events")
         return EventStream(lambda last_id: self._connection.events(where, last_id), after, patience_seconds)

@@ -1,18 +1,18 @@
 """What a speaker is shown: its persona, the matter, the documents and the recent words, within a token budget.
 
 Always holds: the only system message is the speaker's own persona and the rules of the discussion; everything
-that others said is user-role text under a label `[@handle]`, and no text but ours can carry such a label.
+that others said is user-role text under a label `[@handle]`, and no text but ours can carry such a label. Who spoke is
+told by the label alone: many providers refuse a `name`. No text but the provider's template can begin another role.
 """
 
-import re
 import string
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
 
+from app.domain.forgery import defuse, disarm, plain_name, quote
 from app.domain.prompt import ChatMessage
 
 # Tokens a byte of each kind is worth, on the high side of common tokenizers.
@@ -22,6 +22,7 @@ _OTHER_ASCII = bytes(code for code in range(128) if code not in _LETTERS)
 MESSAGE_OVERHEAD_TOKENS = 6
 DOCUMENT_SHARE = 0.5
 REMINDER_TOKENS = 60
+PRIVATE = ", privately"
 _CUT = "\n[…]"
 
 
@@ -80,9 +81,16 @@ class Utterance:
         turn: int | None = None,
         visible_to: Iterable[UUID] | None = None,
     ) -> "Utterance":
-        tokens = estimate_tokens(quote(content)) + len(handle) + MESSAGE_OVERHEAD_TOKENS
         addressed = frozenset(visible_to) if visible_to is not None else None
+        tokens = estimate_tokens(quote(content)) + len(handle) + MESSAGE_OVERHEAD_TOKENS
+        if addressed is not None:
+            tokens += estimate_tokens(PRIVATE)
         return cls(handle, content, tokens, participant_id, turn, addressed)
+
+    @property
+    def label(self) -> str:
+        """Who spoke; of a whisper also that others did not hear it, so that the speaker can keep it."""
+        return f"[@{self.handle}{PRIVATE if self.visible_to is not None else ''}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +100,6 @@ class Matter:
     topic: str
     instructions: str | None
     documents: Sequence[SourceDocument]
-
-
-def disarm(text: str) -> str:
-    """Take the power of a speaker label from text that is not ours, however it is spelt."""
-    if "@" not in unicodedata.normalize("NFKC", text):
-        return text
-    visible = "".join(character for character in text if unicodedata.category(character) != "Cf")
-    return re.sub("[\\[\uff3b]\\s*[@\uff20\ufe6b]", "(@", visible)
-
-
-def quote(text: str) -> str:
-    """Others' words under their label: lines after the first are set in, so that none passes for ours."""
-    return disarm(text).replace("\n", "\n    ")
 
 
 def truncate(text: str, tokens: int) -> str:
@@ -136,9 +131,9 @@ def share_documents(documents: Sequence[SourceDocument], tokens: int) -> list[So
 
 def _system(speaker: Speaker, matter: Matter) -> str:
     parts = [
-        f"You are {disarm(speaker.name)} (@{speaker.handle}), one of several participants in a discussion.",
-        speaker.persona.strip(),
-        matter.instructions.strip() if matter.instructions else "",
+        f"You are {plain_name(speaker.name)} (@{speaker.handle}), one of several participants in a discussion.",
+        defuse(speaker.persona.strip()),
+        defuse(matter.instructions.strip()) if matter.instructions else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -163,7 +158,7 @@ def window(transcript: Iterable[Utterance], tokens: int) -> list[Utterance]:
         if utterance.tokens > left:
             if not chosen:
                 cut = truncate(utterance.content, max(left - MESSAGE_OVERHEAD_TOKENS, 1))
-                chosen.append(Utterance(utterance.handle, cut, left))
+                chosen.append(replace(utterance, content=cut, tokens=left))
             break
         chosen.append(utterance)
         left -= utterance.tokens
@@ -175,7 +170,7 @@ def _call(speaker: Speaker) -> str:
     """Give the speaker the floor; a short persona is said again, which keeps small models in it."""
     persona = disarm(speaker.persona.strip())
     reminder = f" {persona}" if estimate_tokens(persona) <= REMINDER_TOKENS else ""
-    return f"{disarm(speaker.name)}, what do you think?{reminder}"
+    return f"{plain_name(speaker.name)}, what do you think?{reminder}"
 
 
 def build_prompt(
@@ -194,9 +189,9 @@ def build_prompt(
     messages = [ChatMessage("user", opening)]
     for utterance in window(transcript_newest_first, max(left, 1)):
         if utterance.handle == speaker.handle:
-            messages.append(ChatMessage("assistant", utterance.content))
+            messages.append(ChatMessage("assistant", defuse(utterance.content)))
         else:
-            messages.append(ChatMessage("user", f"[@{utterance.handle}] {quote(utterance.content)}"))
+            messages.append(ChatMessage("user", f"{utterance.label} {quote(utterance.content)}"))
     messages.append(ChatMessage("user", call))
     return [ChatMessage("system", system), *_merged(messages)]
 

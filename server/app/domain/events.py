@@ -202,9 +202,9 @@ def message_completed(message: dict[str, Any], visible_to: Sequence[UUID] | None
     return Event(MESSAGE_COMPLETED, message, visible_to)
 
 
-def message_withheld() -> Event:
-    """What stands in the place of somebody's whisper."""
-    return Event(MESSAGE_WITHHELD, {})
+def message_withheld(turn: int | None = None) -> Event:
+    """What stands in the place of somebody's whisper; `turn` if it took one, since that changes the discussion."""
+    return Event(MESSAGE_WITHHELD, {} if turn is None else {"turn": turn})
 
 
 def limit_warning(limit: str, used: float, most: float) -> Event:

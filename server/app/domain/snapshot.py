@@ -53,6 +53,8 @@ def apply(snapshot: Mapping[str, Any], seq: int, kind: str, data: Mapping[str, A
         or (kind == events.TURN_FAILED and data["is_over"])
     ):
         _close_turn(after, data)
+    elif kind == events.MESSAGE_WITHHELD and data.get("turn") is not None:
+        after |= {"turn": data["turn"], "next_speaker": None}
     if "policy_state" in data:
         after["policy_state"] = data["policy_state"]
     for spent in (data.get("usage") if kind == events.MESSAGE_COMPLETED else None, data.get("choice")):

@@ -46,6 +46,15 @@ class DiscussionRepository(Repository):
             seats[participant.discussion_id].append(participant)
         return seats
 
+    async def list_seat_ids(self, discussion_id: UUID, user_id: UUID) -> list[UUID]:
+        """The seats that are or were that person's."""
+        query = select(Participant.id).where(
+            Participant.workspace_id == self._workspace_id,
+            Participant.discussion_id == discussion_id,
+            Participant.user_id == user_id,
+        )
+        return list(await self._session.scalars(query))
+
     async def list_page(
         self, *, status: str | None, text: str | None, limit: int, cursor: str | None
     ) -> tuple[list[Discussion], str | None]:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select, true
 
 from app.core.cursors import BadCursor, decode_cursor, encode_cursor
 from app.core.ids import new_id
 from app.domain.policies import TurnNote
+from app.domain.visibility import Reader
 from app.models import Message, Participant, Turn
 from app.repositories.base import Repository
 
@@ -35,11 +36,13 @@ class MessageRepository(Repository):
         )
         return [TurnNote(row.turn, row.participant_id, row.outcome) for row in rows]
 
-    async def exists(self, discussion_id: UUID, message_id: UUID) -> bool:
+    async def exists(self, discussion_id: UUID, message_id: UUID, reader: Reader) -> bool:
+        """Whether there is such a message for that reader."""
         query = select(Message.id).where(
             Message.workspace_id == self._workspace_id,
             Message.discussion_id == discussion_id,
             Message.id == message_id,
+            _readable(reader),
         )
         return await self._session.scalar(query) is not None
 
@@ -77,11 +80,11 @@ class MessageRepository(Repository):
             self._session.add(Turn(**row))
 
     async def list_page(
-        self, discussion_id: UUID, *, newest_first: bool, limit: int, cursor: str | None
+        self, discussion_id: UUID, reader: Reader, *, newest_first: bool, limit: int, cursor: str | None
     ) -> tuple[list[Message], str | None]:
-        """By place in the log; a page costs the same wherever it begins."""
+        """What that reader may read, by place in the log; a page costs the same wherever it begins."""
         query = select(Message).where(
-            Message.workspace_id == self._workspace_id, Message.discussion_id == discussion_id
+            Message.workspace_id == self._workspace_id, Message.discussion_id == discussion_id, _readable(reader)
         )
         if cursor is not None:
             position = _position_seq(cursor)
@@ -101,11 +104,20 @@ class MessageRepository(Repository):
         )
         return await self._session.scalar(query) or 0
 
-    async def list_recent(self, discussion_id: UUID, limit: int, upto_seq: int) -> list[Message]:
-        """The newest messages up to a place in the log, oldest first."""
+    async def list_recent(self, discussion_id: UUID, reader: Reader, limit: int, upto_seq: int) -> list[Message]:
+        """The newest messages up to a place in the log that the reader may read, oldest first."""
         beyond = encode_cursor(f"seq:{upto_seq + 1}")
-        rows, _rest = await self.list_page(discussion_id, newest_first=True, limit=limit, cursor=beyond)
+        rows, _rest = await self.list_page(discussion_id, reader, newest_first=True, limit=limit, cursor=beyond)
         return rows[::-1]
+
+
+def _readable(reader: Reader) -> ColumnElement[bool]:
+    """`Reader.may_read` in SQL."""
+    if reader.sees_all:
+        return true()
+    if not reader.seats:
+        return Message.visible_to.is_(None)
+    return or_(Message.visible_to.is_(None), Message.visible_to.bool_op("&&")(list(reader.seats)))
 
 
 def _position_seq(cursor: str) -> int:

@@ -99,6 +99,6 @@ async def get_transcript(
     transcripts: Transcripts,
     form: Annotated[TranscriptFormat, Query(alias="format")] = "json",
 ) -> StreamingResponse:
-    """The whole discussion as one document."""
+    """The whole discussion as one document, without whispers."""
     pieces = await transcripts.write(actor, discussion_id, form)
     return StreamingResponse(pieces, media_type=MEDIA_TYPES[form])

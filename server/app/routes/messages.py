@@ -17,7 +17,7 @@ router = APIRouter(prefix="/discussions/{discussion_id}/messages", tags=["messag
 async def post_message(
     discussion_id: UUID, request: MessageCreate, actor: WritesDiscussions, messages: Messages
 ) -> MessagePosted:
-    """Say something, whoever is speaking; without a seat the caller is given a guest's."""
+    """Say something to all or, with `visible_to`, to some; without a seat the caller is given a guest's."""
     return await messages.post(actor, discussion_id, request)
 
 
@@ -30,5 +30,5 @@ async def list_messages(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[MessageRead]:
-    """What was said, in the order of the log or backwards."""
+    """What was said and the caller may read, in the order of the log or backwards."""
     return await messages.list_page(actor, discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)

@@ -82,6 +82,7 @@ async def read_events(
     if position.seq > discussion.last_seq:
         raise EventIdAhead(f"the log ends at {discussion.last_seq}")
     position.live_from = discussion.last_seq
+    position.reader = await messages.reader(actor, discussion_id)
     return event_stream(_sse(hub, discussion_id, position, settings.server))
 
 

@@ -18,10 +18,14 @@ def storable(text: str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    # A name with a line break could pass for something else in a transcript or a prompt.
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+    # A name with a line break could pass for something else in a transcript or a prompt; so could one that reverses
+    # what follows it.
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} or character in _REVERSING for character in text):
         raise ValueError("must be one line without control characters")
     return text
+
+
+_REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 Text = Annotated[str, AfterValidator(storable)]

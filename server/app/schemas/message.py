@@ -6,19 +6,27 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from app.schemas.base import Moment, Read, Request, Text
-from app.schemas.discussion import DiscussionRead, Usage
+from app.schemas.discussion import MAX_PARTICIPANTS, DiscussionRead, Usage
 
 MAX_CONTENT = 64_000
 Content = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT, pattern=r"\S")]
 
 
 class MessageCreate(Request):
-    """What a person says; `participant_id` may name only the caller's own seat."""
+    """What a person says; `participant_id` may name only the caller's own seat.
+
+    `visible_to` makes it a whisper to those participants, or a private note where it names only the author.
+    """
 
     content: Content
     participant_id: UUID | None = None
     reply_to: UUID | None = None
-    visible_to: None = Field(None, description="Only null for now: what is said is said to all.")
+    visible_to: list[UUID] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_PARTICIPANTS,
+        description="Participants at the table who may read it, besides the author; null: everybody.",
+    )
     turn_token: None = Field(None, description="Only null for now: external agents cannot take a seat yet.")
 
 
@@ -36,7 +44,7 @@ class MessageRead(Read):
     content: str
     status: Literal["complete", "interrupted"]
     reply_to: UUID | None
-    visible_to: list[UUID] | None = None
+    visible_to: list[UUID] | None = Field(None, description="Whom a whisper is for; null: everybody.")
     citations: list[Any] = Field(default_factory=list)
     usage: Usage | None
     created_at: Moment
@@ -50,7 +58,7 @@ class MessagePosted(Read):
 
 
 class EventRead(Read):
-    """A durable event."""
+    """A durable event; somebody else's whisper is a `message.withheld`, with its `turn` if it took one."""
 
     seq: int
     type: str

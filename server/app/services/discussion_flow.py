@@ -10,6 +10,7 @@ from app.domain.discussion import EndReason, Step, advance
 from app.domain.events import NextSpeaker
 from app.domain.policies import History, Spoken
 from app.domain.progress import Floor
+from app.domain.visibility import EVERYBODY
 from app.models import Discussion, Participant
 from app.repositories.jobs import PRIORITIES
 from app.services.discussion_views import floor_of, table_of
@@ -22,16 +23,12 @@ async def history_of(work: UnitOfWork, discussion: Discussion) -> History:
     """What the policy may know of the discussion's past."""
     if discussion.turn == 0 and discussion.last_seq == 0:
         return History(0, None)
-    recent = await work.messages.list_recent(discussion.id, RECENT_MESSAGES, discussion.last_seq)
+    recent = await work.messages.list_recent(discussion.id, EVERYBODY, RECENT_MESSAGES, discussion.last_seq)
     return History(
         turn=discussion.turn,
         last_speaker=discussion.last_speaker_id,
         turns=await work.messages.list_recent_turns(discussion.id, RECENT_TURNS),
-        recent=[
-            Spoken(message.participant_id, message.turn, message.content)
-            for message in reversed(recent)
-            if message.visible_to is None
-        ],
+        recent=[Spoken(message.participant_id, message.turn, message.content) for message in reversed(recent)],
         state=discussion.policy_state,
     )
 

@@ -10,6 +10,7 @@ from app.core.errors import Invalid
 from app.core.ids import new_id
 from app.domain import events, snapshot
 from app.domain.events import Event, StoredEvent
+from app.domain.visibility import as_copied
 from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionFork, DiscussionRead
 from app.services.ai_models import ModelCatalog
@@ -157,15 +158,17 @@ class _Copy:
 
     def _copied_event(self, event: StoredEvent) -> tuple[str, Event]:
         """(when it happened, the event under the fork's ids)."""
-        if event.visible_to is not None:
-            copied = events.message_withheld()
-        else:
-            copied = Event(event.type, _renamed(orjson.loads(event.payload), self._ids))
+        self._follow(event)
+        copied = as_copied(event)
+        return event.created_at, Event(copied.type, _renamed(orjson.loads(copied.payload), self._ids))
+
+    def _follow(self, event: StoredEvent) -> None:
+        """Keep the state as of the event; what the policy kept for a turn that is still open does not count."""
         turn = self._state["turn"]
-        self._state = snapshot.apply(self._state, event.seq, copied.type, copied.data)
-        if self._state["turn"] != turn:  # what the policy kept for a turn that is still open does not count
+        data = _renamed(orjson.loads(event.payload), self._ids)
+        self._state = snapshot.apply(self._state, event.seq, event.type, data)
+        if self._state["turn"] != turn:
             self._settled = self._state["policy_state"]
-        return event.created_at, copied
 
     def _take_state(self, seats: list[Participant], request: DiscussionFork) -> None:
         """What the copied log says of the discussion."""

@@ -8,7 +8,7 @@ from app.core.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.core.ids import new_id
 from app.domain import events
 from app.domain.discussion import Status
-from app.domain.handles import derive_handle, free_handle
+from app.domain.handles import free_handle, person_handle
 from app.domain.policies import History
 from app.models import Discussion, Participant
 from app.schemas.base import Page
@@ -221,7 +221,7 @@ async def seat_all(
             user = users.get(seat.user_id) if seat.user_id else None
             if user is None:
                 raise UserNotFound(f"there is no user {seat.user_id} in this workspace")
-            handle = free_handle(derive_handle(user.display_name), taken)
+            handle = free_handle(person_handle(user.display_name), taken)
             taken.add(handle)
             participant.kind, participant.handle, participant.name = "human", handle, user.display_name
             participant.user_id = user.id

@@ -10,9 +10,10 @@ from app.core.ids import new_id
 from app.domain import events
 from app.domain.discussion import DiscussionEnded, EndReason, Status, Step, advance
 from app.domain.events import StoredEvent
-from app.domain.handles import derive_handle, free_handle
+from app.domain.handles import free_handle, person_handle
 from app.domain.limits import Spending
 from app.domain.stop_conditions import is_met
+from app.domain.visibility import EVERYBODY, Reader, as_shown
 from app.models import Discussion, Message, Participant, Turn
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
@@ -25,6 +26,7 @@ from app.services.discussion_views import (
     spending_of,
     table_of,
 )
+from app.services.readers import reader_among, reader_of
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
@@ -35,9 +37,15 @@ class NotYourSeat(Forbidden):
 
 
 class UnknownReply(Invalid):
-    """`reply_to` names no message of this discussion."""
+    """`reply_to` names no message of this discussion that the caller may read."""
 
     code = "unknown_reply"
+
+
+class UnknownParticipant(Invalid):
+    """`visible_to` names somebody who is not at the table."""
+
+    code = "unknown_participant"
 
 
 class MessageService:
@@ -54,24 +62,38 @@ class MessageService:
                 raise DiscussionEnded("the discussion has ended")
             participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
             seat = _seat_of(work, actor, discussion, participants, request.participant_id)
-            if request.reply_to and not await work.messages.exists(discussion_id, request.reply_to):
+            reader = reader_among(actor, participants)
+            if request.reply_to and not await work.messages.exists(discussion_id, request.reply_to, reader):
                 raise UnknownReply("reply_to names no message of this discussion")
             had_floor = discussion.status == Status.WAITING and discussion.speaker_id == seat.id
-            message = _say(work, discussion, seat, request, takes_turn=had_floor)
+            readers = _readers(participants, seat, request.visible_to)
+            message = _say(work, discussion, seat, request, readers, takes_turn=had_floor)
             if had_floor:
-                await _move_on(work, discussion, participants)
+                await _move_on(work, discussion, participants, said_to_all=readers is None)
                 await queue_driver(work, discussion)
         return MessagePosted(message=read_message(message), discussion=read_discussion(discussion, participants))
 
     async def list_page(
         self, actor: Actor, discussion_id: UUID, *, newest_first: bool, limit: int, cursor: str | None
     ) -> Page[MessageRead]:
+        """What the actor may read."""
         async with self._uow.reading(actor.workspace_id) as work:
             await work.discussions.get(discussion_id)
-            rows, following = await work.messages.list_page(
-                discussion_id, newest_first=newest_first, limit=limit, cursor=cursor
-            )
-        return Page(items=[read_message(row) for row in rows], next_cursor=following)
+            reader = await reader_of(work, actor, discussion_id)
+            return await _page(work, discussion_id, reader, newest_first=newest_first, limit=limit, cursor=cursor)
+
+    async def list_public(
+        self, actor: Actor, discussion_id: UUID, *, limit: int, cursor: str | None
+    ) -> Page[MessageRead]:
+        """What everybody may read, oldest first."""
+        async with self._uow.reading(actor.workspace_id) as work:
+            await work.discussions.get(discussion_id)
+            return await _page(work, discussion_id, EVERYBODY, newest_first=False, limit=limit, cursor=cursor)
+
+    async def reader(self, actor: Actor, discussion_id: UUID) -> Reader:
+        """What the actor may read of the discussion, for a stream of it."""
+        async with self._uow.reading(actor.workspace_id) as work:
+            return await reader_of(work, actor, discussion_id)
 
     async def list_after(self, actor: Actor, discussion_id: UUID, after_seq: int, limit: int) -> list[MessageRead]:
         """The first messages past a place in the log."""
@@ -82,12 +104,37 @@ class MessageService:
     async def list_events(
         self, actor: Actor, discussion_id: UUID, *, after: int, limit: int
     ) -> tuple[Sequence[StoredEvent], int]:
-        """A page of the log, and the log's last `seq`."""
+        """A page of the log as the actor may read it, and the log's last `seq`."""
         async with self._uow.reading(actor.workspace_id) as work:
             discussion = await work.discussions.get(discussion_id)
             events_after = await work.log.after(discussion_id, after, limit)
+            if any(event.visible_to is not None for event in events_after):
+                reader = await reader_of(work, actor, discussion_id)
+                events_after = [as_shown(event, reader) for event in events_after]
         # The log may have grown between the two reads.
         return events_after, max(discussion.last_seq, *(event.seq for event in events_after), 0)
+
+
+async def _page(
+    work: UnitOfWork, discussion_id: UUID, reader: Reader, *, newest_first: bool, limit: int, cursor: str | None
+) -> Page[MessageRead]:
+    rows, following = await work.messages.list_page(
+        discussion_id, reader, newest_first=newest_first, limit=limit, cursor=cursor
+    )
+    return Page(items=[read_message(row) for row in rows], next_cursor=following)
+
+
+def _readers(
+    participants: Sequence[Participant], author: Participant, visible_to: Sequence[UUID] | None
+) -> list[UUID] | None:
+    """Whom a whisper is for, its author first; None: everybody."""
+    if visible_to is None:
+        return None
+    present = {seat.id for seat in participants if seat.left_at is None}
+    for participant_id in visible_to:
+        if participant_id not in present:
+            raise UnknownParticipant(f"visible_to names {participant_id}, who is not at the table")
+    return list(dict.fromkeys([author.id, *visible_to]))
 
 
 def _seat_of(
@@ -112,7 +159,7 @@ def _seat_of(
         position=len(participants),
         kind="human",
         role="guest",
-        handle=free_handle(derive_handle(actor.display_name), {seat.handle for seat in participants}),
+        handle=free_handle(person_handle(actor.display_name), {seat.handle for seat in participants}),
         name=actor.display_name,
         user_id=actor.user_id,
     )
@@ -123,7 +170,13 @@ def _seat_of(
 
 
 def _say(
-    work: UnitOfWork, discussion: Discussion, seat: Participant, request: MessageCreate, *, takes_turn: bool
+    work: UnitOfWork,
+    discussion: Discussion,
+    seat: Participant,
+    request: MessageCreate,
+    readers: list[UUID] | None,
+    *,
+    takes_turn: bool,
 ) -> Message:
     message = Message(
         id=new_id(),
@@ -139,6 +192,7 @@ def _say(
         content=request.content,
         status="complete",
         reply_to=request.reply_to,
+        visible_to=readers,
         created_at=utc_now(),
     )
     if takes_turn:
@@ -146,7 +200,7 @@ def _say(
         discussion.last_speaker_id = seat.id
         work.messages.add_turn(_turn_of(discussion, message))
     work.messages.add(message)
-    work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
+    work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json"), readers))
     return message
 
 
@@ -164,11 +218,13 @@ def _turn_of(discussion: Discussion, message: Message) -> Turn:
     )
 
 
-async def _move_on(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
-    """After a person's turn: the end, or the next speaker."""
+async def _move_on(
+    work: UnitOfWork, discussion: Discussion, participants: list[Participant], *, said_to_all: bool
+) -> None:
+    """After a person's turn: the end, or the next speaker. What was whispered ends nothing."""
     history = await history_of(work, discussion)
     table = table_of(discussion, participants)
-    if is_met(table.stop_when, table.seats, history):
+    if said_to_all and is_met(table.stop_when, table.seats, history):
         end(work, discussion, EndReason.STOP_CONDITION)
         return
     reason = table.limits.breach(spending_of(discussion), Spending())

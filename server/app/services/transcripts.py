@@ -16,7 +16,10 @@ PAGE = 200
 
 
 class TranscriptService:
-    """Reads page by page, so that a long discussion costs no memory and holds no connection."""
+    """Reads page by page, so that a long discussion costs no memory and holds no connection.
+
+    A transcript is made to be handed on: whoever asks for it, it holds no whisper.
+    """
 
     def __init__(self, discussions: DiscussionService, messages: MessageService) -> None:
         self._discussions = discussions
@@ -46,7 +49,7 @@ class TranscriptService:
     async def _all(self, actor: Actor, discussion_id: UUID) -> AsyncIterator[MessageRead]:
         cursor: str | None = None
         while True:
-            page = await self._messages.list_page(actor, discussion_id, newest_first=False, limit=PAGE, cursor=cursor)
+            page = await self._messages.list_public(actor, discussion_id, limit=PAGE, cursor=cursor)
             for message in page.items:
                 yield message
             cursor = page.next_cursor

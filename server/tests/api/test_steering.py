@@ -253,7 +253,7 @@ async def test_only_the_title_of_a_running_discussion_can_be_changed(client, tal
 
 
 async def test_who_joins_a_running_discussion_speaks_in_its_turn(client, talk, make_agent):
-    discussion, model = await talk("tokens=8&delay_ms=20", turns=5)
+    discussion, model = await talk("tokens=30&delay_ms=25", turns=5)
     newcomer = await make_agent("Three", model=model.name)
     async with watching(client, discussion.id) as viewer:
         await viewer.until(is_text)
@@ -266,7 +266,7 @@ async def test_who_joins_a_running_discussion_speaks_in_its_turn(client, talk, m
 
 
 async def test_who_leaves_finishes_its_turn_and_has_no_other(client, talk):
-    discussion, model = await talk("tokens=12&delay_ms=20", turns=3)
+    discussion, model = await talk("tokens=40&delay_ms=25", turns=3)
     async with watching(client, discussion.id) as viewer:
         await viewer.until(is_text_of(1))
         leaving = discussion.participants[0]["id"]

@@ -120,22 +120,6 @@ async def test_anothers_knowledge_cannot_be_given_to_ones_own_agent(stranger, th
     assert rows_of(stranger) == before
 
 
-@pytest.fixture
-async def colleague(make_user, owner, sql):
-    """Somebody whom the owner's workspace was opened to, as a role says."""
-
-    async def join(role):
-        person = await make_user("Charles Babbage")
-        sql(
-            "INSERT INTO memberships (workspace_id, user_id, role) VALUES (%s, %s, %s)",
-            *(owner.workspace_id, person.id, role),
-        )
-        person.http.headers["X-Workspace-ID"] = owner.workspace_id
-        return person
-
-    return join
-
-
 @pytest.mark.parametrize(("method", "path"), [route for route in OF_ONE_THING if route[0] != "get"])
 async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things, rows_of, method, path):
     viewer = await colleague("viewer")

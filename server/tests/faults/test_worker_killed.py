@@ -98,6 +98,31 @@ async def test_a_worker_started_after_the_only_one_was_killed_goes_on(
     check_that_every_turn_was_taken_once(viewer, fresh_database, 3)
 
 
+async def test_the_worker_after_a_killed_one_tells_a_whisper_to_no_agent_it_is_not_for(
+    place, person, make_agent, make_model, make_discussion, start_worker
+):
+    first = start_worker(place.settings)
+    models = [make_model("tokens=20&delay_ms=40") for _ in range(2)]
+    names = ("Skeptic", "Optimist")
+    agents = [await make_agent(name, by=person, model=model.name) for name, model in zip(names, models, strict=True)]
+    discussion = await make_discussion(by=person, agents=agents, limits={"max_turns": 4})
+    whisper = {"content": "Not for the optimist", "visible_to": [discussion.participants[0]["id"]]}
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until(is_text_of(1))
+        posted = await person.http.post(f"/api/v1/discussions/{discussion.id}/messages", json=whisper)
+        assert posted.status_code == 201
+        await viewer.until(is_text_of(2))
+        first.kill()
+        start_worker(place.settings, wait=False)
+        await viewer.until_ended(RECOVERY)
+
+    assert [event.data["turn"] for event in viewer.of_type("turn.retried")] == [2]
+    addressee, other = ([str(prompt) for prompt in model.prompts] for model in models)
+    assert whisper["content"] in addressee[-1]
+    assert len(other) == 3  # its second turn, that turn again, and its fourth
+    assert not any(whisper["content"] in prompt for prompt in other)
+
+
 async def test_a_worker_killed_before_the_speakers_first_word_loses_nothing(
     place, person, talk, start_worker, fresh_database
 ):

@@ -107,6 +107,27 @@ def test_a_message_is_posted_and_the_discussion_told(server, client):
     assert (posted.message.content, posted.message.turn, posted.discussion.last_seq) == ("Hello", None, 2)
 
 
+def test_a_whisper_names_who_may_read_it(server, client):
+    message = {"id": "m1", "seq": 3, "participant_id": "p2", "handle": "me", "name": "Me", "kind": "human"}
+    message |= {"content": "Psst", "status": "complete", "created_at": MOMENT, "visible_to": ["p2", "p1"]}
+    server.on("POST", "/discussions/d1/messages", Reply({"message": message, "discussion": DISCUSSION}, 201))
+
+    posted = client.discussions.post_message("d1", "Psst", visible_to=("p1",))
+
+    assert server.asked[0].json == {"content": "Psst", "visible_to": ["p1"]}
+    assert posted.message.visible_to == ["p2", "p1"]
+
+
+def test_a_whisper_to_nobody_is_not_said_to_all(server, client):
+    """The server refuses it; leaving the empty list out would tell everybody."""
+    server.on("POST", "/discussions/d1/messages", refusal(422, "validation_failed"))
+
+    with pytest.raises(ArenaProblem):
+        client.discussions.post_message("d1", "Psst", visible_to=[])
+
+    assert server.asked[0].json == {"content": "Psst", "visible_to": []}
+
+
 def test_an_update_can_insist_on_the_version_it_knows(server, client):
     server.on("PATCH", "/agents/a1", refusal(412, "stale_version"))
 

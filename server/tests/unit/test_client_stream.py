@@ -174,3 +174,19 @@ def test_a_reader_that_has_seen_enough_leaves_no_connection_behind(server, clien
             break
 
     assert list(stream) == []
+
+
+def test_a_withheld_message_is_an_event_like_any_other(server, client):
+    """What comes after it is not missed, also over a cut connection."""
+    withheld = frame("4", "message.withheld")
+    server.on("GET", EVENTS, Stream([SOON, frame("3", "turn.started"), withheld], "cut"), Stream([withheld, ENDED]))
+
+    events = list(client.discussions.stream("d1"))
+
+    assert [(event.id, event.event) for event in events] == [
+        ("3", "turn.started"),
+        ("4", "message.withheld"),
+        ("9", "discussion.ended"),
+    ]
+    assert events[1].data == {}
+    assert positions(server) == [None, "4"]

@@ -2,10 +2,11 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.handles import HANDLE_PATTERN, MAX_HANDLE, derive_handle, free_handle
+from app.domain.handles import HANDLE_PATTERN, MAX_HANDLE, derive_handle, free_handle, person_handle
 
 HANDLES = st.from_regex(HANDLE_PATTERN.replace("$", r"\Z").replace("^", r"\A"))
 
@@ -37,3 +38,18 @@ def test_a_free_handle_is_free_and_a_handle(wanted, taken, clashes):
 @given(wanted=HANDLES)
 def test_a_handle_that_is_free_is_given_as_wanted(wanted):
     assert free_handle(wanted, set()) == wanted
+
+
+@pytest.mark.parametrize(
+    "name", ["System", "ASSISTANT", " user ", "_system_", "ſystem", "Ｓｙｓｔｅｍ", "Moderator", "tool!"]
+)
+def test_no_person_is_handled_as_a_role(name):
+    handle = person_handle(name)
+
+    assert handle == f"participant-{derive_handle(name).strip('_')}"
+    assert re.fullmatch(HANDLE_PATTERN.strip("^$"), handle)
+
+
+@pytest.mark.parametrize("name", ["Ada Byron", "Systema", "The Moderator", "Skeptic (moderator)"])
+def test_another_name_gives_a_person_the_handle_it_gives_anybody(name):
+    assert person_handle(name) == derive_handle(name)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from app.core.errors import Unavailable
 from app.domain import events
 from app.domain.events import StoredEvent
+from app.domain.visibility import EVERYBODY, Reader
 from app.services.live.frames import LogEntry
 from app.services.live.hub import Hub
 from app.services.live.position import Position
@@ -20,7 +21,14 @@ from tests.fixtures.viewer import Checker, parse_frame
 pytestmark = pytest.mark.anyio
 
 DISCUSSION = UUID(int=7)
+AUTHOR, ADDRESSEE, OTHER = UUID(int=71), UUID(int=72), UUID(int=73)
+SECRET = "Do not tell the others"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=24)
+
+
+ALLOWED = [Reader(seats=frozenset({AUTHOR})), Reader(seats=frozenset({OTHER, ADDRESSEE})), Reader(sees_all=True)]
+REFUSED = [EVERYBODY, Reader(user_id=AUTHOR), Reader(seats=frozenset({OTHER}))]
+READERS = [*ALLOWED, *REFUSED]
 
 
 class World:
@@ -34,8 +42,8 @@ class World:
         self.texts: dict[tuple[UUID, int], str] = {}
         self.sent: list[tuple] = []
 
-    def commit(self, kind, **data):
-        event = StoredEvent(len(self.log) + 1, kind, "2026-01-01T00:00:00Z", orjson.dumps(data))
+    def commit(self, kind, visible_to=None, **data):
+        event = StoredEvent(len(self.log) + 1, kind, "2026-01-01T00:00:00Z", orjson.dumps(data), visible_to)
         self.log.append(event)
         self.sent.append(("events", [event]))
 
@@ -52,6 +60,14 @@ class World:
     def complete(self, turn, attempt, content):
         message_id, seq = UUID(int=turn), len(self.log) + 1
         self.commit("message.completed", id=message_id, seq=seq, turn=turn, attempt=attempt, content=content)
+
+    def whisper(self, message_id=None, turn=None, to=ADDRESSEE):
+        seq = len(self.log) + 1
+        message_id = message_id or UUID(int=1000 + seq)
+        self.commit(
+            *("message.completed", (str(AUTHOR), str(to))),
+            **{"id": message_id, "seq": seq, "turn": turn, "attempt": turn and 1, "content": SECRET},
+        )
 
     def interject(self):
         seq = len(self.log) + 1
@@ -87,7 +103,7 @@ def stories(draw):
             for piece in pieces:
                 steps.append(lambda world, turn=turn, attempt=attempt, piece=piece: world.say(turn, attempt, piece))
                 if draw(st.booleans()):
-                    steps.append(World.interject)
+                    steps.append(draw(st.sampled_from([World.interject, World.whisper])))
         whole = "".join(pieces)
         steps.append(lambda world, turn=turn, attempt=attempts, whole=whole: world.complete(turn, attempt, whole))
     steps.append(lambda world: world.commit("discussion.ended"))
@@ -130,12 +146,12 @@ def look(watch, position, checker):
 
 
 @settings(max_examples=150, deadline=None)
-@given(schedule=schedules())
-async def test_whatever_valkey_does_a_viewer_is_shown_the_log_and_the_text_once_and_in_order(schedule):
+@given(schedule=schedules(), reader=st.sampled_from(READERS))
+async def test_whatever_valkey_does_a_viewer_is_shown_the_log_and_the_text_once_and_in_order(schedule, reader):
     world = World()
     watch = Watch(DISCUSSION, world, world)
     await watch.open()
-    position, checker = Position(0), Checker()
+    position, checker = Position(0, reader=reader), Checker()
     for step, fate, looks in schedule:
         step(world)
         if fate == "waits":
@@ -155,7 +171,9 @@ async def test_whatever_valkey_does_a_viewer_is_shown_the_log_and_the_text_once_
 
     assert checker.ended
     assert [int(message["seq"]) for message in checker.messages.values()] == [
-        event.seq for event in world.log if event.type == "message.completed"
+        event.seq
+        for event in world.log
+        if event.type == "message.completed" and (event.visible_to is None or reader in ALLOWED)
     ]
 
 
@@ -250,3 +268,91 @@ async def test_what_is_said_while_a_stream_opens_is_shown_as_it_is_spoken():
     checker = Checker().replay([parse_frame(frame.as_sse().decode()) async for batch in shown for frame in batch])
 
     assert checker.shown_whole == [str(UUID(int=1))]
+
+
+def shown_to(watch, reader, seq=0):
+    """The frames that a viewer at `seq` is given."""
+    position = Position(seq, reader=reader)
+    return [(frame.event, orjson.loads(frame.data)) for frame in watch.frames_after(position)]
+
+
+async def open_watch(world):
+    watch = Watch(DISCUSSION, world, world)
+    await watch.open()
+    return watch
+
+
+@pytest.mark.parametrize("reader", REFUSED)
+async def test_a_whisper_is_withheld_from_those_it_is_not_for(reader):
+    world = World()
+    watch = await open_watch(world)
+    world.whisper()
+    deliver(watch, world.sent[-1])
+
+    assert shown_to(watch, reader) == [("message.withheld", {})]
+
+
+@pytest.mark.parametrize("reader", ALLOWED)
+async def test_a_whisper_is_shown_to_those_it_is_for(reader):
+    world = World()
+    watch = await open_watch(world)
+    world.whisper()
+    deliver(watch, world.sent[-1])
+
+    [(kind, data)] = shown_to(watch, reader)
+    assert (kind, data["content"]) == ("message.completed", SECRET)
+
+
+@pytest.mark.parametrize("reader", READERS)
+async def test_a_whisper_that_ends_an_open_turn_ends_it_for_all_and_is_spelt_out_to_none_it_is_not_for(reader):
+    """No model whispers, but should a turn ever end so, what is left of it must not be told as deltas."""
+    world = World()
+    watch = await open_watch(world)
+    world.open(1, 1)
+    world.whisper(UUID(int=1), turn=1)
+    world.open(2, 1)
+    for publication in world.sent:
+        deliver(watch, publication)
+
+    position = Position(0, reader=reader)
+    shown = watch.frames_after(position)
+
+    assert position.speaking is not None
+    assert position.speaking.turn == 2
+    assert (SECRET in str(shown)) == (reader in ALLOWED)
+    told = [frame for frame in shown if frame.event in {"message.withheld", "message.completed"}]
+    assert len(told) == 1
+    assert orjson.loads(told[0].data)["turn"] == 1
+
+
+async def test_who_sits_down_while_watching_is_shown_what_is_whispered_to_the_new_seat():
+    world, user = World(), UUID(int=9)
+    watch = await open_watch(world)
+    world.whisper()
+    world.commit("participant.joined", participant={"id": str(UUID(int=5)), "user_id": str(UUID(int=4))})
+    world.commit("participant.joined", participant={"id": str(ADDRESSEE), "user_id": str(user)})
+    world.whisper()
+    world.whisper(to=OTHER)
+    for publication in world.sent:
+        deliver(watch, publication)
+
+    kinds = [kind for kind, _ in shown_to(watch, Reader(user))]
+
+    assert kinds == [
+        *("message.withheld", "participant.joined", "participant.joined", "message.completed", "message.withheld")
+    ]
+    assert "message.completed" not in dict(shown_to(watch, Reader(UUID(int=8))))
+
+
+async def test_whispers_from_before_the_watch_are_withheld_too():
+    """Read from the log, not from what the watch holds."""
+    world = World()
+    world.whisper()
+    world.commit("discussion.ended")
+
+    async def told(reader):
+        hub = Hub(cache=None, bus=world, reader=world)
+        return [frame.data async for batch in hub.follow(DISCUSSION, Position(0, reader=reader), 1) for frame in batch]
+
+    assert SECRET.encode() not in b"".join(await told(EVERYBODY))
+    assert SECRET.encode() in b"".join(await told(Reader(sees_all=True)))

@@ -10,6 +10,7 @@ import orjson
 
 from app.domain import events
 from app.domain.events import StoredEvent
+from app.domain.visibility import Reader, withheld
 from app.services.live.position import OpenMessage, Position
 
 
@@ -33,6 +34,20 @@ class LogEntry:
         self.seq = event.seq
         self.type = event.type
         self.payload = event.payload
+        self.visible_to = None if event.visible_to is None else frozenset(map(UUID, event.visible_to))
+        self._event = event
+
+    @cached_property
+    def withheld(self) -> "LogEntry":
+        """What stands in the place of a whisper for those it is not for."""
+        return LogEntry(withheld(self._event))
+
+    def seats(self, reader: Reader) -> UUID | None:
+        """The seat that the reader takes with this event."""
+        if self.type != events.PARTICIPANT_JOINED or reader.user_id is None:
+            return None
+        seat = self.data["participant"]
+        return UUID(seat["id"]) if seat["user_id"] == str(reader.user_id) else None
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -76,16 +91,24 @@ def reset(position: Position, reason: str) -> Frame:
 
 
 def advance(position: Position, entry: LogEntry) -> Iterator[Frame]:
-    """Show a durable event, before it what is left of the message it completes, and move the position past it."""
+    """Show a durable event, before it what is left of the message it completes, and move the position past it.
+
+    A whisper opens and closes what it does for all, but is shown to those it is for. Whoever sits down meanwhile can
+    read what is said to the new seat from then on.
+    """
     speaking = position.speaking
-    if speaking is not None and entry.completes == speaking.message_id:
-        yield from _rest(position, speaking, entry)
+    shown = entry if position.reader.may_read(entry.visible_to) else entry.withheld
+    if speaking is not None and shown.completes == speaking.message_id:
+        yield from _rest(position, speaking, shown)
     if entry.opens is not None:
         position.speaking, position.shown = entry.opens, 0
     elif speaking is not None and entry.closes(speaking):
         position.speaking, position.shown = None, 0
     position.seq = entry.seq
-    yield Frame(position.event_id, entry.type, entry.payload)
+    seat_id = entry.seats(position.reader)
+    if seat_id is not None:
+        position.reader = position.reader.seated(seat_id)
+    yield Frame(position.event_id, shown.type, shown.payload)
 
 
 def _rest(position: Position, speaking: OpenMessage, entry: LogEntry) -> Iterator[Frame]:

@@ -1,7 +1,7 @@
 """Where a viewer stands, as its event ids say: `<seq>` or `<seq>.<n>`.
 
 `<seq>` is the last durable event the viewer was given, `<n>` how many code points of the message then being spoken.
-That is all there is to know of a viewer, so it can come back with any id, to any replica.
+That is all there is to remember of a viewer, so it can come back with any id, to any replica.
 """
 
 import re
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.core.errors import Invalid
+from app.domain.visibility import EVERYBODY, Reader
 
 _EVENT_ID = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
 
@@ -33,13 +34,14 @@ class Position:
     """`seq` and `shown` make the id; `speaking` is the message open at `seq`.
 
     Messages that complete after `live_from`, the end of the log when the viewer was let in, are always shown as deltas
-    too.
+    too. `reader` is no part of the id: what the viewer may read is found out whenever it comes.
     """
 
     seq: int
     shown: int = 0
     speaking: OpenMessage | None = None
     live_from: int = 0
+    reader: Reader = EVERYBODY
 
     @property
     def event_id(self) -> str:

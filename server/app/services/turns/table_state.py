@@ -18,6 +18,7 @@ from app.domain.limits import Spending
 from app.domain.policies import Brief, History, Spoken, TurnNote
 from app.domain.progress import Table
 from app.domain.prompt import ChatMessage
+from app.domain.visibility import Reader
 from app.models import Discussion, Participant
 from app.repositories.turns import TurnState
 from app.schemas.agent import AgentConfig
@@ -127,12 +128,8 @@ class TableState:
         self, agent: AgentSeat, budget_tokens: int, brief: Brief | None = None, question: str | None = None
     ) -> list[ChatMessage]:
         """The prompt for the agent's turn, or for a question to it."""
-        seat_id = agent.participant_id
-        heard = (
-            said
-            for said in self._newest_first
-            if said.visible_to is None or said.participant_id == seat_id or seat_id in said.visible_to
-        )
+        reader = Reader(seats=frozenset({agent.participant_id}))
+        heard = (said for said in self._newest_first if reader.may_read(said.visible_to))
         return build_prompt(agent.speaker, self._matter, heard, budget_tokens)
 
     def heard(self, utterance: Utterance) -> None:
@@ -201,7 +198,8 @@ def _state_of(discussion: Discussion) -> TurnState:
 async def load_table(work: UnitOfWork, discussion_id: UUID, clock_ahead: timedelta = timedelta(0)) -> TableState:
     """Read all a driver needs of a discussion it has claimed."""
     discussion = await work.discussions.get(discussion_id)
-    messages = await work.messages.list_recent(discussion_id, TRANSCRIPT_MESSAGES, discussion.last_seq)
+    everything = Reader(sees_all=True)  # each agent's prompt leaves out what it may not read
+    messages = await work.messages.list_recent(discussion_id, everything, TRANSCRIPT_MESSAGES, discussion.last_seq)
     return TableState(
         discussion,
         await load_roster(work, discussion),
