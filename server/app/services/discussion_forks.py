@@ -152,7 +152,7 @@ class _Copy:
 
     def _note_new_ids(self, page: Iterable[StoredEvent]) -> None:
         for event in page:
-            if event.type in {events.TURN_STARTED, events.MESSAGE_COMPLETED}:
+            if event.type in {events.TURN_STARTED, events.MESSAGE_COMPLETED} and event.visible_to is None:
                 data = orjson.loads(event.payload)
                 self._ids.setdefault(data.get("message_id") or data["id"], str(new_id()))
 
@@ -160,7 +160,10 @@ class _Copy:
         """(when it happened, the event under the fork's ids)."""
         self._follow(event)
         copied = as_copied(event)
-        return event.created_at, Event(copied.type, _renamed(orjson.loads(copied.payload), self._ids))
+        original = orjson.loads(copied.payload)
+        if original.get("reply_to") not in self._ids:
+            original |= {"reply_to": None} if "reply_to" in original else {}
+        return event.created_at, Event(copied.type, _renamed(original, self._ids))
 
     def _follow(self, event: StoredEvent) -> None:
         """Keep the state as of the event; what the policy kept for a turn that is still open does not count."""
@@ -225,7 +228,7 @@ class _Copy:
 
 
 def _renamed(value: Any, ids: Mapping[str, str]) -> Any:
-    """The value with every id that has a new one replaced; a reply to what was not copied answers nothing."""
+    """The value with every id that has a new one replaced."""
     if isinstance(value, dict):
         return {name: _renamed(part, ids) for name, part in value.items()}
     if isinstance(value, list):

@@ -253,3 +253,20 @@ async def test_a_draft_can_be_forked_too(client, make_discussion):
 
     assert made.parent == {"id": draft.id, "seq": 1}
     assert len(viewer.checker.messages) == 2
+
+
+async def test_a_fork_holds_no_whisper_and_no_reply_to_one(client, make_discussion):
+    parent = await make_discussion(status=Status.DRAFT)
+    address = f"/api/v1/discussions/{parent.id}/messages"
+    to_one = {"content": "Between us: the secret.", "visible_to": [parent.participants[0]["id"]]}
+    whisper = (await client.post(address, json=to_one)).json()["message"]
+    await client.post(address, json={"content": "As I said.", "reply_to": whisper["id"]})
+
+    made = await fork(client, parent, start=False)
+
+    copied = await log(client, made)
+    assert copied[whisper["seq"] - 1]["type"] == "message.withheld"
+    assert "secret" not in str(copied)
+    assert whisper["id"] not in str(copied)
+    [left] = await messages(client, made)
+    assert (left["content"], left["reply_to"]) == ("As I said.", None)
