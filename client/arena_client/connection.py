@@ -41,6 +41,9 @@ class Connection:
         headers = {} if version is None else {"If-Match": f'"{version}"'}
         return json_object(self._send("PATCH", where, json=body, headers=headers))
 
+    def delete(self, where: str) -> None:
+        self._send("DELETE", where)
+
     def log_in(self, email: str, password: str) -> None:
         """Trade a password for tokens, used from now on."""
         form = {"grant_type": "password", "username": email, "password": password}

@@ -32,6 +32,8 @@ class NewParticipant(TypedDict, total=False):
     agent_id: str
     user_id: str
     role: str
+    model: str
+    stand_in_agent_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class Agent:
     tools: list[str] = field(default_factory=list)
     knowledge_base_ids: list[str] = field(default_factory=list)
     endpoint_url: str | None = None
+    model_fallbacks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,8 @@ class Participant:
     agent_id: str | None = None
     agent_version: int | None = None
     user_id: str | None = None
+    model: str | None = None
+    stands_in_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +162,9 @@ class Discussion:
     limits: Limits = field(default_factory=Limits)
     stop_when: list[Any] = field(default_factory=list)
     seed: int | None = None
+    on_turn_failure: str = "pause"
+    pausing: bool = False
+    deadline: datetime | None = None
     parent: dict[str, Any] | None = None
 
 

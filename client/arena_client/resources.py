@@ -14,6 +14,7 @@ from arena_client.models import (
     Limits,
     Message,
     NewParticipant,
+    Participant,
     PostedMessage,
 )
 from arena_client.streams import EventStream
@@ -96,7 +97,7 @@ class Knowledge(_Resource):
 
 
 class Discussions(_Resource):
-    """Discussions: open, follow, take part, stop, read."""
+    """Discussions: open, follow, take part, steer, read."""
 
     def create(
         self,
@@ -128,9 +129,42 @@ class Discussions(_Resource):
     def start(self, discussion_id: str) -> Discussion:
         return self._step(discussion_id, "start")
 
+    def pause(self, discussion_id: str) -> Discussion:
+        """Let the speaker finish and nobody begin; until then the discussion is `running` and `pausing`."""
+        return self._step(discussion_id, "pause")
+
+    def resume(self, discussion_id: str) -> Discussion:
+        """Go on where it was paused."""
+        return self._step(discussion_id, "resume")
+
+    def interrupt(self, discussion_id: str) -> Discussion:
+        """Pause now; what was shown of a cut message is kept."""
+        return self._step(discussion_id, "interrupt")
+
     def stop(self, discussion_id: str) -> Discussion:
         """End it now; what was shown of a cut message is kept."""
         return self._step(discussion_id, "stop")
+
+    def update(self, discussion_id: str, *, expected_version: int | None = None, **fields: Any) -> Discussion:
+        """Change the fields given: the title at any time, the rest of a draft or a paused discussion."""
+        return decode(Discussion, self._connection.patch(path("discussions", discussion_id), fields, expected_version))
+
+    def fork(self, discussion_id: str, *, at_seq: int | None = None, **fields: Any) -> Discussion:
+        """Open another discussion that begins with this one's log up to `at_seq`, by default all of it; 0: a rerun.
+
+        `fields` are further ones of the contract: `participants`, `model`, `limits`, `turn_policy`, `start` …
+        """
+        body = without_none(at_seq=at_seq, **fields)
+        return decode(Discussion, self._connection.post(path("discussions", discussion_id, "fork"), body))
+
+    def join(self, discussion_id: str, participant: str | NewParticipant) -> Participant:
+        """Seat somebody at the end of the speaking order; a string is an agent's id."""
+        body = {"agent_id": participant} if isinstance(participant, str) else participant
+        return decode(Participant, self._connection.post(path("discussions", discussion_id, "participants"), body))
+
+    def leave(self, discussion_id: str, participant_id: str) -> None:
+        """Take a seat from the table; what it says just now it says to the end."""
+        self._connection.delete(path("discussions", discussion_id, "participants", participant_id))
 
     def messages(self, discussion_id: str, *, order: Literal["asc", "desc"] = "asc") -> Iterator[Message]:
         """What was said and the caller may read."""

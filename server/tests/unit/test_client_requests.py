@@ -189,3 +189,49 @@ def test_nobody_there_is_told_as_such():
 
     with ArenaClient(url) as client, pytest.raises(ArenaUnreachable, match=f"no answer from {url}/api/v1"):
         client.me()
+
+
+@pytest.mark.parametrize("step", ["start", "pause", "resume", "interrupt", "stop"])
+def test_a_discussion_is_steered_by_its_commands(client, server, step):
+    server.on("POST", f"/discussions/d1/{step}", Reply(DISCUSSION | {"status": "paused", "pausing": False}))
+
+    assert getattr(client.discussions, step)("d1").status == "paused"
+
+
+def test_a_fork_says_where_it_parts_and_what_differs(client, server):
+    server.on("POST", "/discussions/d1/fork", Reply(DISCUSSION | {"parent": {"id": "d0", "seq": 7}}, status=201))
+
+    made = client.discussions.fork("d1", at_seq=7, limits={"max_turns": 3})
+
+    assert made.parent == {"id": "d0", "seq": 7}
+    [asked] = server.of("/discussions/d1/fork")
+    assert asked.json == {"at_seq": 7, "limits": {"max_turns": 3}}
+
+
+def test_a_rerun_is_a_fork_at_nothing(client, server):
+    server.on("POST", "/discussions/d1/fork", Reply(DISCUSSION, status=201))
+
+    client.discussions.fork("d1", at_seq=0)
+
+    assert server.of("/discussions/d1/fork")[0].json == {"at_seq": 0}
+
+
+def test_seats_are_taken_and_left(client, server):
+    seat = {"id": "p2", "kind": "llm", "role": "speaker", "handle": "late", "name": "Late", "agent_id": "a2"}
+    server.on("POST", "/discussions/d1/participants", Reply(seat, status=201))
+    server.on("DELETE", "/discussions/d1/participants/p2", Reply(b"", status=204))
+
+    assert client.discussions.join("d1", "a2").handle == "late"
+    client.discussions.leave("d1", "p2")
+
+    assert server.of("/discussions/d1/participants")[0].json == {"agent_id": "a2"}
+    assert server.of("/discussions/d1/participants/p2")[0].method == "DELETE"
+
+
+def test_a_paused_discussion_is_changed_at_the_version_expected(client, server):
+    server.on("PATCH", "/discussions/d1", Reply(DISCUSSION | {"topic": "Why not?"}))
+
+    assert client.discussions.update("d1", expected_version=1, topic="Why not?").topic == "Why not?"
+
+    [asked] = server.of("/discussions/d1")
+    assert (asked.headers["if-match"], asked.json) == ('"1"', {"topic": "Why not?"})
