@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,7 @@ import psutil
 
 from app.config import DatabaseSettings, RedisSettings, Settings
 from app.engines.ports import free_port
-from app.engines.process import Command, run_to_end
+from app.engines.process import Command, run_to_end, spawn
 from app.engines.stack import Engines
 from app.engines.supervisor import Child
 
@@ -36,6 +37,7 @@ class Installation:
     model_url: str
     database_url: str
     http: aiohttp.ClientSession
+    environment: dict[str, str]
     token: str = ""
     started_seconds: float = 0.0
     profiles: list[Path] = field(default_factory=list)
@@ -55,6 +57,11 @@ class Installation:
         async with self.http.post(f"{self.base_url}/api/v1/auth/token", data=form) as response:
             response.raise_for_status()
             self.token = (await response.json())["access_token"]
+
+    def spawn_worker(self, log: Path) -> subprocess.Popen[bytes]:
+        """A worker that nobody starts again; it dies with this process. Call on the event loop's thread."""
+        command = Command([sys.executable, "-m", "app.cli", "worker"], environment=self.environment, log=log)
+        return spawn(command)
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far by process name, living children included; `bench` is this process, OTHERS all not ours."""
@@ -108,9 +115,10 @@ async def installation(folder: Path, *, workers: int = 1, profile: bool = False)
         model_url = f"http://127.0.0.1:{model_port}/v1"
         base_url = f"http://127.0.0.1:{api_port}"
         environment = {**os.environ, **ENVIRONMENT, **urls, "ARENA_OPENAI_BASE_URL": model_url}
-        arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_URL"], http)
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "server")])
+        arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_URL"], http, environment)
         await _migrate(environment)
-        starter = _Starter(arena, environment, profile=profile)
+        starter = _Starter(arena, profile=profile)
         await starter.start("model", ["bench.fake_model", "--port", str(model_port)], f"{model_url}/models")
         await starter.start("api", ["app.cli", "api", "--port", str(api_port)], f"{base_url}/readyz")
         for number in range(1, workers + 1):
@@ -122,9 +130,8 @@ async def installation(folder: Path, *, workers: int = 1, profile: bool = False)
 class _Starter:
     """Starts our own processes as children of the engines' supervisor, so that they end before the engines do."""
 
-    def __init__(self, arena: Installation, environment: dict[str, str], *, profile: bool) -> None:
+    def __init__(self, arena: Installation, *, profile: bool) -> None:
         self._arena = arena
-        self._environment = {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")])}
         self._profile = profile
 
     async def start(self, name: str, arguments: list[str], ready_url: str | None = None) -> None:
@@ -137,7 +144,7 @@ class _Starter:
             return ready_url is None or await _answers(self._arena.http, ready_url)
 
         log = self._arena.folder / f"{name}.log"
-        command = Command([*python, *arguments], environment=self._environment, log=log)
+        command = Command([*python, *arguments], environment=self._arena.environment, log=log)
         await self._arena.engines.supervisor.start(Child(name=name, command=command, is_ready=is_ready))
 
 
