@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -93,6 +94,11 @@ class Witness:
             elif event.type == "message.delta" and (event.data["message_id"], event.data["attempt"]) in begun:
                 return event.at - since
         return None
+
+    def longest_silence(self, since: float) -> float:
+        """The most seconds from `since` on that passed between two events."""
+        moments = [since, *(event.at for event in self.events if event.at > since)]
+        return max((later - earlier for earlier, later in pairwise(moments)), default=0.0)
 
     async def _watch(self) -> None:
         headers = {**self._headers, "Accept": "text/event-stream"}
