@@ -13,6 +13,7 @@ from app.engines.process import Command, run_to_end
 from app.engines.stack import Engines
 from tests.fixtures.databases import rows
 from tests.fixtures.processes import environment_of
+from tests.fixtures.trial import on_trial
 from tests.fixtures.viewer import watching
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +65,26 @@ async def test_a_discussion_goes_on_and_its_viewer_misses_nothing_when_the_datab
     log = "SELECT count(*), max(seq), count(*) FILTER (WHERE type = 'message.completed') FROM discussion_events"
     last = viewer.checker.position[0]
     assert rows(place.settings.database.database_url.get_secret_value(), log) == [(last, last, 4)]
+
+
+async def test_many_discussions_and_what_people_say_in_them_survive_two_crashes(
+    place, crash, make_user, models, start_worker, engines_to_break
+):
+    """Words are answered with 201 only when they are kept, whenever the database goes."""
+    person = await make_user(at=place)
+    start_worker(place.settings)
+    async with on_trial(person, place.settings) as trial:
+        paces = [f"tokens={2 + 3 * n}&delay_ms=30" for n in range(5)]
+        opened = await trial.open(*models(*paces), turns=12)
+        for turn in (2, 7):
+            await opened[-1].until("message.delta", RECOVERY, turn=turn)
+            crash()
+            for _ in range(4):
+                await asyncio.gather(*(witness.say("Is it down?") for witness in opened))
+        await trial.acquit(RECOVERY)
+
+    assert sum(witness.unanswered for witness in opened) > 0
+    assert trial.of_type("turn.failed") == []
 
 
 async def test_requests_meanwhile_are_told_to_come_back_and_never_break(place, crash, make_user):
