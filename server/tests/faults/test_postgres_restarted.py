@@ -3,16 +3,11 @@
 import asyncio
 import os
 import signal
-import sys
 
 import httpx2
 import pytest
 
-from app.config import Settings
-from app.engines.process import Command, run_to_end
-from app.engines.stack import Engines
 from tests.fixtures.databases import rows
-from tests.fixtures.processes import environment_of
 from tests.fixtures.trial import on_trial
 from tests.fixtures.viewer import watching
 
@@ -22,24 +17,14 @@ RECOVERY = 60
 
 
 @pytest.fixture
-def engines_to_break(keep, data_folder):
+def engines_to_break(start_engines, data_folder):
     """A PostgreSQL of the test's own, that its supervisor starts again when it ends."""
-    engines = Engines(Settings(data_dir=data_folder), model=False, command="pytest")
-    keep(engines)
-    return engines
+    return start_engines(data_folder)
 
 
 @pytest.fixture
-async def place(engines_to_break, make_arena, make_settings_like):
-    urls = engines_to_break.urls
-    own = {
-        "database": {"database_url": urls["ARENA_DATABASE_URL"]},
-        "redis": {"redis_url": urls["ARENA_REDIS_URL"]},
-    }
-    environment = environment_of(make_settings_like(**own))
-    done = await run_to_end(Command([sys.executable, "-m", "app.cli", "migrate"], environment=environment))
-    assert done.code == 0, done.errors
-    return make_arena(**own)
+async def place(engines_to_break, install_on):
+    return await install_on(engines_to_break)
 
 
 @pytest.fixture
