@@ -50,27 +50,28 @@ class Verdict:
 
 def judge(
     record: Record,
-    told: Sequence[Event],
+    told: Sequence[Event] | None,
     acknowledged: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     turns: int | None = None,
     must_end: bool = True,
 ) -> Verdict:
-    """Compare one discussion with what one client was told of it.
+    """Compare one discussion with what one client was told of it, if anybody watched.
 
     `turns` is how many turns it must have by now, if that is known; with `must_end` false it may still be open.
     """
     verdict = Verdict()
     _LogReader(verdict).read(record.events)
     _compare_rows(verdict, record)
-    _TellingReader(verdict).read(told, record.events)
+    if told is not None:
+        _TellingReader(verdict).read(told, record.events)
     _compare_acknowledged(verdict, record, acknowledged or {})
     if turns is not None and record.discussion["turn"] != turns:
         why = record.discussion["end_reason"]
         verdict.lost.append(f"{record.discussion['turn']} turns were taken instead of {turns} (end reason {why})")
     if must_end and record.discussion["status"] != "ended":
         verdict.stuck.append(f"it is {record.discussion['status']} after {record.discussion['turn']} turns")
-    elif must_end and not any(event.type == "discussion.ended" for event in told):
+    elif must_end and told is not None and not any(event.type == "discussion.ended" for event in told):
         verdict.stuck.append("the viewer was never told of the end")
     return verdict
 
