@@ -22,7 +22,7 @@ import uvloop
 from bench.chaos_stage import Stage
 from bench.chaos_workers import Workers
 from bench.installation import data_folder, installation
-from bench.turns import percentile
+from bench.runs import percentile
 
 MOST_RECOVERY_MS = 7000
 PROGRESS_SECONDS = 10.0

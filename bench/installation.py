@@ -75,6 +75,11 @@ class Installation:
         pids = [pid for child, pid in self.engines.supervisor.pids().items() if child.startswith(name)]
         return max(float(psutil.Process(pid).memory_info().rss) for pid in pids) / 2**20
 
+    def rss_bytes(self) -> int:
+        """Resident memory of the API and the workers together."""
+        pids = [pid for name, pid in self.engines.supervisor.pids().items() if name.startswith(("api", "worker"))]
+        return sum(int(psutil.Process(pid).memory_info().rss) for pid in pids)
+
 
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
