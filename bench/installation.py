@@ -24,6 +24,7 @@ from app.engines.supervisor import Child
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {"ARENA_RATE_LIMITS": "off", "ARENA_REGISTRATION": "open", "ARENA_ACCESS_TOKEN_SECONDS": "7200"}
 OTHERS = "others"
+KEPT_SECONDS = 2.0
 EMAIL, PASSWORD = "bench@example.com", "correct-horse-battery-9"
 
 
@@ -116,7 +117,7 @@ async def installation(folder: Path, *, workers: int = 1, profile: bool = False)
         redis=RedisSettings(redis_url=None),
     )
     engines = Engines(settings, model=False)
-    async with engines as urls, aiohttp.ClientSession(trust_env=False) as http:
+    async with engines as urls, _client() as http:
         model_url = f"http://127.0.0.1:{model_port}/v1"
         base_url = f"http://127.0.0.1:{api_port}"
         environment = {**os.environ, **ENVIRONMENT, **urls, "ARENA_OPENAI_BASE_URL": model_url}
@@ -130,6 +131,12 @@ async def installation(folder: Path, *, workers: int = 1, profile: bool = False)
             await starter.start(f"worker {number}", ["app.cli", "worker"])
         await arena.log_in()
         yield arena
+
+
+def _client() -> aiohttp.ClientSession:
+    """Drops its connections before the server does, or a request might meet the end of one."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS)
+    return aiohttp.ClientSession(connector=connector, trust_env=False)
 
 
 class _Starter:
