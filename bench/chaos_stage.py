@@ -24,7 +24,7 @@ PACES = (
     "tokens=20&first_ms=400",
     "tokens=30&delay_ms=100",
 )
-TURNS = (3, 12)
+TURNS = (2, 8)
 BOUND_SECONDS = 120.0
 WORDS_EVERY_SECONDS = 1.0
 _DRIVEN = (

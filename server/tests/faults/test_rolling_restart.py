@@ -16,7 +16,7 @@ async def test_a_rolling_restart_of_both_workers_costs_no_turn_no_retry_and_no_p
     old = [start_worker(place.settings, wait=False) for _ in range(2)]
     for worker in old:
         worker.wait_for("worker_ready")
-    opened = await trial.open(*models(*SPEAKING), turns=14)
+    opened = await trial.open(*models(*SPEAKING), turns=None)
     first = [await witness.until("message.delta", 20, turn=2) for witness in opened]
 
     ends = []
@@ -25,6 +25,9 @@ async def test_a_rolling_restart_of_both_workers_costs_no_turn_no_retry_and_no_p
         worker.terminate()
         await asyncio.gather(*(witness.say("Carry on.") for witness in opened))
         ends.append(await asyncio.to_thread(worker.wait, 15))
+    for witness in opened:
+        await witness.until("message.completed", 10, turn=witness.of_type("turn.started")[-1].data["turn"])
+    await trial.stop_all()
     await trial.acquit()
 
     assert ends == [0, 0]
