@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns clean
+.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns chaos clean
+
+N ?= 20
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -48,6 +50,9 @@ openapi: install  ## write docs/openapi.json from the code
 
 bench-turns: install  ## what a turn costs, beside the floor of the same run; one JSON line last
 	$(BIN)/python -m bench.turns
+
+chaos: install  ## kill N workers at random (N=200 takes 10 minutes) and count what is lost; one JSON line last
+	$(BIN)/python -m bench.chaos --kills $(N) $(if $(SEED),--seed $(SEED))
 
 lock:  ## resolve the requirements anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements-dev.lock

@@ -149,12 +149,15 @@ def _converted(kind: object, value: str) -> object:
 
 
 @lru_cache(maxsize=4096)
-def reply_tokens(model: str, ordinal: int = 0, default: str = "") -> tuple[str, ...]:
-    """The words of a model's reply to its `ordinal`-th request, counted from 0; `echo` and `endless` aside."""
+def reply_tokens(model: str, ordinal: int = 0, default: str = "", *, healed: bool = False) -> tuple[str, ...]:
+    """The words of a model's reply to its `ordinal`-th request, counted from 0; `echo` and `endless` aside.
+
+    One that is `healed` says something even if its name asks for silence.
+    """
     behaviour = behaviour_of(model, default)
-    if behaviour.empty:
+    if behaviour.empty and not healed:
         return ()
-    if behaviour.whitespace:
+    if behaviour.whitespace and not healed:
         return (" ", "\n", "\t")
     if behaviour.reply:
         return tuple(_WORD.findall(behaviour.reply))

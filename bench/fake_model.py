@@ -61,7 +61,8 @@ class _Chat:
         """The words of the reply and why it ends."""
         if self.behaviour.echo is not None:
             return _digest(self.body, self.behaviour.echo), "stop"
-        tokens = reply_tokens(self.model, self.ordinal, default)
+        is_mute = self.behaviour.empty or self.behaviour.whitespace
+        tokens = reply_tokens(self.model, self.ordinal, default, healed=not is_mute)
         if self.max_tokens is not None and self.max_tokens < len(tokens) and not self.behaviour.ignore_max_tokens:
             return tokens[: self.max_tokens], "length"
         return tokens, "stop"

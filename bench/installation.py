@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -16,13 +17,14 @@ import psutil
 
 from app.config import DatabaseSettings, RedisSettings, Settings
 from app.engines.ports import free_port
-from app.engines.process import Command, run_to_end
+from app.engines.process import Command, run_to_end, spawn
 from app.engines.stack import Engines
 from app.engines.supervisor import Child
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {"ARENA_RATE_LIMITS": "off", "ARENA_REGISTRATION": "open", "ARENA_ACCESS_TOKEN_SECONDS": "7200"}
 OTHERS = "others"
+KEPT_SECONDS = 2.0
 EMAIL, PASSWORD = "bench@example.com", "correct-horse-battery-9"
 
 
@@ -36,6 +38,7 @@ class Installation:
     model_url: str
     database_url: str
     http: aiohttp.ClientSession
+    environment: dict[str, str]
     token: str = ""
     started_seconds: float = 0.0
     profiles: list[Path] = field(default_factory=list)
@@ -56,6 +59,11 @@ class Installation:
             response.raise_for_status()
             self.token = (await response.json())["access_token"]
 
+    def spawn_worker(self, log: Path) -> subprocess.Popen[bytes]:
+        """A worker that nobody starts again; it dies with this process. Call on the event loop's thread."""
+        command = Command([sys.executable, "-m", "app.cli", "worker"], environment=self.environment, log=log)
+        return spawn(command)
+
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far by process name, living children included; `bench` is this process, OTHERS all not ours."""
         spent = {name: sum(map(_cpu_seconds, _family(pid))) for name, pid in self.engines.supervisor.pids().items()}
@@ -67,6 +75,11 @@ class Installation:
         """Resident memory of the largest process whose name begins so, in MiB."""
         pids = [pid for child, pid in self.engines.supervisor.pids().items() if child.startswith(name)]
         return max(float(psutil.Process(pid).memory_info().rss) for pid in pids) / 2**20
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the API and the workers together."""
+        pids = [pid for name, pid in self.engines.supervisor.pids().items() if name.startswith(("api", "worker"))]
+        return sum(int(psutil.Process(pid).memory_info().rss) for pid in pids)
 
 
 def _family(pid: int) -> list[psutil.Process]:
@@ -104,13 +117,14 @@ async def installation(folder: Path, *, workers: int = 1, profile: bool = False)
         redis=RedisSettings(redis_url=None),
     )
     engines = Engines(settings, model=False)
-    async with engines as urls, aiohttp.ClientSession(trust_env=False) as http:
+    async with engines as urls, _client() as http:
         model_url = f"http://127.0.0.1:{model_port}/v1"
         base_url = f"http://127.0.0.1:{api_port}"
         environment = {**os.environ, **ENVIRONMENT, **urls, "ARENA_OPENAI_BASE_URL": model_url}
-        arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_URL"], http)
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "server")])
+        arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_URL"], http, environment)
         await _migrate(environment)
-        starter = _Starter(arena, environment, profile=profile)
+        starter = _Starter(arena, profile=profile)
         await starter.start("model", ["bench.fake_model", "--port", str(model_port)], f"{model_url}/models")
         await starter.start("api", ["app.cli", "api", "--port", str(api_port)], f"{base_url}/readyz")
         for number in range(1, workers + 1):
@@ -119,12 +133,17 @@ async def installation(folder: Path, *, workers: int = 1, profile: bool = False)
         yield arena
 
 
+def _client() -> aiohttp.ClientSession:
+    """Drops its connections before the server does, or a request might meet the end of one."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS)
+    return aiohttp.ClientSession(connector=connector, trust_env=False)
+
+
 class _Starter:
     """Starts our own processes as children of the engines' supervisor, so that they end before the engines do."""
 
-    def __init__(self, arena: Installation, environment: dict[str, str], *, profile: bool) -> None:
+    def __init__(self, arena: Installation, *, profile: bool) -> None:
         self._arena = arena
-        self._environment = {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")])}
         self._profile = profile
 
     async def start(self, name: str, arguments: list[str], ready_url: str | None = None) -> None:
@@ -137,7 +156,7 @@ class _Starter:
             return ready_url is None or await _answers(self._arena.http, ready_url)
 
         log = self._arena.folder / f"{name}.log"
-        command = Command([*python, *arguments], environment=self._environment, log=log)
+        command = Command([*python, *arguments], environment=self._arena.environment, log=log)
         await self._arena.engines.supervisor.start(Child(name=name, command=command, is_ready=is_ready))
 
 

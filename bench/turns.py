@@ -5,123 +5,30 @@ durable, one live viewer a discussion; the API and a worker as processes of thei
 """
 
 import argparse
-import asyncio
 import json
 import pstats
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import psycopg
 import uvloop
 
-from bench.fake_behaviour import VARIANTS, reply_text
 from bench.floor import direct_call_ms, floor_turns, pg_commit_ms
+from bench.history import measure_history
+from bench.idle import measure_idle
 from bench.installation import OTHERS, Installation, data_folder, installation
-from bench.viewer import Turn, Viewer
+from bench.runs import MODEL, Run, make_agents, percentile, run, spread
 
-MODEL = "fake"
-AGENTS = 4
 WARM_UP_TURNS = 20
 SINGLE_RUNS = 3
-RUN_SECONDS = 600
-TARGETS = "targets: turn_ms_p50 <= 8 (final 5), turns_per_s_50 >= 200 (final 300 at 100), ratio_to_floor <= 5"
-
-
-@dataclass
-class Run:
-    """Discussions that ran at once, as their viewers saw them."""
-
-    seconds: float
-    turns: list[list[Turn]]
-    cpu_seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.turns))
-
-    @property
-    def per_second(self) -> float:
-        return self.count / self.seconds
-
-    def gaps_ms(self) -> list[float]:
-        """Milliseconds between consecutive completed messages of a discussion."""
-        return [(later.at - earlier.at) * 1000 for seen in self.turns for earlier, later in pairwise(seen)]
-
-    def others_cpus(self) -> float:
-        """How many CPUs were busy with what is not ours: the figures are only as good as the machine was quiet."""
-        return self.cpu_seconds[OTHERS] / self.seconds
-
-    def cpu_ms_per_turn(self, *names: str) -> float:
-        return sum(spent for name, spent in self.cpu_seconds.items() if name.startswith(names)) / self.count * 1000
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
-def spread(values: Sequence[float]) -> str:
-    low, middle, high, most = (percentile(values, share) for share in (0.1, 0.5, 0.95, 1))
-    return f"p10 {low:.2f}  p50 {middle:.2f}  p95 {high:.2f}  max {most:.2f}"
-
-
-async def make_agents(arena: Installation) -> list[str]:
-    bodies = [
-        {
-            "name": f"Panelist {number}",
-            "handle": f"panelist-{number}",
-            "persona": f"You are panelist {number}. You doubt every claim until somebody shows the figures.",
-            "model": f"openai/{MODEL}",
-            "params": {"max_tokens": 200},
-        }
-        for number in range(1, AGENTS + 1)
-    ]
-    return [(await arena.call("POST", "/agents", body))["id"] for body in bodies]
-
-
-async def run(arena: Installation, agents: list[str], *, discussions: int, turns: int) -> Run:
-    """Open drafts, watch each, start all at once, wait for the last end, and check what every viewer saw."""
-    draft = {
-        "topic": "Should our team go remote?",
-        "participants": [{"agent_id": agent} for agent in agents],
-        "limits": {"max_turns": turns},
-        "start": False,
-    }
-    ids = [(await arena.call("POST", "/discussions", draft))["id"] for _ in range(discussions)]
-    viewers = [
-        await Viewer.watch(f"{arena.base_url}/api/v1/discussions/{discussion}/events", arena.token)
-        for discussion in ids
-    ]
-    try:
-        spent = arena.cpu_seconds()
-        started = time.perf_counter()
-        await asyncio.gather(*(arena.call("POST", f"/discussions/{discussion}/start") for discussion in ids))
-        async with asyncio.timeout(RUN_SECONDS):
-            await asyncio.gather(*(viewer.ended for viewer in viewers))
-        seconds = time.perf_counter() - started
-        spent = {name: total - spent.get(name, 0.0) for name, total in arena.cpu_seconds().items()}
-        result = Run(seconds, [viewer.turns() for viewer in viewers], spent)
-    finally:
-        for viewer in viewers:
-            viewer.close()
-    await check(arena, ids, result, turns)
-    return result
-
-
-async def check(arena: Installation, ids: list[str], result: Run, turns: int) -> None:
-    """Every viewer saw every turn, each the model's whole reply, and the API gives the same messages afterwards."""
-    replies = {reply_text(MODEL, ordinal) for ordinal in range(VARIANTS)}
-    for discussion, seen in zip(ids, result.turns, strict=True):
-        assert len(seen) == turns, f"{len(seen)} turns of {turns} were seen"
-        assert all(turn.message["content"] in replies for turn in seen), "a message is not what the model said"
-        page = await arena.call("GET", f"/discussions/{discussion}/messages?limit=200&order=asc")
-        stored = [(message["id"], message["content"]) for message in page["items"]]
-        assert stored == [(turn.message["id"], turn.message["content"]) for turn in seen][:200]
+CROWD = 100
+TARGETS = (
+    "targets: turn_ms_p50 <= 5, ratio_to_floor <= 5, turns_per_s_100 >= 300, history_ratio <= 1.3, "
+    "claim_ms_p99 <= 50, idle_rss_kb_per_discussion 0"
+)
 
 
 async def check_durable(database_url: str) -> None:
@@ -151,7 +58,8 @@ class Floor:
         self.commit_ms += commits
 
 
-async def measure(arena: Installation, turns: int, discussions: int) -> dict[str, float]:
+async def measure(arena: Installation, options: argparse.Namespace) -> dict[str, float]:
+    turns: int = options.turns
     await check_durable(arena.database_url)
     agents = await make_agents(arena)
     await run(arena, agents, discussions=2, turns=WARM_UP_TURNS)
@@ -161,11 +69,19 @@ async def measure(arena: Installation, turns: int, discussions: int) -> dict[str
         await floor.measure(arena)
         singles.append(await run(arena, agents, discussions=1, turns=turns))
         show(f"one discussion ({number})", singles[-1])
-    many = await run(arena, agents, discussions=discussions, turns=turns)
-    show(f"{discussions} discussions", many)
+    many = await run(arena, agents, discussions=options.discussions, turns=turns)
+    show(f"{options.discussions} discussions", many)
     rss_mb = arena.rss_mb("worker")
     await floor.measure(arena)
-    return figures(floor, singles, many, rss_mb)
+    result = figures(floor, singles, many, rss_mb)
+    crowd = await run(arena, agents, discussions=CROWD, turns=turns)
+    show(f"{CROWD} discussions", crowd)
+    result |= {f"turns_per_s_{options.discussions}": many.per_second, f"turns_per_s_{CROWD}": crowd.per_second}
+    if options.long:
+        result |= await measure_history(arena, agents, options.long)
+    if options.idle:
+        result |= await measure_idle(arena, agents, options.idle)
+    return result
 
 
 def show(title: str, result: Run) -> None:
@@ -197,7 +113,6 @@ def figures(floor: Floor, singles: list[Run], many: Run, rss_mb: float) -> dict[
         "turn_ms_p95": percentile(gaps, 0.95),
         "ratio_to_floor": turn_p50 / floor_p50,
         "turns_per_s_1": sum(single.count for single in singles) / sum(single.seconds for single in singles),
-        "turns_per_s_50": many.per_second,
         "cpu_ms_per_turn": many.cpu_ms_per_turn("api", "worker"),
         "worker_rss_mb": rss_mb,
     }
@@ -214,7 +129,7 @@ async def bench(options: argparse.Namespace) -> dict[str, float]:
         started = time.perf_counter()
         async with installation(folder, workers=options.workers, profile=options.profile) as arena:
             print(f"everything started in {time.perf_counter() - started:.1f} s", flush=True)
-            result = await measure(arena, options.turns, options.discussions)
+            result = await measure(arena, options)
         show_profiles(arena.profiles)
     return result
 
@@ -224,6 +139,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=100)
     parser.add_argument("--discussions", type=int, default=50)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--long", type=int, default=2020, help="turns of the long discussion; 0 leaves it out")
+    parser.add_argument("--idle", type=int, default=20_000, help="open idle discussions; 0 leaves them out")
     parser.add_argument("--profile", action="store_true", help="profile the API and the workers (slows them down)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave nothing behind, as with Ctrl-C

@@ -22,6 +22,7 @@ pytest_plugins = [
     "tests.fixtures.problems",
     "tests.fixtures.engines",
     "tests.fixtures.processes",
+    "tests.fixtures.own_engines",
     "tests.fixtures.viewer",
     "tests.factories.agents",
     "tests.factories.discussions",

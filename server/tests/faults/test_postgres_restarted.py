@@ -3,16 +3,12 @@
 import asyncio
 import os
 import signal
-import sys
 
 import httpx2
 import pytest
 
-from app.config import Settings
-from app.engines.process import Command, run_to_end
-from app.engines.stack import Engines
 from tests.fixtures.databases import rows
-from tests.fixtures.processes import environment_of
+from tests.fixtures.trial import on_trial
 from tests.fixtures.viewer import watching
 
 pytestmark = pytest.mark.anyio
@@ -21,24 +17,14 @@ RECOVERY = 60
 
 
 @pytest.fixture
-def engines_to_break(keep, data_folder):
+def engines_to_break(start_engines, data_folder):
     """A PostgreSQL of the test's own, that its supervisor starts again when it ends."""
-    engines = Engines(Settings(data_dir=data_folder), model=False, command="pytest")
-    keep(engines)
-    return engines
+    return start_engines(data_folder)
 
 
 @pytest.fixture
-async def place(engines_to_break, make_arena, make_settings_like):
-    urls = engines_to_break.urls
-    own = {
-        "database": {"database_url": urls["ARENA_DATABASE_URL"]},
-        "redis": {"redis_url": urls["ARENA_REDIS_URL"]},
-    }
-    environment = environment_of(make_settings_like(**own))
-    done = await run_to_end(Command([sys.executable, "-m", "app.cli", "migrate"], environment=environment))
-    assert done.code == 0, done.errors
-    return make_arena(**own)
+async def place(engines_to_break, install_on):
+    return await install_on(engines_to_break)
 
 
 @pytest.fixture
@@ -64,6 +50,26 @@ async def test_a_discussion_goes_on_and_its_viewer_misses_nothing_when_the_datab
     log = "SELECT count(*), max(seq), count(*) FILTER (WHERE type = 'message.completed') FROM discussion_events"
     last = viewer.checker.position[0]
     assert rows(place.settings.database.database_url.get_secret_value(), log) == [(last, last, 4)]
+
+
+async def test_many_discussions_and_what_people_say_in_them_survive_two_crashes(
+    place, crash, make_user, models, start_worker, engines_to_break
+):
+    """Words are answered with 201 only when they are kept, whenever the database goes."""
+    person = await make_user(at=place)
+    start_worker(place.settings)
+    async with on_trial(person, place.settings) as trial:
+        paces = [f"tokens={2 + 3 * n}&delay_ms=30" for n in range(5)]
+        opened = await trial.open(*models(*paces), turns=12)
+        for turn in (2, 7):
+            await opened[-1].until("message.delta", RECOVERY, turn=turn)
+            crash()
+            for _ in range(4):
+                await asyncio.gather(*(witness.say("Is it down?") for witness in opened))
+        await trial.acquit(RECOVERY)
+
+    assert sum(witness.unanswered for witness in opened) > 0
+    assert trial.of_type("turn.failed") == []
 
 
 async def test_requests_meanwhile_are_told_to_come_back_and_never_break(place, crash, make_user):

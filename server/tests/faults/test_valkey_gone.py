@@ -4,9 +4,11 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from redis.asyncio import from_url
 
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.engines import breakable_valkey
+from tests.fixtures.trial import on_trial
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -120,6 +122,27 @@ def _is_live_again(viewer, event):
         return False
     pieces = [one for one in viewer.of_type("message.delta") if one.data["turn"] == event.data["turn"]]
     return len(pieces) >= 3
+
+
+async def test_one_that_is_flushed_or_killed_mid_stream_and_comes_back_empty_costs_nothing(
+    valkey, person, place, models
+):
+    """What viewers were shown of an open message is forgotten with it, again and again."""
+    paces = ["tokens=20&delay_ms=40", "tokens=30&delay_ms=20&unicode", "tokens=8&first_ms=300"]
+    async with on_trial(person, place.settings) as trial, from_url(valkey.url) as client:
+        [first, *_] = await trial.open(*models(*paces), turns=8)
+        await first.until("message.delta", 10, turn=2)
+        await client.flushall()
+        await first.until("message.delta", 10, turn=3)
+        valkey.kill()
+        await first.say("Is anybody there?")
+        await valkey.start()
+        await first.until("message.delta", 10, turn=5)
+        await client.flushall()
+        await trial.acquit()
+
+    assert trial.of_type("turn.retried") == trial.of_type("turn.failed") == []
+    assert len(first.acknowledged) == 1
 
 
 async def test_an_installation_starts_without_it(fresh_database, data_folder, make_arena, make_user):
