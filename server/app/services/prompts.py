@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from app.domain.context import estimate_tokens
 from app.domain.prompt import ChatMessage
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model
@@ -16,17 +17,18 @@ def chat_request(
     build: Callable[[int], Sequence[ChatMessage]],
     *,
     seed: int | None = None,
-    prompt_share: float = 1.0,
+    most_prompt_tokens: int | None = None,
 ) -> ChatRequest:
     """Share the model's context between the reply, at most half of it, and the prompt that `build` makes.
 
-    `build` is given the prompt's budget in tokens, of which it may use `prompt_share`. `seed` applies where the agent
-    has none of its own.
+    `build` is given the prompt's budget in tokens, at most `most_prompt_tokens`. `seed` applies where the agent has
+    none of its own.
     """
     reply_tokens = min(params.max_tokens, model.context_tokens // 2)
+    budget = model.context_tokens - reply_tokens - PROMPT_MARGIN_TOKENS
     return ChatRequest(
         model=model.wire_name,
-        messages=build(int((model.context_tokens - reply_tokens - PROMPT_MARGIN_TOKENS) * prompt_share)),
+        messages=build(budget if most_prompt_tokens is None else min(budget, most_prompt_tokens)),
         max_tokens=reply_tokens,
         temperature=params.temperature,
         top_p=params.top_p,
@@ -35,3 +37,8 @@ def chat_request(
         seed=params.seed if params.seed is not None else seed,
         stop=params.stop,
     )
+
+
+def prompt_tokens(request: ChatRequest) -> int:
+    """The size of a request's prompt, estimated."""
+    return sum(estimate_tokens(message.content) for message in request.messages)

@@ -56,8 +56,8 @@ def test_retry_after_is_honoured_unless_it_takes_too_long():
 def test_a_prompt_that_is_too_long_is_shortened_once():
     course = Course(["a"], 3)
 
-    assert course.after(ModelContextExceeded("x")) == 0
-    assert course.prompt_share == 0.5
+    assert course.after(ModelContextExceeded("x"), 800) == 0
+    assert course.most_prompt_tokens == 400
     assert course.after(ModelContextExceeded("x")) is None
 
 
@@ -67,7 +67,7 @@ def test_a_fallback_begins_with_a_whole_prompt():
     course.after(ModelContextExceeded("x"))
     course.after(ModelContextExceeded("x"))
 
-    assert (course.model, course.prompt_share) == ("b", 1.0)
+    assert (course.model, course.most_prompt_tokens) == ("b", None)
 
 
 def test_the_second_empty_reply_is_a_pass():

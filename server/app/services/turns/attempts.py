@@ -9,8 +9,8 @@ import structlog
 from app.core.errors import ArenaError
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
-from app.services.prompts import chat_request
-from app.services.providers.base import ChatRequest, ModelError
+from app.services.prompts import chat_request, prompt_tokens
+from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
 from app.services.turns.leases import ClaimLost, HeldClaim
 from app.services.turns.speaking import EmptyReply, Reply, speak
@@ -74,7 +74,8 @@ class Attempts:
                 await self._retry(error.code)
             except (ModelError, UnknownModel) as error:
                 self._note(error)
-                seconds = course.after(error)
+                tokens = prompt_tokens(request) if isinstance(error, ModelContextExceeded) else 0
+                seconds = course.after(error, tokens)
                 if seconds is None:
                     raise
                 await self._back_off(error, seconds)
@@ -91,7 +92,7 @@ class Attempts:
             agent.config.params,
             lambda budget_tokens: table.prompt_for(agent, budget_tokens, brief),
             seed=seed,
-            prompt_share=course.prompt_share,
+            most_prompt_tokens=course.most_prompt_tokens,
         )
         return model, request
 

@@ -14,6 +14,7 @@ BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 """A provider that wants to be left alone for longer is given up for this turn."""
 SHRUNK_PROMPT = 0.5
+"""Of what did not fit: how large a model's window really is only its refusal tells."""
 
 
 class Course:
@@ -24,7 +25,7 @@ class Course:
         self._tries_each = tries_each
         self._tries = 0
         self._empty_replies = 0
-        self.prompt_share = 1.0
+        self.most_prompt_tokens: int | None = None
 
     @property
     def model(self) -> str:
@@ -36,11 +37,11 @@ class Course:
         self._empty_replies += 1
         return self._empty_replies >= 2
 
-    def after(self, error: ArenaError) -> float | None:
-        """Seconds to wait before the next attempt, None if there is to be none."""
+    def after(self, error: ArenaError, prompt_tokens: int = 0) -> float | None:
+        """Seconds to wait before the next attempt, None if there is to be none. `prompt_tokens` were asked with."""
         self._tries += 1
-        if isinstance(error, ModelContextExceeded) and self.prompt_share == 1.0:
-            self.prompt_share = SHRUNK_PROMPT
+        if isinstance(error, ModelContextExceeded) and self.most_prompt_tokens is None:
+            self.most_prompt_tokens = int(prompt_tokens * SHRUNK_PROMPT)
             return 0.0
         wait = self._wait(error)
         if wait is not None:
@@ -61,5 +62,5 @@ class Course:
         if len(self._left) == 1:
             return None
         del self._left[0]
-        self._tries, self.prompt_share = 0, 1.0
+        self._tries, self.most_prompt_tokens = 0, None
         return 0.0

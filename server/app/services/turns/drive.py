@@ -8,7 +8,7 @@ import structlog
 
 from app.core.errors import ArenaError, UpstreamFailed
 from app.domain import events
-from app.domain.context import Utterance, estimate_tokens
+from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
 from app.domain.events import Event
 from app.domain.limits import Spending
@@ -18,6 +18,7 @@ from app.domain.stop_conditions import is_met
 from app.repositories.turns import TurnRecord, TurnState
 from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus
+from app.services.prompts import prompt_tokens
 from app.services.providers.base import ModelError
 from app.services.turns.attempts import Attempts, Passed, PausedBetweenAttempts, Spoke
 from app.services.turns.deliberation import Deliberation, Verdict
@@ -233,8 +234,7 @@ class Drive:
         except UnknownModel:
             # The turn itself will fail for this, and say so.
             return Spending()
-        prompt = sum(estimate_tokens(message.content) for message in request.messages)
-        reply = request.max_tokens or 0
+        prompt, reply = prompt_tokens(request), request.max_tokens or 0
         return Spending(tokens=prompt + reply, cost_usd=model.cost_usd(prompt, reply))
 
     async def _retry(self, reason: str) -> None:
