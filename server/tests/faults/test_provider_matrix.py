@@ -11,6 +11,7 @@ pytestmark = pytest.mark.anyio
 
 ATTEMPTS = 3
 SILENCE_SECONDS = 1.0
+ASSUMED_CONTEXT_TOKENS = 2048
 
 
 @pytest.fixture
@@ -23,6 +24,7 @@ def place(fresh_database, make_arena):
             "model_attempts": ATTEMPTS,
             "model_first_token_seconds": SILENCE_SECONDS,
             "model_idle_seconds": SILENCE_SECONDS,
+            "openai_context_tokens": ASSUMED_CONTEXT_TOKENS,
         },
     )
 
@@ -112,15 +114,16 @@ async def test_a_reply_without_end_is_cut_at_its_token_limit_and_is_the_turn(tri
 
 
 async def test_a_prompt_that_outgrows_the_context_is_made_shorter_once_and_sent_again(trial, make_model):
-    forgetful = make_model("tokens=120&context_tokens=600")
-    [witness] = await trial.open(forgetful.name, turns=8)
+    """The provider's window is smaller than it is taken for."""
+    forgetful = make_model("tokens=150&context_tokens=1200")
+    [witness] = await trial.open(forgetful.name, turns=12, params={"max_tokens": 200})
 
     await trial.acquit(20)
 
     retried = witness.of_type("turn.retried")
     assert retried
     assert all(event.data["attempt"] == 2 for event in retried)
-    assert len(forgetful.requests) == 8 + len(retried)
+    assert len(forgetful.requests) == 12 + len(retried)
     sizes = [sum(len(message["content"]) for message in prompt) for prompt in forgetful.prompts]
     assert any(later < earlier for earlier, later in pairwise(sizes))
 
