@@ -1,10 +1,19 @@
 """The wall clock, in one place."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+_BEGAN = datetime.now(UTC) - timedelta(seconds=perf_counter())
+
+
+def steady_now() -> datetime:
+    """The time as this process has counted it since its start: nobody who sets the clock moves it."""
+    return _BEGAN + timedelta(seconds=perf_counter())
 
 
 def rfc3339(moment: datetime) -> str:

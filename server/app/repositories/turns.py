@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.core.clock import utc_now
+from app.core.clock import steady_now
 from app.domain.events import StoredEvent
 from app.repositories.base import telling_outages
 from app.repositories.event_log import as_json
@@ -30,7 +30,7 @@ LEAST_DIFFERENCE = timedelta(seconds=1)
 class Claim:
     """The right to drive a discussion until another epoch comes.
 
-    `clock_ahead` is how far the database's clock is ahead of this machine's: deadlines are kept by the database's.
+    `clock_ahead` is how far the database's clock is ahead of this process's: deadlines are kept by the database's.
     """
 
     discussion_id: UUID
@@ -254,7 +254,7 @@ class TurnRepository:
 
 def _ahead(database_now: datetime) -> timedelta:
     """The difference of the two clocks; what may be the way there and back counts as none."""
-    ahead = database_now - utc_now()
+    ahead = database_now - steady_now()
     return ahead if abs(ahead) > LEAST_DIFFERENCE else timedelta(0)
 
 

@@ -80,5 +80,17 @@ async def test_a_worker_two_hours_ahead_is_taken_for_dead_when_it_is_and_not_bef
     recoveries = await trial.recover(killed, struck)
     await trial.acquit()
 
-    assert len(trial.of_type("turn.retried")) == len(recoveries) == len(opened)
+    assert len(recoveries) == len(struck) > 0
+    assert len(trial.of_type("turn.retried")) == len(struck)
     assert max(recoveries) <= MOST_SECONDS_TO_THE_NEXT_TOKEN
+
+
+async def test_a_limit_in_seconds_is_not_met_by_a_clock_that_jumps(trial, place, models, clock, start_worker):
+    start_worker(place.settings, **faked(clock))
+    limits = {"max_turns": 8, "max_seconds": 600}
+    [witness] = await trial.open(*models("tokens=8&delay_ms=60"), turns=8, limits=limits)
+    await witness.until("message.delta", 10, turn=2)
+
+    clock.write_text("+2h")
+
+    await trial.acquit()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-from app.core.clock import utc_now
+from app.core.clock import steady_now
 from app.domain import events
 from app.domain.context import Matter, SourceDocument, Speaker, Utterance, build_prompt
 from app.domain.events import NextSpeaker, StoredEvent
@@ -82,7 +82,7 @@ class TableState:
 
     def now(self) -> datetime:
         """The time by the database's clock."""
-        return utc_now() + self._clock_ahead
+        return steady_now() + self._clock_ahead
 
     def spent(self, state: TurnState) -> Spending:
         """What the discussion has used in that state."""
