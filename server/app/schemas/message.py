@@ -9,17 +9,20 @@ from app.schemas.base import Moment, Read, Request, Text
 from app.schemas.discussion import DiscussionRead, Usage
 
 MAX_CONTENT = 64_000
+TurnToken = Annotated[Text, StringConstraints(min_length=1, max_length=400)]
 Content = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT, pattern=r"\S")]
 
 
 class MessageCreate(Request):
-    """What a person says; `participant_id` may name only the caller's own seat."""
+    """What somebody says; `participant_id` may name only the caller's own seat, or the one the turn token is for."""
 
     content: Content
     participant_id: UUID | None = None
     reply_to: UUID | None = None
     visible_to: None = Field(None, description="Only null for now: what is said is said to all.")
-    turn_token: None = Field(None, description="Only null for now: external agents cannot take a seat yet.")
+    turn_token: TurnToken | None = Field(
+        None, description="From the webhook: an external agent speaks with it once, in the turn that it is for."
+    )
 
 
 class MessageRead(Read):

@@ -90,10 +90,14 @@ class TableState:
 
     def floor(self) -> NextSpeaker | None:
         """Who has the floor, None if nobody who is still at the table has."""
+        reason = self.state.speaker_reason or ""
         seat = self.rules.seat(self.state.speaker_id)
-        if seat is None:
+        if seat is not None:
+            return NextSpeaker(seat.participant_id, seat.handle, reason)
+        stand_in = self.agents.get(self.state.speaker_id) if self.state.speaker_id else None
+        if stand_in is None or self.rules.seat(stand_in.counts_as) is None:
             return None
-        return NextSpeaker(seat.participant_id, seat.handle, self.state.speaker_reason or "")
+        return NextSpeaker(stand_in.participant_id, stand_in.speaker.handle, reason)
 
     def history(
         self,
