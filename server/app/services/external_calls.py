@@ -155,7 +155,7 @@ class ExternalCalls:
 
 def back_off(attempt: int) -> float:
     """Seconds until the next try: doubling from about one to about five minutes, and never the same for two."""
-    steady = min(BACKOFF_SECONDS * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
+    steady = min(BACKOFF_SECONDS * 2.0 ** min(attempt - 1, MOST_TRIES), LONGEST_BACKOFF_SECONDS)
     return steady * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
 
 

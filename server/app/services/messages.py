@@ -41,10 +41,10 @@ class MessageService:
         right = self._tokens.read(token)
         if actor is not None:
             workspace_id = actor.workspace_id
-        elif right is not None:
+        elif right is not None and right.discussion_id == discussion_id:
             workspace_id = right.workspace_id
         else:
-            raise TurnTokenInvalid("the turn token is none that this server gave")
+            raise TurnTokenInvalid("the turn token is none that was given in this discussion")
         async with self._uow(workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
             participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
