@@ -1,5 +1,8 @@
 """External agents: told by a signed webhook that they have the floor, and heard once, with the turn's token."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from app.domain.discussion import Status
@@ -12,6 +15,7 @@ from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
 
+GUIDE = Path(__file__).parents[3] / "docs" / "external-agents.md"
 FORGED = "arena_tt_" + "A" * 134
 
 
@@ -49,6 +53,25 @@ async def test_a_signed_webhook_tells_it_that_it_has_the_floor(open_floor, outsi
         "instructions": "Be brief.",
         "messages": [],
     }
+
+
+async def test_the_receiver_of_the_guide_knows_a_signature_from_a_forgery(open_floor, outside, receiver):
+    [snippet] = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    guide: dict = {}
+    exec(compile(snippet, GUIDE.name, "exec"), guide)
+    await open_floor()
+    call = await receiver.called()
+    signature, secret = call.headers["x-arena-signature"], outside.webhook_secret
+
+    assert guide["is_from_arena"](secret, signature, call.body)
+    for forged in (
+        (secret, signature, call.body + b" "),
+        (secret[:-1], signature, call.body),
+        (secret, signature.replace("v1=", "v1=0"), call.body),
+        (secret, signature.replace("t=", "t=1"), call.body),
+        (secret, "", call.body),
+    ):
+        assert not guide["is_from_arena"](*forged)
 
 
 async def test_the_token_alone_takes_the_turn_and_the_discussion_goes_on(client, anonymous, open_floor, receiver):
