@@ -32,6 +32,7 @@ class NewParticipant(TypedDict, total=False):
     agent_id: str
     user_id: str
     role: str
+    stand_in_agent_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,7 @@ class Agent:
     created_at: datetime
     updated_at: datetime
     tools: list[str] = field(default_factory=list)
+    webhook_secret: str | None = None
     knowledge_base_ids: list[str] = field(default_factory=list)
     endpoint_url: str | None = None
 

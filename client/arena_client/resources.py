@@ -136,10 +136,19 @@ class Discussions(_Resource):
         return self._all(Message, path("discussions", discussion_id, "messages"), order=order)
 
     def post_message(
-        self, discussion_id: str, content: str, *, reply_to: str | None = None, participant_id: str | None = None
+        self,
+        discussion_id: str,
+        content: str,
+        *,
+        reply_to: str | None = None,
+        participant_id: str | None = None,
+        turn_token: str | None = None,
     ) -> PostedMessage:
-        """Say something, whoever is speaking; without a seat one becomes a guest."""
-        body = without_none(content=content, reply_to=reply_to, participant_id=participant_id)
+        """Say something, whoever is speaking; without a seat one becomes a guest.
+
+        With `turn_token` it is an external agent's turn.
+        """
+        body = without_none(content=content, reply_to=reply_to, participant_id=participant_id, turn_token=turn_token)
         return decode(PostedMessage, self._connection.post(path("discussions", discussion_id, "messages"), body))
 
     def transcript(self, discussion_id: str, form: Literal["md", "txt", "json"] = "md") -> str:

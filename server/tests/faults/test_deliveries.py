@@ -54,6 +54,25 @@ async def test_a_webhook_whose_worker_is_killed_is_delivered_by_another(
     assert [message["turn"] for message in viewer.checker.messages.values()] == [1]
 
 
+async def test_a_webhook_whose_worker_is_told_to_go_is_delivered_by_another(
+    client, anonymous, place, make_external, make_discussion, receiver, start_worker
+):
+    receiver.answers(Stream([b" "], then="hold"), Reply())
+    waiting = {"external_seconds": None}
+    discussion = await make_discussion(agents=[await make_external()], limits={"max_turns": 1}, waiting=waiting)
+    first = await asyncio.to_thread(start_worker, place.settings, ARENA_OUTGOING_SECONDS="60")
+    one = await receiver.called()
+    first.terminate()
+    assert await asyncio.to_thread(first.wait, 10) == 0
+
+    await asyncio.to_thread(start_worker, place.settings)
+    two = await receiver.called(15)
+
+    assert one.headers["x-arena-delivery"] == two.headers["x-arena-delivery"]
+    assert (await answer(anonymous, discussion.id, two.json["turn_token"])).status_code == 201
+    assert len((await watch_to_the_end(client, discussion.id)).checker.messages) == 1
+
+
 async def test_deadlines_that_passed_while_no_worker_ran_are_kept_once_by_two(
     owner, make_discussion, fresh_database, place, keep
 ):
