@@ -23,17 +23,22 @@ class UnsupportedStandIn(Invalid):
 
 
 async def seat_stand_ins(
-    work: UnitOfWork, discussion: Discussion, wanted: Sequence[ParticipantCreate], seats: Sequence[Participant]
+    work: UnitOfWork,
+    discussion: Discussion,
+    wanted: Sequence[ParticipantCreate],
+    seats: Sequence[Participant],
+    others: Sequence[Participant] = (),
 ) -> list[Participant]:
     """A seat outside the speaking order for each stand-in that is asked for.
 
-    `seats` are those of `wanted`, in the same order. One agent may stand in for several, at a seat of its own for each.
+    `seats` are those of `wanted`, in the same order; `others` sat at the table before. One agent may stand in for
+    several, at a seat of its own for each.
     """
     agent_ids = {one.stand_in_agent_id for one in wanted if one.stand_in_agent_id}
     if not agent_ids:
         return []
     agents = await work.agents.find_many(agent_ids)
-    taken = {seat.handle for seat in seats}
+    taken = {seat.handle for seat in (*others, *seats)}
     stand_ins: list[Participant] = []
     for one, principal in zip(wanted, seats, strict=True):
         if one.stand_in_agent_id is None:
@@ -41,7 +46,8 @@ async def seat_stand_ins(
         agent = agents.get(one.stand_in_agent_id)
         if agent is None:
             raise AgentNotFound(f"there is no agent {one.stand_in_agent_id}")
-        stand_in = _seat(discussion, agent, principal, len(seats) + len(stand_ins), taken)
+        position = len(others) + len(seats) + len(stand_ins)
+        stand_in = _seat(discussion, agent, principal, position, taken)
         taken.add(stand_in.handle)
         stand_ins.append(stand_in)
     return stand_ins
