@@ -73,6 +73,7 @@ class Agent:
     created_at: datetime
     updated_at: datetime
     tools: list[str] = field(default_factory=list)
+    webhook_secret: str | None = None
     knowledge_base_ids: list[str] = field(default_factory=list)
     endpoint_url: str | None = None
     model_fallbacks: list[str] = field(default_factory=list)

@@ -178,13 +178,21 @@ class Discussions(_Resource):
         reply_to: str | None = None,
         participant_id: str | None = None,
         visible_to: Sequence[str] | None = None,
+        turn_token: str | None = None,
     ) -> PostedMessage:
         """Say something, whoever is speaking; without a seat one becomes a guest.
 
-        `visible_to` names the participants who may read it besides the author, None: everybody.
+        `visible_to` names the participants who may read it besides the author, None: everybody. With `turn_token` it
+        is an external agent's turn.
         """
         readers = None if visible_to is None else [*visible_to]
-        body = without_none(content=content, reply_to=reply_to, participant_id=participant_id, visible_to=readers)
+        body = without_none(
+            content=content,
+            reply_to=reply_to,
+            participant_id=participant_id,
+            visible_to=readers,
+            turn_token=turn_token,
+        )
         return decode(PostedMessage, self._connection.post(path("discussions", discussion_id, "messages"), body))
 
     def transcript(self, discussion_id: str, form: Literal["md", "txt", "json"] = "md") -> str:

@@ -131,6 +131,15 @@ class WorkerSettings(_Group):
     lease_seconds: float = Field(3, ge=1, description="A discussion's claim lapses after this long unrenewed.")
 
 
+class OutgoingSettings(_Group):
+    """Requests that users cause, such as webhooks."""
+
+    outgoing_allow: str | None = Field(
+        None, description="Comma-separated `host`, `host:port` or network that they may reach although private."
+    )
+    outgoing_seconds: float = Field(10, gt=0, le=300, description="One that is not answered by then has failed.")
+
+
 class Settings(BaseModel):
     """All settings of one process, read once at its start."""
 
@@ -144,6 +153,7 @@ class Settings(BaseModel):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
 
     @property
     def recordings_dir(self) -> Path:

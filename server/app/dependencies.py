@@ -99,6 +99,30 @@ def require(permission: Permission) -> Callable[..., Awaitable[Actor]]:
     return check
 
 
+async def get_speaker(
+    request: Request,
+    auth: Auth,
+    token: Annotated[str | None, Depends(_bearer)],
+    x_workspace_id: Annotated[UUID | None, Header(description="default: the personal workspace")] = None,
+) -> Actor | None:
+    """Who speaks; None where a turn token, which the service checks, is all that is shown."""
+    if "authorization" not in request.headers and await _shows_turn_token(request):
+        return None
+    actor = (await get_current_user(auth, token)).actor(x_workspace_id)
+    actor.require(Permission.DISCUSSIONS_WRITE)
+    return actor
+
+
+async def _shows_turn_token(request: Request) -> bool:
+    # The framework has read the body before. One that is not declared as JSON it has not parsed, and it will refuse it.
+    try:
+        document = await request.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and isinstance(document.get("turn_token"), str)
+
+
+MaySpeak = Annotated[Actor | None, Depends(get_speaker)]
 ReadsAgents = Annotated[Actor, Depends(require(Permission.AGENTS_READ))]
 WritesAgents = Annotated[Actor, Depends(require(Permission.AGENTS_WRITE))]
 UsesModels = Annotated[Actor, Depends(require(Permission.MODELS_USE))]

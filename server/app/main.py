@@ -13,8 +13,11 @@ from app.core.database import make_engine
 from app.core.error_handlers import install_error_handlers
 from app.core.guards import BodyLimit, UnexpectedErrors
 from app.core.monitoring import RequestMonitor
+from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
 from app.core.security import TokenSigner
+from app.core.turn_tokens import TurnTokens
+from app.core.webhooks import WebhookSigner
 from app.dependencies import Services
 from app.engines.data_folder import secret_key
 from app.routes import agents, auth, discussion, forks, health, knowledge, lifecycle, messages, participants, stream
@@ -83,13 +86,15 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     bus = LiveBus(cache)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
-    discussions, messages = DiscussionService(uow, models), MessageService(uow)
+    key = secret_key(settings)
+    outgoing = Outgoing(settings.outgoing)
+    discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(key))
     hub = Hub(cache, bus, UnitOfWorkLogReader(uow))
-    signer = TokenSigner(secret_key(settings), settings.auth.access_token_seconds)
+    signer = TokenSigner(key, settings.auth.access_token_seconds)
     services = Services(
         settings=settings,
         auth=AuthService(uow, signer, settings),
-        agents=AgentService(uow, models),
+        agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus),
         seats=DiscussionSeats(uow, models),
@@ -106,5 +111,6 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
             yield services
     finally:
         await models.close()
+        await outgoing.close()
         await cache.aclose()
         await engine.dispose()

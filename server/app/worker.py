@@ -1,4 +1,7 @@
-"""The worker process: drives discussions until it is told to stop."""
+"""The worker process: drives discussions and delivers webhooks until it is told to stop.
+
+The two have queues and slots of their own, so that agents outside, however slow, never keep a turn waiting.
+"""
 
 import asyncio
 import os
@@ -6,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import procrastinate.worker
 import structlog
@@ -15,12 +19,18 @@ from app.config import Settings
 from app.core.background import running
 from app.core.cache import make_cache
 from app.core.database import make_engine
+from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
-from app.jobs import drive
+from app.core.turn_tokens import TurnTokens
+from app.core.webhooks import WebhookSigner
+from app.engines.data_folder import secret_key
+from app.jobs import deliver, drive
 from app.jobs.sweep import Sweep
-from app.repositories.jobs import TURNS_QUEUE
+from app.repositories.jobs import DELIVERIES_QUEUE, TURNS_QUEUE
 from app.repositories.turns import TurnRepository
 from app.services.ai_models import ModelCatalog
+from app.services.external_calls import ExternalCalls
+from app.services.floor_deadlines import FloorDeadlines
 from app.services.live.bus import LiveBus
 from app.services.turns.driver import TurnDriver
 from app.services.turns.leases import LeaseKeeper
@@ -32,6 +42,9 @@ HEARTBEAT_SECONDS = 1.0
 FORGET_WORKERS_AFTER_SECONDS = 30.0
 POLL_SECONDS = 1.0
 RESTART_SECONDS = 0.5
+DELIVERIES_AT_ONCE = 50
+# A try that is cut is made again by another worker.
+DELIVERIES_DRAIN_SECONDS = 2.0
 
 
 async def run_worker(settings: Settings) -> None:
@@ -74,25 +87,46 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     owner = f"{socket.gethostname()}:{os.getpid()}"
     driver = TurnDriver(uow, turns, models, bus, leases, settings, owner)
     drive.register(queue, driver)
-    sweep = Sweep(uow, turns, driver)
+    deadlines = FloorDeadlines(uow, turns)
+    key, outgoing = secret_key(settings), Outgoing(settings.outgoing)
+    calls = ExternalCalls(uow, outgoing, WebhookSigner(key), TurnTokens(key), deadlines)
+    deliver.register(queue, calls)
+    sweep = Sweep(uow, turns, driver, deadlines)
+    deliveries = _procrastinate_worker(queue, DELIVERIES_QUEUE, DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS)
     try:
-        async with queue.open_async(), running(live_bus=bus.run, leases=leases.run, sweep=sweep.run):
-            yield _procrastinate_worker(queue, settings), driver
+        async with (
+            queue.open_async(),
+            running(
+                live_bus=bus.run,
+                leases=leases.run,
+                sweep=sweep.run,
+                deliveries=partial(_run_until_stopped_or_cut_off, deliveries),
+            ),
+        ):
+            yield (
+                _procrastinate_worker(
+                    queue, TURNS_QUEUE, settings.worker.worker_concurrency, settings.worker.worker_drain_seconds
+                ),
+                driver,
+            )
     finally:
         await bus.flush()
+        await outgoing.close()
         await models.close()
         await cache.aclose()
         await engine.dispose()
 
 
-def _procrastinate_worker(queue: procrastinate.App, settings: Settings) -> procrastinate.worker.Worker:
+def _procrastinate_worker(
+    queue: procrastinate.App, queue_name: str, concurrency: int, drain_seconds: float
+) -> procrastinate.worker.Worker:
     return procrastinate.worker.Worker(
         queue,
-        queues=[TURNS_QUEUE],
-        name=f"worker-{os.getpid()}",
-        concurrency=settings.worker.worker_concurrency,
+        queues=[queue_name],
+        name=f"{queue_name}-{os.getpid()}",
+        concurrency=concurrency,
         fetch_job_polling_interval=POLL_SECONDS,
-        shutdown_graceful_timeout=settings.worker.worker_drain_seconds,
+        shutdown_graceful_timeout=drain_seconds,
         delete_jobs="always",
         install_signal_handlers=False,
         update_heartbeat_interval=HEARTBEAT_SECONDS,

@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.factories.agents",
     "tests.factories.discussions",
     "tests.factories.knowledge",
+    "tests.fixtures.receivers",
 ]
 
 # What a developer has set for other purposes must not reach the tests, nor the processes they start.

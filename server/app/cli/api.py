@@ -11,6 +11,7 @@ from app.core.cache import make_cache
 from app.core.database import libpq_url
 from app.core.errors import StartupFailed
 from app.core.logging import configure_logging
+from app.core.public_addresses import Allowance
 from app.dependencies import Services
 from app.engines import data_folder
 from app.engines.database_check import check_database, check_schema
@@ -26,6 +27,7 @@ def api(
     """Serve the HTTP API. Needs ARENA_DATABASE_URL and ARENA_REDIS_URL."""
     settings = _with_address(load_settings(), host, port)
     configure_logging(settings.log, "api")
+    Allowance.parse(settings.outgoing.outgoing_allow)
     if settings.auth.secret_key is None:
         data_folder.prepare(settings.data_dir)
     url = libpq_url(settings.database)

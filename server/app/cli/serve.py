@@ -20,6 +20,7 @@ from rich.text import Text
 from app.config import Settings, load_settings
 from app.core.errors import StartupFailed
 from app.core.logging import configure_logging
+from app.core.public_addresses import Allowance
 from app.engines import data_folder
 from app.engines.ports import answers, free_port, try_listening
 from app.engines.process import KILL, Command, run_to_end
@@ -40,6 +41,7 @@ def serve(
     """Run everything on this machine: API, worker, and the engines that no URL is set for."""
     settings = load_settings()
     configure_logging(settings.log, "serve")
+    Allowance.parse(settings.outgoing.outgoing_allow)
     data_folder.refuse_a_second(settings.data_dir)
     address = choose_address(host or settings.server.host, settings.server.port if port is None else port)
     asyncio.run(_serve(settings, *address))

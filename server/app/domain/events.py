@@ -194,7 +194,10 @@ def turn_failed(turn: int, attempt: int, speaker_id: UUID, code: str, detail: st
 
 
 def turn_passed(turn: int, attempt: int, speaker_id: UUID, reason: str) -> Event:
-    """The turn is over without a message: the speaker had nothing to say (`empty`) or did not answer (`deadline`)."""
+    """The turn is over without a message.
+
+    The speaker had nothing to say (`empty`), did not answer in time (`deadline`) or could not be told (`unreachable`).
+    """
     return Event(TURN_PASSED, {"turn": turn, "attempt": attempt, "participant_id": speaker_id, "reason": reason})
 
 

@@ -1,7 +1,8 @@
-"""The sweep: once a second, put back what a dead worker held and find discussions that nobody drives."""
+"""The sweep: once a second, put back what dead workers held, find what nobody drives, and end waits that are over."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from procrastinate import exceptions
@@ -9,6 +10,7 @@ from procrastinate import exceptions
 from app.core.errors import Unavailable
 from app.repositories.jobs import PRIORITIES
 from app.repositories.turns import TurnRepository
+from app.services.floor_deadlines import FloorDeadlines
 from app.services.turns.driver import TurnDriver
 from app.services.unit_of_work import UnitOfWorkFactory
 
@@ -23,33 +25,47 @@ ABANDONED_LIMIT = 100
 class Sweep:
     """Runs in every worker; two at once do no harm."""
 
-    def __init__(self, uow: UnitOfWorkFactory, turns: TurnRepository, driver: TurnDriver) -> None:
+    def __init__(
+        self, uow: UnitOfWorkFactory, turns: TurnRepository, driver: TurnDriver, deadlines: FloorDeadlines
+    ) -> None:
         self._uow = uow
         self._turns = turns
         self._driver = driver
+        self._deadlines = deadlines
 
     async def run(self) -> None:
         """Sweep until cancelled. No step's failure keeps the others from being taken."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            for step in (self._revive, self._adopt, self._look_for_waiting):
-                await self._try(step)
+            for step in (self._revive, self._put_back, self._adopt, self._look_for_waiting, self._expire):
+                await self._try(step.__name__, step)
 
-    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _try(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
         try:
             await step()
         except exceptions.AlreadyEnqueued:
-            log.info("sweep_overtaken", step=step.__name__)
+            log.info("sweep_overtaken", step=name)
         except (Unavailable, exceptions.ConnectorException) as error:
-            log.warning("sweep_failed", step=step.__name__, reason=type(error).__name__)
+            log.warning("sweep_failed", step=name, reason=type(error).__name__)
         except Exception:
-            log.exception("sweep_failed", step=step.__name__)
+            log.exception("sweep_failed", step=name)
 
     async def _revive(self) -> None:
         async with self._uow() as work:
             revived = await work.jobs.revive(DEAD_AFTER_SECONDS)
         if revived:
             log.warning("discussions_revived", discussions=revived)
+
+    async def _put_back(self) -> None:
+        async with self._uow() as work:
+            put_back = await work.jobs.put_back_deliveries(DEAD_AFTER_SECONDS)
+        if put_back:
+            log.warning("deliveries_put_back", deliveries=put_back)
+
+    async def _expire(self) -> None:
+        """Each discussion in a transaction of its own: one that cannot go on must not hold up the others."""
+        for floor in await self._deadlines.list_overdue():
+            await self._try("_expire", partial(self._deadlines.expire, floor))
 
     async def _adopt(self) -> None:
         """The safety net: a discussion runs, its lease has lapsed, and no job waits."""

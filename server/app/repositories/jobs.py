@@ -1,5 +1,7 @@
 """Deferring background jobs in the caller's transaction, so that a state change and its job are one."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import procrastinate
@@ -8,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 DRIVE_TASK = "drive_discussion"
 TURNS_QUEUE = "turns"
+TELL_TASK = "tell_external"
+DELIVERIES_QUEUE = "deliveries"
 PRIORITIES = {"interactive": 10, "background": 0}
 _IS_QUEUED = text("SELECT 1 FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'")
 _OTHERS_WAIT = text(
@@ -28,7 +32,34 @@ _TAKE_DEAD = text(
     RETURNING CAST(args ->> 'discussion_id' AS uuid) AS discussion_id, priority
     """
 )
+_PUT_BACK_DELIVERIES = text(
+    """
+    UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL WHERE id IN (
+        SELECT j.id FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+        WHERE j.status = 'doing' AND j.queue_name = :queue
+          AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => :dead_after))
+        LIMIT :limit FOR UPDATE OF j SKIP LOCKED
+    )
+    RETURNING id
+    """
+)
 REVIVED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFloor:
+    """A floor that somebody from outside was given; the id is new each time."""
+
+    workspace_id: UUID
+    discussion_id: UUID
+    floor_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    floor: GivenFloor
+    attempt: int
+    not_before: datetime | None
 
 
 class JobRepository:
@@ -37,6 +68,7 @@ class JobRepository:
     def __init__(self, session: AsyncSession, queue: procrastinate.App) -> None:
         self._session = session
         self._queue = queue
+        self._calls: list[_Call] = []
 
     async def drive(self, discussion_id: UUID, priority: int) -> None:
         """Queue a driver unless one is queued already.
@@ -56,6 +88,23 @@ class JobRepository:
             connection=raw.driver_connection,
         ).defer_async(discussion_id=str(discussion_id))
 
+    def tell_external(self, floor: GivenFloor, attempt: int = 1, not_before: datetime | None = None) -> None:
+        """Queue the webhook that tells an external agent of its floor; the unit of work does so when it commits."""
+        self._calls.append(_Call(floor, attempt, not_before))
+
+    async def write(self) -> None:
+        """Queue what was asked for; the unit of work calls this before it commits."""
+        for call in self._calls:
+            raw = await (await self._session.connection()).get_raw_connection()
+            await self._queue.configure_task(
+                TELL_TASK, queue=DELIVERIES_QUEUE, schedule_at=call.not_before, connection=raw.driver_connection
+            ).defer_async(
+                workspace_id=str(call.floor.workspace_id),
+                discussion_id=str(call.floor.discussion_id),
+                floor_id=str(call.floor.floor_id),
+                attempt=call.attempt,
+            )
+
     async def revive(self, dead_after_seconds: float) -> int:
         """Queue anew what workers had in hand that were not heard of for that long; how many discussions.
 
@@ -68,6 +117,11 @@ class JobRepository:
         for discussion_id, priority in priorities.items():
             await self.drive(discussion_id, priority)
         return len(priorities)
+
+    async def put_back_deliveries(self, dead_after_seconds: float) -> int:
+        """Let others take the webhooks that dead workers had in hand; how many. They may be delivered twice."""
+        values = {"queue": DELIVERIES_QUEUE, "dead_after": dead_after_seconds, "limit": REVIVED_AT_ONCE}
+        return len((await self._session.execute(_PUT_BACK_DELIVERIES, values)).all())
 
     async def others_wait(self) -> bool:
         """Whether a driver's job waits for a free slot."""

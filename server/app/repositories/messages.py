@@ -36,6 +36,14 @@ class MessageRepository(Repository):
         )
         return [TurnNote(row.turn, row.participant_id, row.outcome) for row in rows]
 
+    async def find_turn(self, discussion_id: UUID, turn: int) -> Turn | None:
+        """How that turn went, None if it is not over."""
+        query = select(Turn).where(
+            Turn.workspace_id == self._workspace_id, Turn.discussion_id == discussion_id, Turn.turn == turn
+        )
+        found: Turn | None = await self._session.scalar(query)
+        return found
+
     async def exists(self, discussion_id: UUID, message_id: UUID, reader: Reader) -> bool:
         """Whether there is such a message for that reader."""
         query = select(Message.id).where(

@@ -22,6 +22,7 @@ from app.core.clock import steady_now
 from app.domain.events import StoredEvent
 from app.repositories.base import telling_outages
 from app.repositories.event_log import as_json
+from app.repositories.jobs import GivenFloor
 
 LEAST_DIFFERENCE = timedelta(seconds=1)
 
@@ -133,6 +134,12 @@ _ABANDONED = text(
     LIMIT :limit
     """
 )
+_OVERDUE = text(
+    """
+    SELECT id, workspace_id, floor_id FROM discussions
+    WHERE deadline_at <= now() AND status = 'waiting' AND floor_id IS NOT NULL ORDER BY deadline_at LIMIT :limit
+    """
+)
 _SAVE = """
     WITH saved AS (
         UPDATE discussions SET
@@ -224,6 +231,12 @@ class TurnRepository:
         async with self._connect() as connection:
             rows = await connection.execute(_ABANDONED, {"grace": grace_seconds, "limit": limit})
             return [(row.id, row.priority) for row in rows]
+
+    async def overdue(self, limit: int) -> list[GivenFloor]:
+        """Floors whose deadline has passed by the database's clock, the longest overdue first."""
+        async with self._connect() as connection:
+            rows = await connection.execute(_OVERDUE, {"limit": limit})
+            return [GivenFloor(row.workspace_id, row.id, row.floor_id) for row in rows]
 
     async def save(
         self,

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from app.dependencies import Cursor, Limit, Messages, ReadsDiscussions, WritesDiscussions
+from app.core.errors import Unauthenticated
+from app.dependencies import Cursor, Limit, MaySpeak, Messages, ReadsDiscussions
 from app.routes.responses import problems
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
@@ -15,9 +16,16 @@ router = APIRouter(prefix="/discussions/{discussion_id}/messages", tags=["messag
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))
 async def post_message(
-    discussion_id: UUID, request: MessageCreate, actor: WritesDiscussions, messages: Messages
+    discussion_id: UUID, request: MessageCreate, actor: MaySpeak, messages: Messages
 ) -> MessagePosted:
-    """Say something to all or, with `visible_to`, to some; without a seat the caller is given a guest's."""
+    """Say something to all or, with `visible_to`, to some; without a seat the caller is given a guest's.
+
+    An external agent takes its turn with `turn_token`, which needs no access token beside it.
+    """
+    if request.turn_token is not None:
+        return await messages.post_with_token(actor, discussion_id, request, request.turn_token)
+    if actor is None:
+        raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
     return await messages.post(actor, discussion_id, request)
 
 

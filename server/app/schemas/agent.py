@@ -127,6 +127,9 @@ class AgentRead(Read):
     memory: AgentMemory
     color: str | None
     endpoint_url: str | None
+    webhook_secret: str | None = Field(
+        None, description="Signs the webhooks of an external agent; shown when it is created, and never again."
+    )
     created_at: Moment
     updated_at: Moment
 

@@ -25,6 +25,9 @@ class ParticipantCreate(Request):
     user_id: UUID | None = None
     role: Literal["speaker", "moderator"] = "speaker"
     model: ModelName | None = Field(None, description="In this discussion, the agent speaks with another model.")
+    stand_in_agent_id: UUID | None = Field(
+        None, description="An llm agent that takes the turns that a person or an external agent lets pass."
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -64,7 +67,8 @@ class WaitingConfig(Request):
     """How long those outside may take who have the floor, and what follows when they do not answer.
 
     Null seconds: as long as they like. `skip` passes their turn on, `stand_in` lets the seat's stand-in agent take it
-    (and skips where there is none).
+    (and skips where there is none). The same follows at once when an external agent cannot be told that it has the
+    floor. Unless given, `on_deadline` is `stand_in` where any seat has a stand-in.
     """
 
     human_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 86_400
@@ -90,6 +94,14 @@ class DiscussionCreate(Request):
     )
     waiting: WaitingConfig = Field(default_factory=WaitingConfig)
     start: bool = True
+
+    @model_validator(mode="after")
+    def _stand_ins_stand_in(self) -> Self:
+        if "on_deadline" in self.waiting.model_fields_set or all(
+            seat.stand_in_agent_id is None for seat in self.participants
+        ):
+            return self
+        return self.model_copy(update={"waiting": self.waiting.model_copy(update={"on_deadline": "stand_in"})})
 
 
 class NextSpeakerRead(Read):

@@ -9,11 +9,12 @@ from app.schemas.base import Moment, Read, Request, Text
 from app.schemas.discussion import MAX_PARTICIPANTS, DiscussionRead, Usage
 
 MAX_CONTENT = 64_000
+TurnToken = Annotated[Text, StringConstraints(min_length=1, max_length=400)]
 Content = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT, pattern=r"\S")]
 
 
 class MessageCreate(Request):
-    """What a person says; `participant_id` may name only the caller's own seat.
+    """What somebody says; `participant_id` may name only the caller's own seat, or the one the turn token is for.
 
     `visible_to` makes it a whisper to those participants, or a private note where it names only the author.
     """
@@ -27,7 +28,9 @@ class MessageCreate(Request):
         max_length=MAX_PARTICIPANTS,
         description="Participants at the table who may read it, besides the author; null: everybody.",
     )
-    turn_token: None = Field(None, description="Only null for now: external agents cannot take a seat yet.")
+    turn_token: TurnToken | None = Field(
+        None, description="From the webhook: an external agent speaks with it once, in the turn that it is for."
+    )
 
 
 class MessageRead(Read):

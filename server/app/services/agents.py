@@ -3,10 +3,14 @@
 from collections.abc import AsyncGenerator
 from uuid import UUID
 
+from pydantic import AnyHttpUrl
+
 from app.core.clock import utc_now
 from app.core.cursors import BadCursor, decode_cursor, encode_cursor
 from app.core.errors import Invalid, NotFound, PreconditionFailed
 from app.core.ids import new_id
+from app.core.outgoing import Outgoing
+from app.core.webhooks import WebhookSigner
 from app.domain.context import Matter, Speaker, Utterance, build_prompt
 from app.domain.handles import derive_handle, free_handle
 from app.models import Agent, AgentVersion
@@ -58,13 +62,19 @@ def read_agent(agent: Agent, version: AgentVersion | None = None) -> AgentRead:
 class AgentService:
     """The workspace's agents."""
 
-    def __init__(self, uow: UnitOfWorkFactory, models: ModelCatalog) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, models: ModelCatalog, outgoing: Outgoing, signer: WebhookSigner) -> None:
         self._uow = uow
         self._models = models
+        self._outgoing = outgoing
+        self._signer = signer
 
     async def create(self, actor: Actor, request: AgentCreate) -> AgentRead:
-        """Add an agent at version 1; a handle asked for must be free, a derived one is made so."""
+        """Add an agent at version 1; a handle asked for must be free, a derived one is made so.
+
+        Only here is an external agent's webhook secret shown.
+        """
         config = request.config()
+        await self._check_endpoint(config.endpoint_url)
         async with self._uow(actor.workspace_id) as work:
             await self._check(work, config)
             handle = request.handle
@@ -83,7 +93,8 @@ class AgentService:
                 created_by=actor.user_id,
             )
             await work.agents.save(agent)
-        return read_agent(agent)
+        secret = self._signer.secret_of(agent.id) if agent.kind == "external" else None
+        return read_agent(agent).model_copy(update={"webhook_secret": secret})
 
     async def get(self, actor: Actor, agent_id: UUID) -> AgentRead:
         async with self._uow.reading(actor.workspace_id) as work:
@@ -101,6 +112,7 @@ class AgentService:
         self, actor: Actor, agent_id: UUID, request: AgentUpdate, expected_version: int | None
     ) -> AgentRead:
         """Make a new version; running discussions keep the one they pinned."""
+        await self._check_endpoint(request.endpoint_url)
         async with self._uow(actor.workspace_id) as work:
             agent = await work.agents.get(agent_id, for_update=True)
             if expected_version is not None and agent.version != expected_version:
@@ -155,6 +167,11 @@ class AgentService:
             model, agent.params, lambda budget_tokens: build_prompt(speaker, matter, asked, budget_tokens)
         )
         return model.client.stream(chat)
+
+    async def _check_endpoint(self, endpoint_url: AnyHttpUrl | None) -> None:
+        # Names may have to be looked up, which no transaction must wait for.
+        if endpoint_url is not None:
+            await self._outgoing.check_url(str(endpoint_url))
 
     async def _check(self, work: UnitOfWork, config: AgentConfig) -> None:
         """Everything the config names must exist."""

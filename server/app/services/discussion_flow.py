@@ -8,12 +8,14 @@ from app.core.ids import new_id
 from app.domain import events
 from app.domain.discussion import EndReason, Step, advance
 from app.domain.events import NextSpeaker
+from app.domain.limits import Spending
 from app.domain.policies import History, Spoken
 from app.domain.progress import Floor
+from app.domain.stop_conditions import is_met
 from app.domain.visibility import EVERYBODY
-from app.models import Discussion, Participant
-from app.repositories.jobs import PRIORITIES
-from app.services.discussion_views import floor_of, table_of
+from app.models import Discussion, Participant, Turn
+from app.repositories.jobs import PRIORITIES, GivenFloor
+from app.services.discussion_views import floor_of, spending_of, table_of
 from app.services.unit_of_work import UnitOfWork
 
 Seats = Sequence[Participant]
@@ -118,9 +120,66 @@ def wait_for(work: UnitOfWork, discussion: Discussion, seat: Participant, speake
     discussion.status = advance(discussion.status, Step.WAIT)
     discussion.floor_id = new_id()
     seconds = discussion.waiting.get(f"{seat.kind}_seconds")
-    discussion.deadline_at = None if seconds is None else utc_now() + timedelta(seconds=seconds)
+    discussion.deadline_at = None if seconds is None else work.now() + timedelta(seconds=seconds)
     deadline = rfc3339(discussion.deadline_at) if discussion.deadline_at else None
+    if seat.kind == "external":
+        work.jobs.tell_external(GivenFloor(discussion.workspace_id, discussion.id, discussion.floor_id))
     work.log.append(discussion, events.discussion_waiting(speaker, deadline, discussion.policy_state))
+
+
+async def after_turn(
+    work: UnitOfWork, discussion: Discussion, participants: Seats, *, said_to_all: bool = True
+) -> None:
+    """After a turn of somebody from outside: the end, or the next speaker, with a driver queued where one is needed.
+
+    What was whispered ends nothing.
+    """
+    history = await history_of(work, discussion)
+    table = table_of(discussion, participants)
+    reason = table.limits.breach(spending_of(discussion), Spending())
+    if said_to_all and is_met(table.stop_when, table.seats, history):
+        end(work, discussion, EndReason.STOP_CONDITION)
+    elif reason is not None:
+        end(work, discussion, reason)
+    else:
+        following = next_floor(discussion, participants, history)
+        discussion.status = advance(discussion.status, Step.GO_ON)
+        work.log.append(discussion, events.discussion_resumed(following.speaker if following else None))
+        hand_on(work, discussion, participants, history)
+        await queue_driver(work, discussion)
+
+
+async def pass_turn(
+    work: UnitOfWork, discussion: Discussion, participants: Seats, seat: Participant, reason: str
+) -> None:
+    """Whoever from outside has the floor says nothing; the turn's number is used up and the discussion goes on."""
+    discussion.turn += 1
+    discussion.last_speaker_id = seat.id
+    work.messages.add_turn(
+        Turn(
+            workspace_id=discussion.workspace_id,
+            discussion_id=discussion.id,
+            turn=discussion.turn,
+            attempt=1,
+            participant_id=seat.id,
+            message_id=new_id(),
+            outcome="passed",
+            reason=discussion.speaker_reason or "",
+            finished_at=utc_now(),
+        )
+    )
+    work.log.append(discussion, events.turn_passed(discussion.turn, 1, seat.id, reason))
+    await after_turn(work, discussion, participants)
+
+
+async def let_stand_in(work: UnitOfWork, discussion: Discussion, stand_in: Participant) -> None:
+    """The stand-in takes the turn of whoever has the floor, in its own name; it counts as theirs."""
+    take_floor(discussion)
+    discussion.status = advance(discussion.status, Step.GO_ON)
+    discussion.speaker_id, discussion.speaker_reason = stand_in.id, "stand_in"
+    speaker = NextSpeaker(stand_in.id, stand_in.handle, "stand_in")
+    work.log.append(discussion, events.discussion_resumed(speaker))
+    await queue_driver(work, discussion)
 
 
 def take_floor(discussion: Discussion) -> None:

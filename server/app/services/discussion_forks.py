@@ -18,6 +18,7 @@ from app.services.auth import Actor
 from app.services.discussion_flow import begin, history_of, queue_driver
 from app.services.discussion_views import participant_data, read_discussion
 from app.services.discussions import check_models, seat_all
+from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 1000
@@ -206,6 +207,7 @@ class _Copy:
                 known.role, known.model = wanted.role, wanted.model or known.model
                 present.add(known.id)
         added = await seat_all(self._work, self._discussion, new, seats)
+        added += await seat_stand_ins(self._work, self._discussion, new, added, seats)
         for seat in added:
             self._work.discussions.add_participant(seat)
         return self._seated([*seats, *added], present | {seat.id for seat in added}, request)

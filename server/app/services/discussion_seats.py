@@ -14,6 +14,7 @@ from app.services.discussion_access import require_control
 from app.services.discussion_flow import hand_on, history_of, name_next, queue_driver, take_floor
 from app.services.discussion_views import SPEAKING_ROLES, floor_of, participant_data
 from app.services.discussions import DuplicateParticipant, check_models, seat_all
+from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
@@ -73,6 +74,7 @@ async def _seat(
     )
     if known is None:
         joined = await seat_all(work, discussion, [wanted], participants)
+        joined += await seat_stand_ins(work, discussion, [wanted], joined, participants)
         participants.extend(joined)
         for seat in joined:
             work.discussions.add_participant(seat)

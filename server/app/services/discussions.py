@@ -18,13 +18,8 @@ from app.services.auth import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import begin, queue_driver, take_floor
 from app.services.discussion_views import participant_data, read_discussion
+from app.services.stand_ins import AgentNotFound, seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
-
-
-class AgentNotFound(NotFound):
-    """A participant names an agent that the workspace does not have."""
-
-    code = "agent_not_found"
 
 
 class UserNotFound(NotFound):
@@ -43,12 +38,6 @@ class DuplicateParticipant(Invalid):
     """The same agent or person twice."""
 
     code = "duplicate_participant"
-
-
-class UnsupportedSeat(Invalid):
-    """That kind of participant cannot take a seat yet."""
-
-    code = "unsupported_seat"
 
 
 class NotEditable(Conflict):
@@ -74,6 +63,7 @@ class DiscussionService:
             await _check_documents(work, request.document_ids)
             discussion = _new_discussion(actor, request)
             participants = await seat_all(work, discussion, request.participants)
+            participants += await seat_stand_ins(work, discussion, request.participants, participants)
             shown = [participant_data(participant) for participant in participants]
             work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
             if request.start:
@@ -212,8 +202,6 @@ async def seat_all(
             agent = agents.get(seat.agent_id)
             if agent is None:
                 raise AgentNotFound(f"there is no agent {seat.agent_id}")
-            if agent.kind == "external":
-                raise UnsupportedSeat(f"@{agent.handle} is an external agent, and those cannot take a seat yet")
             handle = free_handle(agent.handle, {one.handle for one in present})
             participant.kind, participant.handle, participant.name = agent.kind, handle, agent.name
             participant.agent_id, participant.agent_version = agent.id, agent.version

@@ -1,39 +1,27 @@
-"""Messages of people, and reading what was said."""
+"""Messages of people and of external agents, and reading what was said."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from app.core.clock import utc_now
 from app.core.cursors import encode_cursor
-from app.core.errors import Forbidden, Invalid, NotFound
+from app.core.errors import Invalid, NotFound
 from app.core.ids import new_id
+from app.core.turn_tokens import TurnTokens
 from app.domain import events
-from app.domain.discussion import DiscussionEnded, EndReason, Status, Step, advance
+from app.domain.discussion import DiscussionEnded, Status
 from app.domain.events import StoredEvent
 from app.domain.handles import free_handle, person_handle
-from app.domain.limits import Spending
-from app.domain.stop_conditions import is_met
 from app.domain.visibility import EVERYBODY, Reader, as_shown
 from app.models import Discussion, Message, Participant, Turn
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.auth import Actor
-from app.services.discussion_flow import end, hand_on, history_of, next_floor, queue_driver
-from app.services.discussion_views import (
-    participant_data,
-    read_discussion,
-    read_message,
-    spending_of,
-    table_of,
-)
+from app.services.discussion_flow import after_turn
+from app.services.discussion_views import participant_data, read_discussion, read_message
 from app.services.readers import reader_among, reader_of
+from app.services.turn_rights import NotYourSeat, TurnTokenInvalid, seat_for
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
-
-
-class NotYourSeat(Forbidden):
-    """Nobody speaks in another's name."""
-
-    code = "not_your_seat"
 
 
 class UnknownReply(Invalid):
@@ -51,8 +39,30 @@ class UnknownParticipant(Invalid):
 class MessageService:
     """What people say, and what was said."""
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, tokens: TurnTokens) -> None:
         self._uow = uow
+        self._tokens = tokens
+
+    async def post_with_token(
+        self, actor: Actor | None, discussion_id: UUID, request: MessageCreate, token: str
+    ) -> MessagePosted:
+        """Take the turn that the token is for; whoever has it may, whether known (`actor`) or not."""
+        right = self._tokens.read(token)
+        if actor is not None:
+            workspace_id = actor.workspace_id
+        elif right is not None and right.discussion_id == discussion_id:
+            workspace_id = right.workspace_id
+        else:
+            raise TurnTokenInvalid("the turn token is none that was given in this discussion")
+        async with self._uow(workspace_id) as work:
+            discussion = await work.discussions.get_for_update(discussion_id)
+            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            seat = await seat_for(work, right, discussion, participants, request.participant_id)
+            await _check_reply(work, discussion_id, request.reply_to, Reader(seats=frozenset({seat.id})))
+            readers = _readers(participants, seat, request.visible_to)
+            message = _say(work, discussion, seat, request, readers, takes_turn=True)
+            await after_turn(work, discussion, participants, said_to_all=readers is None)
+        return MessagePosted(message=read_message(message), discussion=read_discussion(discussion, participants))
 
     async def post(self, actor: Actor, discussion_id: UUID, request: MessageCreate) -> MessagePosted:
         """Put a person's words into the log at once, whoever is speaking; if they had the floor, it moves on."""
@@ -62,15 +72,12 @@ class MessageService:
                 raise DiscussionEnded("the discussion has ended")
             participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
             seat = _seat_of(work, actor, discussion, participants, request.participant_id)
-            reader = reader_among(actor, participants)
-            if request.reply_to and not await work.messages.exists(discussion_id, request.reply_to, reader):
-                raise UnknownReply("reply_to names no message of this discussion")
+            await _check_reply(work, discussion_id, request.reply_to, reader_among(actor, participants))
             had_floor = discussion.status == Status.WAITING and discussion.speaker_id == seat.id
             readers = _readers(participants, seat, request.visible_to)
             message = _say(work, discussion, seat, request, readers, takes_turn=had_floor)
             if had_floor:
-                await _move_on(work, discussion, participants, said_to_all=readers is None)
-                await queue_driver(work, discussion)
+                await after_turn(work, discussion, participants, said_to_all=readers is None)
         return MessagePosted(message=read_message(message), discussion=read_discussion(discussion, participants))
 
     async def list_page(
@@ -122,6 +129,11 @@ async def _page(
         discussion_id, reader, newest_first=newest_first, limit=limit, cursor=cursor
     )
     return Page(items=[read_message(row) for row in rows], next_cursor=following)
+
+
+async def _check_reply(work: UnitOfWork, discussion_id: UUID, reply_to: UUID | None, reader: Reader) -> None:
+    if reply_to and not await work.messages.exists(discussion_id, reply_to, reader):
+        raise UnknownReply("reply_to names no message of this discussion")
 
 
 def _readers(
@@ -188,7 +200,7 @@ def _say(
         participant_id=seat.id,
         handle=seat.handle,
         name=seat.name,
-        kind="human",
+        kind=seat.kind,
         content=request.content,
         status="complete",
         reply_to=request.reply_to,
@@ -216,22 +228,3 @@ def _turn_of(discussion: Discussion, message: Message) -> Turn:
         reason=discussion.speaker_reason or "",
         finished_at=message.created_at,
     )
-
-
-async def _move_on(
-    work: UnitOfWork, discussion: Discussion, participants: list[Participant], *, said_to_all: bool
-) -> None:
-    """After a person's turn: the end, or the next speaker. What was whispered ends nothing."""
-    history = await history_of(work, discussion)
-    table = table_of(discussion, participants)
-    if said_to_all and is_met(table.stop_when, table.seats, history):
-        end(work, discussion, EndReason.STOP_CONDITION)
-        return
-    reason = table.limits.breach(spending_of(discussion), Spending())
-    if reason is not None:
-        end(work, discussion, reason)
-        return
-    following = next_floor(discussion, participants, history)
-    discussion.status = advance(discussion.status, Step.GO_ON)
-    work.log.append(discussion, events.discussion_resumed(following.speaker if following else None))
-    hand_on(work, discussion, participants, history)

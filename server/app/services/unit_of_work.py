@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from functools import cached_property
+from time import monotonic
 from uuid import UUID
 
 import procrastinate
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from app.core.clock import utc_now
 from app.domain.events import StoredEvent
 from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
@@ -21,14 +24,19 @@ from app.repositories.messages import MessageRepository
 
 Announce = Callable[[UUID, Sequence[StoredEvent]], None]
 
+CLOCK_SECONDS = 10.0
+
 
 class UnitOfWork:
-    """Repositories on one transaction, scoped to one workspace."""
+    """Repositories on one transaction, scoped to one workspace; `now()` is the time by the database's clock."""
 
-    def __init__(self, session: AsyncSession, workspace_id: UUID | None, queue: procrastinate.App) -> None:
+    def __init__(
+        self, session: AsyncSession, workspace_id: UUID | None, queue: procrastinate.App, clock: "DatabaseClock"
+    ) -> None:
         self._session = session
         self._scope = workspace_id
         self._queue = queue
+        self.now = clock.now
 
     @property
     def _workspace_id(self) -> UUID:
@@ -77,6 +85,27 @@ class UnitOfWork:
         await self._session.flush()
 
 
+class DatabaseClock:
+    """The database's time, which deadlines are kept by: asked now and then, and counted on by a steady clock.
+
+    So it costs no round trip, and a jump of this machine's own clock does not matter.
+    """
+
+    def __init__(self) -> None:
+        self._asked_at = -CLOCK_SECONDS
+        self._told = utc_now()
+
+    def now(self) -> datetime:
+        return self._told + timedelta(seconds=monotonic() - self._asked_at)
+
+    async def keep_right(self, session: AsyncSession) -> None:
+        """Ask anew, if it is time to."""
+        if monotonic() - self._asked_at < CLOCK_SECONDS:
+            return
+        told: datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        self._told, self._asked_at = told, monotonic()
+
+
 class UnitOfWorkFactory:
     """Opens units of work. Leaving the block commits; an exception rolls everything back."""
 
@@ -85,13 +114,16 @@ class UnitOfWorkFactory:
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._queue = queue
         self._announce = announce
+        self._clock = DatabaseClock()
 
     @asynccontextmanager
     async def __call__(self, workspace_id: UUID | None = None) -> AsyncIterator[UnitOfWork]:
         with telling_outages():
             async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
-                work = UnitOfWork(session, workspace_id, self._queue)
+                await self._clock.keep_right(session)
+                work = UnitOfWork(session, workspace_id, self._queue, self._clock)
                 yield work
+                await work.jobs.write()
                 await work.log.write()
         # A hint: lost, it costs viewers a poll, never an event.
         for discussion_id, events in work.log.appended.items():
@@ -102,4 +134,4 @@ class UnitOfWorkFactory:
         """For reading only: each query is its own transaction, which saves the round trips of a common one."""
         with telling_outages():
             async with AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session:
-                yield UnitOfWork(session, workspace_id, self._queue)
+                yield UnitOfWork(session, workspace_id, self._queue, self._clock)

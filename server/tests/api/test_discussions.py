@@ -160,12 +160,14 @@ async def test_a_deleted_agent_cannot_take_a_seat(client, agent):
     problem(response, 404, "agent_not_found")
 
 
-async def test_an_external_agent_is_refused_a_seat_for_now(client, make_agent):
-    outside = await make_agent("Outside", kind="external", model=None, endpoint_url="https://agent.example/hook")
+async def test_an_external_agent_takes_a_seat_in_the_speaking_order(client, make_external):
+    outside = await make_external()
 
     response = await client.post("/api/v1/discussions", json=discussion_body(participants=seats(outside)))
 
-    problem(response, 422, "unsupported_seat")
+    [seat] = response.json()["participants"]
+    assert (seat["kind"], seat["role"], seat["agent_id"]) == ("external", "speaker", outside.id)
+    assert (response.json()["status"], response.json()["next_speaker"]["handle"]) == ("waiting", "outside")
 
 
 @pytest.mark.parametrize("status", [Status.DRAFT, Status.WAITING, Status.ENDED])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from app.domain.discussion import Status
 from app.domain.events import Event, StoredEvent
 from app.repositories.event_log import store
-from app.repositories.jobs import PRIORITIES
+from app.repositories.jobs import PRIORITIES, GivenFloor
 from app.repositories.turns import Claim, TurnRecord, TurnRepository, TurnState
 from app.services.live.bus import LiveBus
 from app.services.turns.leases import ClaimLost
@@ -61,7 +61,7 @@ class Ledger:
 
     async def _save(self, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
         state = decision.state
-        if decision.gives_way:
+        if decision.gives_way or self._call_of(decision) is not None:
             return await self._save_with_jobs(decision, stored)
         keep = self.lease_seconds if state.status == Status.RUNNING else None
         return await self.turns.save(
@@ -87,6 +87,17 @@ class Ledger:
     async def _queue_jobs(self, work: UnitOfWork, decision: Decision) -> None:
         if decision.gives_way:
             await work.jobs.drive(self.claim.discussion_id, PRIORITIES[self.table.priority])
+        call = self._call_of(decision)
+        if call is not None:
+            work.jobs.tell_external(call)
+
+    def _call_of(self, decision: Decision) -> GivenFloor | None:
+        """What an external agent must be told that is given the floor."""
+        floor_id = decision.state.floor_id
+        seat = self.table.rules.seat(decision.state.speaker_id)
+        if floor_id is None or floor_id == self.table.state.floor_id or seat is None or seat.kind != "external":
+            return None
+        return GivenFloor(self.claim.workspace_id, self.claim.discussion_id, floor_id)
 
     async def _catch_up(self) -> None:
         """Read what others wrote into the log; raise `ClaimLost` if it was another driver or a command."""

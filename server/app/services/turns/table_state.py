@@ -91,14 +91,14 @@ class TableState:
 
     def floor(self) -> NextSpeaker | None:
         """Who has the floor, None if nobody who is still at the table has."""
-        speaker_id = self.state.speaker_id
-        seat = self.rules.seat(speaker_id)
+        reason = self.state.speaker_reason or ""
+        seat = self.rules.seat(self.state.speaker_id)
         if seat is not None:
-            return NextSpeaker(seat.participant_id, seat.handle, self.state.speaker_reason or "")
-        stand_in = self.agents.get(speaker_id) if speaker_id else None
-        if stand_in is not None:
-            return NextSpeaker(stand_in.participant_id, stand_in.speaker.handle, self.state.speaker_reason or "")
-        return None
+            return NextSpeaker(seat.participant_id, seat.handle, reason)
+        stand_in = self.agents.get(self.state.speaker_id) if self.state.speaker_id else None
+        if stand_in is None or self.rules.seat(stand_in.counts_as) is None:
+            return None
+        return NextSpeaker(stand_in.participant_id, stand_in.speaker.handle, reason)
 
     def history(
         self,
