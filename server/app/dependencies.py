@@ -14,6 +14,7 @@ from app.domain.permissions import Permission
 from app.schemas.base import Text
 from app.services.agents import AgentService
 from app.services.auth import Actor, AuthService, CurrentUser
+from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussions import DiscussionService
 from app.services.health import HealthService
@@ -32,6 +33,7 @@ class Services:
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
+    floor: DiscussionFloor
     messages: MessageService
     transcripts: TranscriptService
     knowledge: KnowledgeService
@@ -56,6 +58,7 @@ Auth = Annotated[AuthService, _service("auth")]
 Agents = Annotated[AgentService, _service("agents")]
 Discussions = Annotated[DiscussionService, _service("discussions")]
 Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]
+Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]

@@ -17,11 +17,12 @@ from app.core.queue import make_queue
 from app.core.security import TokenSigner
 from app.dependencies import Services
 from app.engines.data_folder import secret_key
-from app.routes import agents, auth, discussion, health, knowledge, messages, stream
+from app.routes import agents, auth, discussion, formats, health, knowledge, messages, stream
 from app.routes.openapi import install_openapi
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
 from app.services.auth import AuthService
+from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussions import DiscussionService
 from app.services.health import HealthService
@@ -55,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    for router in (auth.router, agents.router, discussion.router, messages.router, stream.router):
+    for router in (auth.router, agents.router, formats.router, discussion.router, messages.router, stream.router):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
     app.include_router(health.router)
@@ -88,6 +89,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         agents=AgentService(uow, models),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus),
+        floor=DiscussionFloor(uow),
         messages=messages,
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),

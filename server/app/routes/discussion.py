@@ -10,6 +10,7 @@ from app.dependencies import (
     Cursor,
     Discussions,
     ExpectedVersion,
+    Floor,
     IfNoneMatch,
     Lifecycle,
     Limit,
@@ -22,6 +23,7 @@ from app.domain.discussion import Status
 from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate
+from app.schemas.policies import FloorGive
 from app.services.transcripts import TranscriptFormat
 
 router = APIRouter(prefix="/discussions", tags=["discussions"])
@@ -105,6 +107,14 @@ async def stop_discussion(
 ) -> DiscussionRead:
     """End the discussion now; what viewers were shown of a cut message is kept as `interrupted`."""
     return _tag(response, await lifecycle.stop(actor, discussion_id))
+
+
+@router.post("/{discussion_id}/floor", responses=problems(401, 403, 404, 409, 413, 422))
+async def give_floor(
+    discussion_id: UUID, request: FloorGive, response: Response, actor: WritesDiscussions, floor: Floor
+) -> DiscussionRead:
+    """Choose who speaks, where the turn policy waits for that (`manual`)."""
+    return _tag(response, await floor.give(actor, discussion_id, request))
 
 
 @router.get(

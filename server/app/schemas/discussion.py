@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from app.domain.discussion import EndReason, Status, TurnFailurePolicy
 from app.domain.limits import MAX_TURNS
 from app.schemas.base import Line, Moment, Read, Request, Text, storable
+from app.schemas.policies import RoundRobinConfig, TurnPolicyConfig
 
 MAX_PARTICIPANTS = 50
 Topic = Annotated[
@@ -29,12 +30,6 @@ class ParticipantCreate(Request):
         if (self.agent_id is None) == (self.user_id is None):
             raise ValueError("a participant is either an agent_id or a user_id")
         return self
-
-
-class TurnPolicyConfig(Request):
-    """Who speaks next."""
-
-    type: Literal["round_robin"] = "round_robin"
 
 
 class LimitsConfig(Request):
@@ -76,7 +71,7 @@ class DiscussionCreate(Request):
     instructions: Instructions | None = None
     document_ids: list[UUID] = Field(default_factory=list, max_length=20)
     participants: list[ParticipantCreate] = Field(min_length=1, max_length=MAX_PARTICIPANTS)
-    turn_policy: TurnPolicyConfig = Field(default_factory=TurnPolicyConfig)
+    turn_policy: TurnPolicyConfig = Field(default_factory=RoundRobinConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     stop_when: list[PhraseCondition] = Field(default_factory=list, max_length=20)
     priority: Literal["interactive", "background"] = "interactive"

@@ -9,13 +9,13 @@ from app.domain import events
 from app.domain.discussion import Status
 from app.domain.handles import derive_handle, free_handle
 from app.domain.permissions import Permission
-from app.domain.policies import History
+from app.domain.policies import History, settle_policy
 from app.models import Discussion, Participant
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate, ParticipantCreate
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, queue_driver
-from app.services.discussion_views import participant_data, read_discussion
+from app.services.discussion_views import participant_data, read_discussion, table_of
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
@@ -75,6 +75,7 @@ class DiscussionService:
             await _check_documents(work, request.document_ids)
             discussion = _new_discussion(actor, request)
             participants = await _seat_all(work, discussion, request.participants)
+            discussion.turn_policy = settle_policy(discussion.turn_policy, table_of(discussion, participants).seats)
             shown = [participant_data(participant) for participant in participants]
             work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
             if request.start:
@@ -142,7 +143,7 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         title=request.title,
         instructions=request.instructions,
         document_ids=request.document_ids,
-        turn_policy=request.turn_policy.model_dump(mode="json"),
+        turn_policy=request.turn_policy.model_dump(mode="json", by_alias=True, exclude_none=True),
         limits=request.limits.model_dump(mode="json"),
         stop_when=[condition.model_dump(mode="json") for condition in request.stop_when],
         priority=request.priority,
