@@ -129,7 +129,7 @@ class GuardedPolicy:
                 parse=self._parse(question),
                 max_tokens=min(max(int(question.max_tokens), 1), MOST_ANSWER_TOKENS),
             )
-        return list(asked.values())
+        return tuple(asked.values())
 
     def _parse(self, question: Question) -> Callable[[str], Any]:
         return lambda answer: self._guarded("parse", lambda _policy: question.parse(answer), None)

@@ -60,7 +60,7 @@ def mentioned(text: str, seats: Sequence[Seat]) -> list[Seat]:
     for match in _MENTION.finditer(text):
         handle = match[1].lower()
         # `@skeptic--what` and `@skeptic_` are ways to write, unless they are somebody's handle.
-        seat = by_handle.get(handle) or by_handle.get(handle.rstrip("-_"))
+        seat = by_handle.get(handle) or by_handle.get(handle.partition("--")[0].rstrip("-_"))
         if seat is not None and seat not in found:
             found.append(seat)
     return found
