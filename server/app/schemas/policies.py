@@ -16,7 +16,6 @@ from pydantic import (
 
 from app.domain.policies import POLICIES
 from app.domain.policies.bidding import MOST as HIGHEST_BID
-from app.domain.policies.formats import FORMATS
 from app.schemas.base import Line, Read, Request, Text
 
 MOST_PLUGIN_BYTES = 16_384
@@ -104,7 +103,6 @@ class PhaseConfig(Request):
 
 
 FormatName = Literal["debate", "brainstorm", "interview", "council"]
-assert set(FORMATS) == set(FormatName.__args__)  # type: ignore[attr-defined]
 
 
 class ScriptedConfig(Request):
@@ -166,6 +164,11 @@ TurnPolicyConfig = Annotated[
     Discriminator(_tag),
 ]
 """Who speaks next."""
+
+
+def policy_data(config: BaseModel) -> dict[str, Any]:
+    """The configuration as it is kept and shown; what a plugin was given stays as it was given."""
+    return config.model_dump(mode="json", by_alias=True, exclude_none=not isinstance(config, PluginConfig))
 
 
 class RoleRead(Read):

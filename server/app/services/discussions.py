@@ -13,6 +13,7 @@ from app.domain.policies import History, settle_policy
 from app.models import Discussion, Participant
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate, ParticipantCreate
+from app.schemas.policies import policy_data
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, queue_driver
 from app.services.discussion_views import participant_data, read_discussion, table_of
@@ -143,7 +144,7 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         title=request.title,
         instructions=request.instructions,
         document_ids=request.document_ids,
-        turn_policy=request.turn_policy.model_dump(mode="json", by_alias=True, exclude_none=True),
+        turn_policy=policy_data(request.turn_policy),
         limits=request.limits.model_dump(mode="json"),
         stop_when=[condition.model_dump(mode="json") for condition in request.stop_when],
         priority=request.priority,

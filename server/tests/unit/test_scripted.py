@@ -2,6 +2,7 @@
 
 from collections import Counter
 from random import Random
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from app.domain.policies import Brief, History, InvalidTurnPolicy, UnknownPartic
 from app.domain.policies.formats import FORMATS
 from app.domain.policies.phases import Phase
 from app.domain.policies.scripted import Scripted
+from app.schemas.policies import FormatName
 from tests.fixtures.rosters import Simulation, roster, seat
 
 ADA, BOB, CYD = TABLE = roster("ada", "bob", "cyd")
@@ -163,6 +165,10 @@ def test_a_script_that_cannot_be_played_at_this_table_is_refused(config, kind, l
     assert type(refused.value) is kind
     if loc is not None:
         assert refused.value.errors[0]["loc"] == ["body", "turn_policy", *loc]
+
+
+def test_the_wire_knows_the_formats():
+    assert set(get_args(FormatName)) == set(FORMATS)
 
 
 @pytest.mark.parametrize("name", FORMATS)
