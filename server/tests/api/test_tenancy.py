@@ -12,16 +12,18 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def things(client, make_agent, make_base, make_document, make_discussion):
+async def things(client, make_agent, make_base, make_document, make_discussion, request):
     """One of everything, the owner's: what the parameters of addresses may name."""
     base = await make_base()
     agent = await make_agent()
+    path = request.node.callspec.params.get("path", "") if hasattr(request.node, "callspec") else ""
+    waits = {"status": Status.WAITING, "turn_policy": {"type": "manual"}} if path.endswith("/floor") else {}
     return {
         "agent_id": agent.id,
         "version": "1",
         "base_id": base.id,
         "document_id": (await make_document(base=base)).id,
-        "discussion_id": (await make_discussion(status=Status.DRAFT, agents=[agent])).id,
+        "discussion_id": (await make_discussion(**{"status": Status.DRAFT, "agents": [agent], **waits})).id,
     }
 
 

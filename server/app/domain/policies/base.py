@@ -146,7 +146,9 @@ class SelfDeciding:
 
 def longest_waiting(seats: Sequence[Seat], history: History) -> Seat:
     """Who of the seats has waited longest, the first in seating order of several."""
-    return max(seats, key=history.waited)
+    # One walk through the turns, since this is asked after every turn of a large table.
+    latest = {note.participant_id: note.turn for note in reversed(history.turns)}
+    return min(seats, key=lambda seat: max(latest.get(seat.participant_id, 0), seat.joined_turn))
 
 
 def others_than_last(seats: Sequence[Seat], history: History) -> Sequence[Seat]:
