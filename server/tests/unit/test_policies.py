@@ -15,7 +15,6 @@ from app.domain.policies import (
     UnknownTurnPolicy,
     check_policy,
     find_seat,
-    renamed,
 )
 from app.domain.policies.bidding import parse_bid
 from app.domain.policies.moderator import parse_choice
@@ -42,17 +41,6 @@ def test_a_participant_is_named_by_handle_or_id(reference):
 @pytest.mark.parametrize("reference", ["bo", "bob2", "", "@", "@@bob", "None", "Robert"])
 def test_a_reference_that_names_nobody_finds_nobody(reference):
     assert find_seat(reference, [*TABLE, HUMAN]) is None
-
-
-def test_a_copy_of_a_table_renames_whom_configuration_and_state_name():
-    ids = {"old-1": "new-1", "old-2": "new-2"}
-    config = {"weights": {"old-1": 2}, "phases": [{"speakers": ["old-2", "ada"], "rounds": 2}], "done": ["old-1"]}
-
-    assert renamed(config, ids) == {
-        "weights": {"new-1": 2},
-        "phases": [{"speakers": ["new-2", "ada"], "rounds": 2}],
-        "done": ["new-1"],
-    }
 
 
 # mention

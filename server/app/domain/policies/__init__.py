@@ -13,7 +13,7 @@ from app.domain.policies.base import (
     longest_waiting,
 )
 from app.domain.policies.errors import InvalidTurnPolicy, UnknownParticipant, UnknownTurnPolicy
-from app.domain.policies.references import find_seat, get_seat, renamed
+from app.domain.policies.references import find_seat, get_seat
 from app.domain.policies.registry import POLICIES, check_policy, find_policy, make_policy, settle_policy
 from app.domain.policies.round_robin import RoundRobin
 
@@ -38,6 +38,5 @@ __all__ = [
     "get_seat",
     "longest_waiting",
     "make_policy",
-    "renamed",
     "settle_policy",
 ]

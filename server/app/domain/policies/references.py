@@ -1,8 +1,7 @@
 """How participants are named: in a policy's configuration, and in what people and models write."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from app.domain.policies.base import Seat
 from app.domain.policies.errors import InvalidTurnPolicy, UnknownParticipant
@@ -40,17 +39,6 @@ def get_seats(references: Iterable[str], roster: Sequence[Seat], *path: str | in
             raise InvalidTurnPolicy(f"turn_policy: @{seat.handle} is named twice", *path, number)
         seats.append(seat)
     return seats
-
-
-def renamed(value: Any, ids: Mapping[str, str]) -> Any:
-    """A policy's configuration or state with participants' ids replaced, for a copy of the table."""
-    if isinstance(value, str):
-        return ids.get(value.strip().lower(), value)
-    if isinstance(value, Mapping):
-        return {renamed(name, ids): renamed(one, ids) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [renamed(one, ids) for one in value]
-    return value
 
 
 def mentioned(text: str, seats: Sequence[Seat]) -> list[Seat]:
