@@ -15,6 +15,7 @@ from app.schemas.base import Text
 from app.services.agents import AgentService
 from app.services.auth import Actor, AuthService, CurrentUser
 from app.services.discussion_diff import DiscussionDiffs
+from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_forks import DiscussionForks
 from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
@@ -38,6 +39,7 @@ class Services:
     seats: DiscussionSeats
     forks: DiscussionForks
     diffs: DiscussionDiffs
+    floor: DiscussionFloor
     messages: MessageService
     transcripts: TranscriptService
     knowledge: KnowledgeService
@@ -65,6 +67,7 @@ Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]
 Seats = Annotated[DiscussionSeats, _service("seats")]
 Forks = Annotated[DiscussionForks, _service("forks")]
 Diffs = Annotated[DiscussionDiffs, _service("diffs")]
+Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]

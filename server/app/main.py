@@ -20,12 +20,25 @@ from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.dependencies import Services
 from app.engines.data_folder import secret_key
-from app.routes import agents, auth, discussion, forks, health, knowledge, lifecycle, messages, participants, stream
+from app.routes import (
+    agents,
+    auth,
+    discussion,
+    forks,
+    formats,
+    health,
+    knowledge,
+    lifecycle,
+    messages,
+    participants,
+    stream,
+)
 from app.routes.openapi import install_openapi
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
 from app.services.auth import AuthService
 from app.services.discussion_diff import DiscussionDiffs
+from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_forks import DiscussionForks
 from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
@@ -61,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    routes = (auth, agents, discussion, lifecycle, participants, forks, messages, stream)
+    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, stream)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
@@ -100,6 +113,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         seats=DiscussionSeats(uow, models),
         forks=DiscussionForks(uow, models),
         diffs=DiscussionDiffs(uow, messages),
+        floor=DiscussionFloor(uow),
         messages=messages,
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),

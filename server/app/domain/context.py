@@ -173,15 +173,35 @@ def _call(speaker: Speaker) -> str:
     return f"{plain_name(speaker.name)}, what do you think?{reminder}"
 
 
+def _ends(
+    speaker: Speaker, matter: Matter, budget_tokens: int, instruction: str | None, question: str | None
+) -> tuple[str, str]:
+    """The system message and the call, in five eighths of the budget; the call gets the more the more it must say."""
+    system = _system(speaker, matter)
+    if question is not None:
+        return truncate(system, budget_tokens // 4), truncate(disarm(question), budget_tokens * 3 // 8)
+    if instruction:
+        call = f"{plain_name(speaker.name)}, you have the floor. {disarm(instruction.strip())}"
+        return truncate(system, budget_tokens * 3 // 8), truncate(call, budget_tokens // 4)
+    return truncate(system, budget_tokens // 2), truncate(_call(speaker), budget_tokens // 8)
+
+
 def build_prompt(
-    speaker: Speaker, matter: Matter, transcript_newest_first: Iterable[Utterance], budget_tokens: int
+    speaker: Speaker,
+    matter: Matter,
+    transcript_newest_first: Iterable[Utterance],
+    budget_tokens: int,
+    *,
+    instruction: str | None = None,
+    question: str | None = None,
 ) -> list[ChatMessage]:
     """The prompt for `speaker`'s next message, within about `budget_tokens` (estimated).
 
-    One system message, then user and assistant in turn, user last: strict chat templates accept nothing else.
+    `instruction` is what the turn policy tells the speaker, the last thing said; `question` is asked instead of giving
+    the floor. One system message, then user and assistant in turn, user last: strict chat templates accept nothing
+    else.
     """
-    system = truncate(_system(speaker, matter), budget_tokens // 2)
-    call = truncate(_call(speaker), budget_tokens // 8)
+    system, call = _ends(speaker, matter, budget_tokens, instruction, question)
     left = budget_tokens - estimate_tokens(system) - estimate_tokens(call) - 4 * MESSAGE_OVERHEAD_TOKENS
     opening = _opening(matter, max(int(left * DOCUMENT_SHARE) - estimate_tokens(matter.topic), 0))
     opening = truncate(opening, max(left - left // 8, 1))

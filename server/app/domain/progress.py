@@ -10,7 +10,16 @@ from uuid import UUID
 from app.domain.discussion import TurnFailurePolicy
 from app.domain.events import NextSpeaker
 from app.domain.limits import Limits
-from app.domain.policies import KEEPS_ITS_ORDER, POLICIES, Brief, Choice, History, Question, Seat, TurnPolicy
+from app.domain.policies import (
+    Brief,
+    Choice,
+    History,
+    Question,
+    Seat,
+    TurnPolicy,
+    longest_waiting,
+    make_policy,
+)
 from app.domain.stop_conditions import asks_for_agreement
 
 # Whoever has waited longer than that many rounds gets the floor, whatever the policy says.
@@ -41,7 +50,7 @@ class Table:
 
     @cached_property
     def policy(self) -> TurnPolicy:
-        return POLICIES[self.turn_policy["type"]](self.turn_policy)
+        return make_policy(self.turn_policy)
 
     def questions(self, history: History) -> Sequence[Question]:
         """What models must be asked before `choose`; nobody is asked about somebody who has waited too long."""
@@ -75,11 +84,12 @@ class Table:
         return self.policy.brief(seat, state) if seat else Brief()
 
     def _overdue(self, history: History) -> Seat | None:
-        """Who has waited longest, if that is too long."""
-        if self.turn_policy["type"] in KEEPS_ITS_ORDER:
-            return None
+        """Who of those who take turns has waited longest, if that is too long."""
         patience = PATIENCE_ROUNDS * len(self.seats)
         if history.turn <= patience:
             return None
-        longest = max(self.seats, key=history.waited)
+        candidates = self.policy.candidates(self.seats)
+        if not candidates:
+            return None
+        longest = longest_waiting(candidates, history)
         return longest if history.waited(longest) > patience else None

@@ -10,6 +10,7 @@ from app.dependencies import (
     Cursor,
     Discussions,
     ExpectedVersion,
+    Floor,
     IfNoneMatch,
     Limit,
     ReadsDiscussions,
@@ -21,6 +22,7 @@ from app.domain.discussion import Status
 from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems, tagged
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate
+from app.schemas.policies import FloorGive
 from app.services.transcripts import TranscriptFormat
 
 router = APIRouter(prefix="/discussions", tags=["discussions"])
@@ -83,6 +85,14 @@ async def update_discussion(
 async def delete_discussion(discussion_id: UUID, actor: WritesDiscussions, discussions: Discussions) -> None:
     """Delete the discussion with all that was said."""
     await discussions.delete(actor, discussion_id)
+
+
+@router.post("/{discussion_id}/floor", responses=problems(401, 403, 404, 409, 413, 422))
+async def give_floor(
+    discussion_id: UUID, request: FloorGive, response: Response, actor: WritesDiscussions, floor: Floor
+) -> DiscussionRead:
+    """Choose who speaks, where the turn policy waits for that (`manual`)."""
+    return tagged(response, await floor.give(actor, discussion_id, request))
 
 
 @router.get(

@@ -9,6 +9,7 @@ from app.domain.discussion import EndReason, Status, TurnFailurePolicy
 from app.domain.limits import MAX_TURNS
 from app.schemas.agent import ModelName
 from app.schemas.base import Line, Moment, Read, Request, Text, storable
+from app.schemas.policies import RoundRobinConfig, TurnPolicyConfig
 
 MAX_PARTICIPANTS = 50
 Topic = Annotated[
@@ -36,12 +37,6 @@ class ParticipantCreate(Request):
         if self.model is not None and self.agent_id is None:
             raise ValueError("only an agent has a model")
         return self
-
-
-class TurnPolicyConfig(Request):
-    """Who speaks next."""
-
-    type: Literal["round_robin"] = "round_robin"
 
 
 class LimitsConfig(Request):
@@ -84,7 +79,7 @@ class DiscussionCreate(Request):
     instructions: Instructions | None = None
     document_ids: list[UUID] = Field(default_factory=list, max_length=20)
     participants: list[ParticipantCreate] = Field(min_length=1, max_length=MAX_PARTICIPANTS)
-    turn_policy: TurnPolicyConfig = Field(default_factory=TurnPolicyConfig)
+    turn_policy: TurnPolicyConfig = Field(default_factory=RoundRobinConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     stop_when: list[PhraseCondition] = Field(default_factory=list, max_length=20)
     priority: Literal["interactive", "background"] = "interactive"

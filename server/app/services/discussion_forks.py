@@ -10,13 +10,15 @@ from app.core.errors import Invalid
 from app.core.ids import new_id
 from app.domain import events, snapshot
 from app.domain.events import Event, StoredEvent
+from app.domain.policies import settle_policy
 from app.domain.visibility import as_copied
 from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionFork, DiscussionRead
+from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, history_of, queue_driver
-from app.services.discussion_views import participant_data, read_discussion
+from app.services.discussion_views import participant_data, read_discussion, table_of
 from app.services.discussions import check_models, seat_all
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -72,6 +74,8 @@ def _new_fork(actor: Actor, parent: Discussion, request: DiscussionFork, at_seq:
     given = request.model_dump(mode="json", include=request.model_fields_set & set(_GIVEN))
     rules = {name: getattr(parent, name) for name in _INHERITED}
     rules |= {name: value for name, value in given.items() if value is not None or name in {"title", "instructions"}}
+    if request.turn_policy is not None:
+        rules["turn_policy"] = policy_data(request.turn_policy)
     return Discussion(
         id=new_id(),
         workspace_id=actor.workspace_id,
@@ -114,6 +118,8 @@ class _Copy:
         await self._copy_log()
         self._take_state(seats, request)
         participants = await self._line_up(seats, await self._seated_ids(), request)
+        policy = _renamed(self._discussion.turn_policy, self._ids)
+        self._discussion.turn_policy = settle_policy(policy, table_of(self._discussion, participants).seats)
         self._say_forked(participants)
         return participants
 

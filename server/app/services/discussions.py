@@ -9,15 +9,16 @@ from app.core.ids import new_id
 from app.domain import events
 from app.domain.discussion import Status
 from app.domain.handles import free_handle, person_handle
-from app.domain.policies import History
+from app.domain.policies import History, settle_policy
 from app.models import Discussion, Participant
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate, ParticipantCreate
+from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import begin, queue_driver, take_floor
-from app.services.discussion_views import participant_data, read_discussion
+from app.services.discussion_views import participant_data, read_discussion, table_of
 from app.services.stand_ins import AgentNotFound, seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -64,6 +65,7 @@ class DiscussionService:
             discussion = _new_discussion(actor, request)
             participants = await seat_all(work, discussion, request.participants)
             participants += await seat_stand_ins(work, discussion, request.participants, participants)
+            discussion.turn_policy = settle_policy(discussion.turn_policy, table_of(discussion, participants).seats)
             shown = [participant_data(participant) for participant in participants]
             work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
             if request.start:
@@ -100,6 +102,9 @@ class DiscussionService:
             if changed.keys() - {"title"} and discussion.status not in EDITABLE:
                 raise NotEditable(f"only the title of a {discussion.status} discussion can be changed; pause it first")
             seats = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            if request.turn_policy is not None:
+                policy = policy_data(request.turn_policy)
+                changed["turn_policy"] = settle_policy(policy, table_of(discussion, seats).seats)
             if changed:
                 _change(work, discussion, changed)
         return read_discussion(discussion, seats)
@@ -152,7 +157,7 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         title=request.title,
         instructions=request.instructions,
         document_ids=request.document_ids,
-        turn_policy=request.turn_policy.model_dump(mode="json"),
+        turn_policy=policy_data(request.turn_policy),
         limits=request.limits.model_dump(mode="json"),
         stop_when=[condition.model_dump(mode="json") for condition in request.stop_when],
         priority=request.priority,

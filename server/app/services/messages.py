@@ -12,6 +12,7 @@ from app.domain import events
 from app.domain.discussion import DiscussionEnded, Status
 from app.domain.events import StoredEvent
 from app.domain.handles import free_handle, person_handle
+from app.domain.policies.errors import UnknownParticipant
 from app.domain.visibility import EVERYBODY, Reader, as_shown
 from app.models import Discussion, Message, Participant, Turn
 from app.schemas.base import Page
@@ -28,12 +29,6 @@ class UnknownReply(Invalid):
     """`reply_to` names no message of this discussion that the caller may read."""
 
     code = "unknown_reply"
-
-
-class UnknownParticipant(Invalid):
-    """`visible_to` names somebody who is not at the table."""
-
-    code = "unknown_participant"
 
 
 class MessageService:
@@ -145,7 +140,7 @@ def _readers(
     present = {seat.id for seat in participants if seat.left_at is None}
     for participant_id in visible_to:
         if participant_id not in present:
-            raise UnknownParticipant(f"visible_to names {participant_id}, who is not at the table")
+            raise UnknownParticipant(f"visible_to names {participant_id}, who is not at the table", "visible_to")
     return list(dict.fromkeys([author.id, *visible_to]))
 
 

@@ -94,7 +94,7 @@ async def test_a_persons_handle_steps_aside_for_an_agents(client, owner, make_ag
         {"limits": {"max_seconds": 0}},
         {"limits": {"max_words": 5}},
         {"limits": None},
-        {"turn_policy": {"type": "loudest"}},
+        {"turn_policy": {"type": "Loudest!"}},
         {"stop_when": [{"type": "phrase", "phrase": "  "}]},
         {"stop_when": [{"type": "boredom"}]},
         {"priority": "urgent"},

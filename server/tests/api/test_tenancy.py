@@ -17,9 +17,10 @@ async def things(client, make_agent, make_base, make_document, make_discussion, 
     base = await make_base()
     agent = await make_agent()
     path = request.node.callspec.params.get("path", "") if hasattr(request.node, "callspec") else ""
-    # A person has the floor: nothing moves by itself.
+    # Nothing moves by itself: a person has the floor, or has to say who gets it.
     status = Status.DRAFT if path.endswith("/start") else Status.WAITING
-    discussion = await make_discussion(status=status, agents=[agent])
+    policy = {"turn_policy": {"type": "manual"}} if path.endswith("/floor") else {}
+    discussion = await make_discussion(status=status, agents=[agent], **policy)
     if path.endswith("/resume"):
         await client.post(f"/api/v1/discussions/{discussion.id}/pause")
     return {

@@ -1,8 +1,5 @@
 """Turn policies: who has the floor next, and why."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from app.domain.policies.base import (
     Brief,
     Choice,
@@ -13,19 +10,19 @@ from app.domain.policies.base import (
     Spoken,
     TurnNote,
     TurnPolicy,
+    longest_waiting,
 )
+from app.domain.policies.errors import InvalidTurnPolicy, UnknownParticipant, UnknownTurnPolicy
+from app.domain.policies.references import find_seat, get_seat
+from app.domain.policies.registry import POLICIES, check_policy, find_policy, make_policy, settle_policy
 from app.domain.policies.round_robin import RoundRobin
 
-POLICIES: dict[str, Callable[[Mapping[str, Any]], TurnPolicy]] = {"round_robin": RoundRobin}
-# The script is the promise there, and a script is finite.
-KEEPS_ITS_ORDER = frozenset({"scripted"})
-
 __all__ = [
-    "KEEPS_ITS_ORDER",
     "POLICIES",
     "Brief",
     "Choice",
     "History",
+    "InvalidTurnPolicy",
     "Question",
     "RoundRobin",
     "Seat",
@@ -33,4 +30,13 @@ __all__ = [
     "Spoken",
     "TurnNote",
     "TurnPolicy",
+    "UnknownParticipant",
+    "UnknownTurnPolicy",
+    "check_policy",
+    "find_policy",
+    "find_seat",
+    "get_seat",
+    "longest_waiting",
+    "make_policy",
+    "settle_policy",
 ]

@@ -107,8 +107,13 @@ class TurnPolicy(Protocol):
     """Made of its configuration (`turn_policy` of the discussion); chooses from a roster that is never empty.
 
     The roster is in seating order. Nothing but the arguments may decide: the same seed, roster and history choose the
-    same speaker.
+    same speaker. Besides, a policy may have a static method `check(config, roster)` that raises if the configuration
+    does not suit the seats.
     """
+
+    def candidates(self, roster: Sequence[Seat]) -> Sequence[Seat]:
+        """Who of the roster takes turns: whoever of them has waited too long is given the floor."""
+        ...
 
     def next_speaker(self, roster: Sequence[Seat], history: History, rng: Random) -> Choice | None:
         """The next speaker; None when the policy has nothing more to give and the discussion is over."""
@@ -124,13 +129,28 @@ class TurnPolicy(Protocol):
 
 
 class SelfDeciding:
-    """A base for policies that ask nobody and tell the speaker nothing."""
+    """A base for policies that let everybody speak, ask nobody and tell the speaker nothing."""
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         self.config = config or {}
+
+    def candidates(self, roster: Sequence[Seat]) -> Sequence[Seat]:
+        return roster
 
     def questions(self, roster: Sequence[Seat], history: History) -> Sequence[Question]:
         return ()
 
     def brief(self, seat: Seat, state: Mapping[str, Any] | None) -> Brief:
         return Brief()
+
+
+def longest_waiting(seats: Sequence[Seat], history: History) -> Seat:
+    """Who of the seats has waited longest, the first in seating order of several."""
+    # One walk through the turns, since this is asked after every turn of a large table.
+    latest = {note.participant_id: note.turn for note in reversed(history.turns)}
+    return min(seats, key=lambda seat: max(latest.get(seat.participant_id, 0), seat.joined_turn))
+
+
+def others_than_last(seats: Sequence[Seat], history: History) -> Sequence[Seat]:
+    """The seats without the last speaker's, unless that one is alone."""
+    return [seat for seat in seats if seat.participant_id != history.last_speaker] or seats

@@ -1,7 +1,7 @@
 """What a driver holds in memory between its turns: the roster, the rules, the transcript's recent end."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,6 +15,7 @@ from app.domain import events
 from app.domain.context import Matter, SourceDocument, Speaker, Utterance, build_prompt
 from app.domain.events import NextSpeaker, StoredEvent
 from app.domain.limits import Spending
+from app.domain.masks import letters, under_letters, without_turns_after
 from app.domain.policies import Brief, History, Spoken, TurnNote
 from app.domain.progress import Table
 from app.domain.prompt import ChatMessage
@@ -45,10 +46,14 @@ class AgentSeat:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The rules with who sits at the table, and the agents among them; replaced whole when somebody comes or goes."""
+    """The rules with who sits at the table, and the agents among them; replaced whole when somebody comes or goes.
+
+    `handles` are of everybody who ever sat there, in the order of coming.
+    """
 
     rules: Table
     agents: Mapping[UUID, AgentSeat]
+    handles: Sequence[str] = ()
 
 
 class TableState:
@@ -65,6 +70,8 @@ class TableState:
     ) -> None:
         self.rules = roster.rules
         self.agents = roster.agents
+        self._handles = roster.handles
+        self._letters_by_handle: Mapping[str, str] | None = None
         self.state = _state_of(discussion)
         self.known_seq = discussion.last_seq
         self.priority = discussion.priority
@@ -129,8 +136,21 @@ class TableState:
     ) -> list[ChatMessage]:
         """The prompt for the agent's turn, or for a question to it."""
         reader = Reader(seats=frozenset({agent.participant_id}))
-        heard = (said for said in self._newest_first if reader.may_read(said.visible_to))
-        return build_prompt(agent.speaker, self._matter, heard, budget_tokens)
+        heard: Iterator[Utterance] = (said for said in self._newest_first if reader.may_read(said.visible_to))
+        if brief is None:
+            return build_prompt(agent.speaker, self._matter, heard, budget_tokens, question=question)
+        if brief.blind_since is not None:
+            heard = without_turns_after(brief.blind_since, heard, own=agent.participant_id)
+        if brief.is_anonymous:
+            heard = under_letters(heard, self._letters(), own_handle=agent.speaker.handle)
+        return build_prompt(
+            agent.speaker, self._matter, heard, budget_tokens, instruction=brief.instruction, question=question
+        )
+
+    def _letters(self) -> Mapping[str, str]:
+        if self._letters_by_handle is None:
+            self._letters_by_handle = letters(self._handles)
+        return self._letters_by_handle
 
     def heard(self, utterance: Utterance) -> None:
         """Add to the transcript."""
@@ -142,7 +162,8 @@ class TableState:
 
     def reseat(self, roster: Roster) -> None:
         """Take the roster as it is by now."""
-        self.rules, self.agents = roster.rules, roster.agents
+        self.rules, self.agents, self._handles = roster.rules, roster.agents, roster.handles
+        self._letters_by_handle = None
         self.roster_changed = False
 
     def _hear(self, utterance: Utterance) -> None:
@@ -216,7 +237,8 @@ async def load_table(work: UnitOfWork, discussion_id: UUID, clock_ahead: timedel
 async def load_roster(work: UnitOfWork, discussion: Discussion) -> Roster:
     """Who sits at the table now."""
     participants = (await work.discussions.list_participants([discussion.id]))[discussion.id]
-    return Roster(table_of(discussion, participants), await _agents(work, participants))
+    handles = [participant.handle for participant in participants]
+    return Roster(table_of(discussion, participants), await _agents(work, participants), handles)
 
 
 async def _documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> list[SourceDocument]:
