@@ -22,6 +22,7 @@ _OTHER_ASCII = bytes(code for code in range(128) if code not in _LETTERS)
 MESSAGE_OVERHEAD_TOKENS = 6
 DOCUMENT_SHARE = 0.5
 REMINDER_TOKENS = 60
+LAST_WORDS = "These are the last words of this discussion: conclude, and leave nothing open."
 _CUT = "\n[…]"
 
 
@@ -167,22 +168,28 @@ def window(transcript: Iterable[Utterance], tokens: int) -> list[Utterance]:
     return chosen
 
 
-def _call(speaker: Speaker) -> str:
+def _call(speaker: Speaker, is_last: bool = False) -> str:
     """Give the speaker the floor; a short persona is said again, which keeps small models in it."""
     persona = disarm(speaker.persona.strip())
     reminder = f" {persona}" if estimate_tokens(persona) <= REMINDER_TOKENS else ""
-    return f"{disarm(speaker.name)}, what do you think?{reminder}"
+    last_words = f" {LAST_WORDS}" if is_last else ""
+    return f"{disarm(speaker.name)}, what do you think?{reminder}{last_words}"
 
 
 def build_prompt(
-    speaker: Speaker, matter: Matter, transcript_newest_first: Iterable[Utterance], budget_tokens: int
+    speaker: Speaker,
+    matter: Matter,
+    transcript_newest_first: Iterable[Utterance],
+    budget_tokens: int,
+    *,
+    is_last: bool = False,
 ) -> list[ChatMessage]:
-    """The prompt for `speaker`'s next message, within about `budget_tokens` (estimated).
+    """The prompt for `speaker`'s next message, within about `budget_tokens` (estimated); `is_last` says to conclude.
 
     One system message, then user and assistant in turn, user last: strict chat templates accept nothing else.
     """
     system = truncate(_system(speaker, matter), budget_tokens // 2)
-    call = truncate(_call(speaker), budget_tokens // 8)
+    call = truncate(_call(speaker, is_last), budget_tokens // (4 if is_last else 8))
     left = budget_tokens - estimate_tokens(system) - estimate_tokens(call) - 4 * MESSAGE_OVERHEAD_TOKENS
     opening = _opening(matter, max(int(left * DOCUMENT_SHARE) - estimate_tokens(matter.topic), 0))
     opening = truncate(opening, max(left - left // 8, 1))

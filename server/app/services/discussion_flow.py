@@ -8,11 +8,13 @@ from app.core.ids import new_id
 from app.domain import events
 from app.domain.discussion import EndReason, Step, advance
 from app.domain.events import NextSpeaker
+from app.domain.limits import Limits
 from app.domain.policies import History, Spoken
-from app.domain.progress import Floor
+from app.domain.progress import Floor, Table
+from app.domain.stop_conditions import find_met, reach
 from app.models import Discussion, Participant
 from app.repositories.jobs import PRIORITIES
-from app.services.discussion_views import table_of
+from app.services.discussion_views import spending_of, table_of
 from app.services.unit_of_work import UnitOfWork
 
 Seats = Sequence[Participant]
@@ -22,7 +24,8 @@ async def history_of(work: UnitOfWork, discussion: Discussion) -> History:
     """What the policy may know of the discussion's past."""
     if discussion.turn == 0 and discussion.last_seq == 0:
         return History(0, None)
-    recent = await work.messages.list_recent(discussion.id, RECENT_MESSAGES, discussion.last_seq)
+    messages, _turns = reach(discussion.stop_when)
+    recent = await work.messages.list_recent(discussion.id, max(messages, RECENT_MESSAGES), discussion.last_seq)
     return History(
         turn=discussion.turn,
         last_speaker=discussion.last_speaker_id,
@@ -58,7 +61,7 @@ def hand_on(work: UnitOfWork, discussion: Discussion, participants: Seats, histo
     """
     table = table_of(discussion, participants)
     take_floor(discussion)
-    if table.asks_for_agreement or table.questions(history):
+    if table.must_ask(history):
         return
     floor = table.choose(history)
     if floor is None:
@@ -70,7 +73,7 @@ def hand_on(work: UnitOfWork, discussion: Discussion, participants: Seats, histo
 def next_floor(discussion: Discussion, participants: Seats, history: History) -> Floor | None:
     """Who will get the floor, None where that has to be asked or nobody is left."""
     table = table_of(discussion, participants)
-    return None if table.questions(history) else table.choose(history)
+    return None if table.must_ask(history) else table.choose(history)
 
 
 def give_floor(work: UnitOfWork, discussion: Discussion, participants: Seats, floor: Floor) -> None:
@@ -89,11 +92,14 @@ def give_floor(work: UnitOfWork, discussion: Discussion, participants: Seats, fl
 def wait_for(work: UnitOfWork, discussion: Discussion, seat: Participant, speaker: NextSpeaker) -> None:
     """Somebody outside has the floor, until the deadline."""
     discussion.status = advance(discussion.status, Step.WAIT)
+    last = Limits(**discussion.limits).last_turn(spending_of(discussion))
+    discussion.wrap_up = last
     discussion.floor_id = new_id()
     seconds = discussion.waiting.get(f"{seat.kind}_seconds")
     discussion.deadline_at = None if seconds is None else utc_now() + timedelta(seconds=seconds)
     deadline = rfc3339(discussion.deadline_at) if discussion.deadline_at else None
-    work.log.append(discussion, events.discussion_waiting(speaker, deadline, discussion.policy_state))
+    waiting = events.discussion_waiting(speaker, deadline, discussion.policy_state, is_last=last is not None)
+    work.log.append(discussion, waiting)
 
 
 def take_floor(discussion: Discussion) -> None:
@@ -107,6 +113,20 @@ async def queue_driver(work: UnitOfWork, discussion: Discussion) -> None:
     """Queue a driver, in this transaction, if the discussion runs."""
     if discussion.status == "running":
         await work.jobs.drive(discussion.id, PRIORITIES[discussion.priority])
+
+
+def end_if_over(work: UnitOfWork, discussion: Discussion, table: Table, history: History) -> bool:
+    """After a turn from outside: end it if a stop condition or a limit says so, else warn of limits that are near."""
+    used = spending_of(discussion)
+    met = find_met(table.stop_when, table.seats, history)
+    reason = EndReason.STOP_CONDITION if met is not None else table.limits.over(used, discussion.wrap_up)
+    if reason is not None:
+        end(work, discussion, reason, met)
+        return True
+    for one in table.limits.warnings(used, discussion.warned):
+        work.log.append(discussion, events.limit_warning(one.limit, one.used, one.most))
+        discussion.warned = [*discussion.warned, one.limit]
+    return False
 
 
 def end(

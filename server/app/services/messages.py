@@ -7,21 +7,18 @@ from app.core.clock import utc_now
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.ids import new_id
 from app.domain import events
-from app.domain.discussion import DiscussionEnded, EndReason, Status, Step, advance
+from app.domain.discussion import DiscussionEnded, Status, Step, advance
 from app.domain.events import StoredEvent
 from app.domain.handles import derive_handle, free_handle
-from app.domain.limits import Spending
-from app.domain.stop_conditions import is_met
 from app.models import Discussion, Message, Participant, Turn
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.auth import Actor
-from app.services.discussion_flow import end, hand_on, history_of, next_floor, queue_driver
+from app.services.discussion_flow import end_if_over, hand_on, history_of, next_floor, queue_driver
 from app.services.discussion_views import (
     participant_data,
     read_discussion,
     read_message,
-    spending_of,
     table_of,
 )
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -160,13 +157,7 @@ def _turn_of(discussion: Discussion, message: Message) -> Turn:
 async def _move_on(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
     """After a person's turn: the end, or the next speaker."""
     history = await history_of(work, discussion)
-    table = table_of(discussion, participants)
-    if is_met(table.stop_when, table.seats, history):
-        end(work, discussion, EndReason.STOP_CONDITION)
-        return
-    reason = table.limits.breach(spending_of(discussion), Spending())
-    if reason is not None:
-        end(work, discussion, reason)
+    if end_if_over(work, discussion, table_of(discussion, participants), history):
         return
     following = next_floor(discussion, participants, history)
     discussion.status = advance(discussion.status, Step.GO_ON)

@@ -8,11 +8,13 @@ from itertools import count
 
 import structlog
 
+from app.domain.limits import Left
 from app.services.ai_models import Model, ModelCatalog
 from app.services.live.bus import LiveBus, LiveMessage
 from app.services.prompts import chat_request
 from app.services.providers.base import ChatRequest, ModelError, ModelRateLimited
 from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.turns.room import fit
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -68,7 +70,7 @@ class Attempts:
         """`retry` is told why before each further attempt, and logs it."""
         empty_replies = 0
         for own_attempt in count(1):
-            model, request = self.ask(agent)
+            model, request = self.ask(agent, self._table.left(self._table.state))
             try:
                 return Spoke(await self._speak(model, request), model)
             except EmptyReply as error:
@@ -84,18 +86,26 @@ class Attempts:
                 await self._retry(error.code)
         raise AssertionError("the loop above has no end")
 
-    def ask(self, agent: AgentSeat) -> tuple[Model, ChatRequest]:
-        """The agent's model, and what it is asked now."""
+    def ask(self, agent: AgentSeat, left: Left | None = None) -> tuple[Model, ChatRequest]:
+        """The agent's model, and what it is asked now: less than usual where only that fits what is `left`.
+
+        Raise `NoRoom` where nothing of use fits.
+        """
         model, table = self._models.get(agent.config.model or ""), self._table
         brief = table.rules.brief(agent.counts_as, table.state.policy_state)
         seed = table.rules.seed + table.state.turn if isinstance(table.rules.seed, int) else None
-        request = chat_request(
-            model,
-            agent.config.params,
-            lambda budget_tokens: table.prompt_for(agent, budget_tokens, brief),
-            seed=seed,
-        )
-        return model, request
+        is_last, usual = table.state.wrap_up is not None, agent.config.params
+
+        def make(reply_tokens: int, prompt_tokens: int | None) -> ChatRequest:
+            shorter = reply_tokens < usual.max_tokens
+            return chat_request(
+                model,
+                usual.model_copy(update={"max_tokens": reply_tokens}) if shorter else usual,
+                lambda room: table.prompt_for(agent, min(room, prompt_tokens or room), brief, is_last=is_last),
+                seed=seed,
+            )
+
+        return model, fit(model, make, usual.max_tokens, left)
 
     async def _speak(self, model: Model, request: ChatRequest) -> Reply:
         state = self._table.state
