@@ -114,6 +114,23 @@ class WorkerSettings(_Group):
     lease_seconds: float = Field(3, ge=1, description="A discussion's claim lapses after this long unrenewed.")
 
 
+class BudgetSettings(_Group):
+    """What users and workspaces may spend a day (UTC)."""
+
+    user_tokens_per_day: int | None = Field(
+        None, ge=1, description="Tokens a day for all discussions that one person opened; unset: no limit."
+    )
+    user_usd_per_day: float | None = Field(None, gt=0, description="Dollars a day for them; unset: no limit.")
+    workspace_tokens_per_day: int | None = Field(
+        None, ge=1, description="Tokens a day for all discussions of a workspace; unset: no limit."
+    )
+    workspace_usd_per_day: float | None = Field(None, gt=0, description="Dollars a day for them; unset: no limit.")
+
+    @property
+    def is_set(self) -> bool:
+        return any(value is not None for value in self.model_dump().values())
+
+
 class Settings(BaseModel):
     """All settings of one process, read once at its start."""
 
@@ -127,6 +144,7 @@ class Settings(BaseModel):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    budgets: BudgetSettings = Field(default_factory=BudgetSettings)
 
     @property
     def registration_open(self) -> bool:

@@ -17,7 +17,7 @@ from app.core.queue import make_queue
 from app.core.security import TokenSigner
 from app.dependencies import Services
 from app.engines.data_folder import secret_key
-from app.routes import agents, auth, discussion, health, knowledge, messages, stream
+from app.routes import agents, auth, discussion, health, knowledge, messages, stream, usage
 from app.routes.openapi import install_openapi
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
@@ -32,6 +32,7 @@ from app.services.log_reader import UnitOfWorkLogReader
 from app.services.messages import MessageService
 from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.usage import UsageService
 
 PREFIX = "/api/v1"
 
@@ -55,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    for router in (auth.router, agents.router, discussion.router, messages.router, stream.router):
+    for router in (auth.router, agents.router, discussion.router, messages.router, stream.router, usage.router):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
     app.include_router(health.router)
@@ -91,6 +92,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         messages=messages,
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
+        usage=UsageService(uow, settings.budgets),
         hub=hub,
         health=HealthService(uow, cache),
     )

@@ -74,7 +74,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     owner = f"{socket.gethostname()}:{os.getpid()}"
     driver = TurnDriver(uow, turns, models, bus, leases, settings, owner)
     drive.register(queue, driver)
-    sweep = Sweep(uow, turns, driver)
+    sweep = Sweep(uow, turns, driver, with_budgets=settings.budgets.is_set)
     try:
         async with queue.open_async(), running(live_bus=bus.run, leases=leases.run, sweep=sweep.run):
             yield _procrastinate_worker(queue, settings), driver

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from app.domain.discussion import EndReason, Status, TurnFailurePolicy
 from app.domain.limits import MAX_TURNS
 from app.schemas.base import Line, Moment, Read, Request, Text, storable
+from app.schemas.stop_conditions import StopConditions
 
 MAX_PARTICIPANTS = 50
 Topic = Annotated[
@@ -49,13 +50,6 @@ class LimitsConfig(Request):
     max_seconds: Annotated[int, Field(ge=1, le=10**8)] | None = None
 
 
-class PhraseCondition(Request):
-    """Met when a message contains the phrase, in whatever case."""
-
-    type: Literal["phrase"]
-    phrase: Line
-
-
 class WaitingConfig(Request):
     """How long those outside may take who have the floor, and what follows when they do not answer.
 
@@ -78,7 +72,7 @@ class DiscussionCreate(Request):
     participants: list[ParticipantCreate] = Field(min_length=1, max_length=MAX_PARTICIPANTS)
     turn_policy: TurnPolicyConfig = Field(default_factory=TurnPolicyConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
-    stop_when: list[PhraseCondition] = Field(default_factory=list, max_length=20)
+    stop_when: StopConditions = Field(default_factory=list)
     priority: Literal["interactive", "background"] = "interactive"
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
     on_turn_failure: TurnFailurePolicy = Field(
@@ -162,10 +156,11 @@ class DiscussionUpdate(Request):
     title: Line | None = None
     instructions: Instructions | None = None
     limits: LimitsConfig | None = None
+    stop_when: StopConditions | None = None
 
     @model_validator(mode="after")
     def _some_must_stay(self) -> Self:
-        for name in ("topic", "limits"):
+        for name in ("topic", "limits", "stop_when"):
             if name in self.model_fields_set and getattr(self, name) is None:
                 raise ValueError(f"{name} must not be null; leave it out to keep it")
         return self

@@ -8,6 +8,7 @@ import structlog
 
 from app.core.errors import ArenaError, UpstreamFailed
 from app.domain import events
+from app.domain.budgets import Overdrawn
 from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
 from app.domain.events import Event
@@ -20,6 +21,7 @@ from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus
 from app.services.providers.base import ModelError
 from app.services.turns.attempts import Attempts, Passed, PausedBetweenAttempts, Spoke
+from app.services.turns.budget import TurnBudget
 from app.services.turns.deliberation import Deliberation, Verdict
 from app.services.turns.leases import HeldClaim
 from app.services.turns.ledger import Decision, Ledger
@@ -40,6 +42,14 @@ class TurnAbandoned(UpstreamFailed):
     code = "turn_abandoned"
 
 
+class OutOfBudget(Exception):
+    """Somebody's budget of the day has no room for the turn."""
+
+    def __init__(self, lacking: Overdrawn) -> None:
+        super().__init__(lacking.detail)
+        self.lacking = lacking
+
+
 class Drive:
     """Takes turns until somebody else has the floor, the discussion rests or ends, or `must_give_way` says so."""
 
@@ -53,10 +63,12 @@ class Drive:
         *,
         attempts: int,
         must_give_way: Callable[[], bool],
+        budget: TurnBudget | None = None,
     ) -> None:
         self._table = table
         self._ledger = ledger
         self._must_give_way = must_give_way
+        self._budget = budget
         self._epoch = held.claim.epoch
         self._attempts = Attempts(table, held, models, live, attempts, self._retry)
         self._deliberation = Deliberation(table, held, models, self._affords)
@@ -108,6 +120,7 @@ class Drive:
         assert self._table.state.speaker_id is not None
         agent = self._table.agents[self._table.state.speaker_id]
         try:
+            await self._reserve(agent)
             outcome = await self._attempts.run(agent)
         except PausedBetweenAttempts as pause:
             await self._pause_between_attempts(pause.error)
@@ -116,6 +129,9 @@ class Drive:
         except NoRoom as error:
             reason = error.reason
             await self._ledger.write(lambda: ended(self._table.state, reason))
+        except OutOfBudget as error:
+            lacking = error.lacking
+            await self._ledger.write(lambda: ended(self._table.state, lacking.reason, lacking.detail))
         else:
             opened = self._table.state
             if isinstance(outcome, Passed):
@@ -123,6 +139,15 @@ class Drive:
             else:
                 await self._commit(agent, outcome)
             _log_turn(opened, outcome, perf_counter() - began)
+
+    async def _reserve(self, agent: AgentSeat) -> None:
+        """Set the turn's worst case aside in the budgets of the day; raise `OutOfBudget` if one has no room."""
+        if self._budget is None:
+            return
+        model, request = self._attempts.ask(agent, self._table.left(self._table.state))
+        lacking = await self._budget.reserve(worst_case(model, request))
+        if lacking is not None:
+            raise OutOfBudget(lacking)
 
     async def _commit(self, agent: AgentSeat, spoke: Spoke) -> None:
         """Record the turn and, unless models must be asked first, begin the next one in the same statement."""
@@ -250,9 +275,11 @@ class Drive:
         return lacking
 
     async def _affords(self, worst: Callable[[], Spending]) -> bool:
-        """Whether the limits leave that much for questions to models."""
+        """Whether limits and budgets leave that much for questions to models; it is then set aside."""
         left = self._table.left(self._table.state)
-        return left is None or left.lacks(worst()) is None
+        if left is not None and left.lacks(worst()) is not None:
+            return False
+        return self._budget is None or await self._budget.reserve(worst()) is None
 
     async def _retry(self, reason: str) -> None:
         """Log that the open turn begins anew, as the next attempt."""
