@@ -4,6 +4,7 @@
 """
 
 import random
+import re
 import zlib
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ _TEXT = (
     "we would lose by waiting another quarter while our competitors move ahead with less evidence but more nerve"
 )
 _WORDS = _TEXT.split()
+_WORD = re.compile(r"\s*\S+|\s+\Z")
 _UNICODE_WORDS = ("naïve", "日本語", "🦊", "👩‍🚀", "Ω≈ç", "façade", "žluťoučký", "🏳️‍🌈", "𝔘", "word")
 _FLAG: dict[object, object] = {bool: True, int: 1, int | None: 1, float: 1.0, str: ""}
 
@@ -37,6 +39,7 @@ class Behaviour:
     ascii: bool = False  # non-ASCII text as \u escapes
     nul: bool = False  # every token holds a NUL
     surrogates: bool = False  # every token holds a lone surrogate, as an escape
+    reply: str = ""  # the reply's text, percent-encoded, instead of words by chance
     echo: int | None = None  # reply with a digest of the request, this many characters of each message
     empty: bool = False
     whitespace: bool = False
@@ -80,7 +83,7 @@ class Behaviour:
 
 _PLAIN = Behaviour()
 _TEXT_ONLY = (
-    *("tokens", "token_bytes", "unicode", "ascii", "nul", "surrogates", "empty", "whitespace"),
+    *("tokens", "reply", "token_bytes", "unicode", "ascii", "nul", "surrogates", "empty", "whitespace"),
     *("crlf", "cr", "no_space", "comments", "no_usage", "no_finish", "no_done"),
 )
 _FAULTS = (
@@ -135,6 +138,8 @@ def reply_tokens(model: str, ordinal: int = 0, default: str = "") -> tuple[str, 
         return ()
     if behaviour.whitespace:
         return (" ", "\n", "\t")
+    if behaviour.reply:
+        return tuple(_WORD.findall(behaviour.reply))
     seed = zlib.crc32(f"{short_name(model)}#{ordinal % VARIANTS}".encode())
     words = random.Random(seed).choices(_UNICODE_WORDS if behaviour.unicode else _WORDS, k=behaviour.tokens)
     return tuple(_dressed(word, behaviour, first=place == 0) for place, word in enumerate(words))
