@@ -22,7 +22,7 @@ _OTHER_ASCII = bytes(code for code in range(128) if code not in _LETTERS)
 MESSAGE_OVERHEAD_TOKENS = 6
 DOCUMENT_SHARE = 0.5
 REMINDER_TOKENS = 60
-LAST_WORDS = "These are the last words of this discussion: conclude, and leave nothing open."
+LAST_WORDS = "These are the last words of this discussion: conclude."
 _CUT = "\n[…]"
 
 
@@ -172,8 +172,9 @@ def _call(speaker: Speaker, is_last: bool = False) -> str:
     """Give the speaker the floor; a short persona is said again, which keeps small models in it."""
     persona = disarm(speaker.persona.strip())
     reminder = f" {persona}" if estimate_tokens(persona) <= REMINDER_TOKENS else ""
+    # Before the reminder, which is what a small budget cuts.
     last_words = f" {LAST_WORDS}" if is_last else ""
-    return f"{disarm(speaker.name)}, what do you think?{reminder}{last_words}"
+    return f"{disarm(speaker.name)}, what do you think?{last_words}{reminder}"
 
 
 def build_prompt(
