@@ -98,9 +98,7 @@ async def test_seconds_that_run_out_leave_one_turn(client, make_discussion, make
 
 
 @pytest.mark.parametrize("policy", ["pause", "continue", "end"])
-async def test_a_wrap_up_turn_that_fails_ends_it_all_the_same(
-    client, make_discussion, make_agent, make_model, policy
-):
+async def test_a_wrap_up_turn_that_fails_ends_it_all_the_same(client, make_discussion, make_agent, make_model, policy):
     table = [await make_agent("Well"), await make_agent("Broken", model=make_model("status=401").name)]
     discussion = await make_discussion(agents=table, limits={"max_turns": 2}, on_turn_failure=policy)
 

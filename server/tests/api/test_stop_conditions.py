@@ -141,9 +141,7 @@ async def test_a_model_that_is_down_never_finds_agreement_and_holds_nothing_up(
     assert viewer.events[-1].data["end_reason"] == "max_turns"
 
 
-async def test_in_an_all_the_model_is_asked_only_when_the_rest_holds(
-    client, make_discussion, make_speaker, make_judge
-):
+async def test_in_an_all_the_model_is_asked_only_when_the_rest_holds(client, make_discussion, make_speaker, make_judge):
     judge, model = await make_judge('{"agreement": true}')
     table = [await make_speaker("One", "Let us vote."), await make_speaker("Two", "Aye.")]
     condition = {"type": "all", "of": [AGREEMENT, {"type": "phrase", "phrase": "let us vote"}]}

@@ -111,7 +111,9 @@ def make_of(prompt_tokens):
 
     def make(reply_tokens, room):
         length = prompt_tokens if room is None else min(prompt_tokens, room)
-        return ChatRequest("priced", [ChatMessage("user", "a" * max(int((length - 1) / 0.28), 0))], max_tokens=reply_tokens)
+        return ChatRequest(
+            "priced", [ChatMessage("user", "a" * max(int((length - 1) / 0.28), 0))], max_tokens=reply_tokens
+        )
 
     return make
 
@@ -152,4 +154,3 @@ def test_a_reply_is_shortened_before_a_prompt_is_cut_to_nothing():
 def test_nothing_is_asked_when_less_is_left_than_is_of_use():
     with pytest.raises(NoRoom, match="max_tokens"):
         fit(Priced(0, 0), make_of(500), 400, Left(tokens=LEAST_PROMPT_TOKENS))
-
