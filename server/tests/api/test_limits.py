@@ -110,6 +110,20 @@ async def test_a_wrap_up_turn_that_fails_ends_it_all_the_same(client, make_discu
     assert (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["turn"] == 2
 
 
+async def test_a_wrap_up_turn_that_is_tried_again_is_still_the_last_one(
+    client, make_discussion, make_agent, make_model
+):
+    model = make_model("tokens=12&delay_ms=5&disconnect_after=6&fail_times=1")
+    table = [await make_agent("Well"), await make_agent("Shaky", model=model.name)]
+    discussion = await make_discussion(agents=table, limits={"max_turns": 2})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    assert [event.data["turn"] for event in viewer.of_type("turn.retried")] == [2]
+    assert reminders(model) == [True, True]
+    assert (viewer.events[-1].data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 2)
+
+
 async def test_a_wrap_up_turn_that_is_passed_ends_it_all_the_same(client, make_discussion, make_agent, make_model):
     table = [await make_agent("Well"), await make_agent("Mute", model=make_model("empty").name)]
     discussion = await make_discussion(agents=table, limits={"max_turns": 2})

@@ -89,6 +89,7 @@ async def test_a_worker_killed_mid_turn_leaves_the_budget_as_free_as_before(
         ended = await viewer.until_ended(40)
 
     assert (ended.data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 2)
+    assert rows(fresh_database, "SELECT wrap_up FROM discussions") == [("max_turns",)]
     assert rows(fresh_database, "SELECT DISTINCT tokens::int FROM daily_spending") == [(total()[0],)]
     assert rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)]
 
