@@ -121,7 +121,8 @@ class FakeModelServer:
     def answer(self, head: bytes, body: bytes) -> wire.Answer:
         """The whole answer, or its steps."""
         method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
-        if method == "POST" and path == "/v1/chat/completions":
+        # A gateway's path may come before: prices are known by the whole address.
+        if method == "POST" and path.endswith("/v1/chat/completions"):
             return self._answer_chat(head, body, path)
         if path == "/v1/models":
             return wire.json_response(200, {"object": "list", "data": [{"id": "fake", "object": "model"}]})

@@ -140,6 +140,23 @@ class OutgoingSettings(_Group):
     outgoing_seconds: float = Field(10, gt=0, le=300, description="One that is not answered by then has failed.")
 
 
+class BudgetSettings(_Group):
+    """What users and workspaces may spend a day (UTC)."""
+
+    user_tokens_per_day: int | None = Field(
+        None, ge=1, description="Tokens a day for all discussions that one person opened; unset: no limit."
+    )
+    user_usd_per_day: float | None = Field(None, gt=0, description="Dollars a day for them; unset: no limit.")
+    workspace_tokens_per_day: int | None = Field(
+        None, ge=1, description="Tokens a day for all discussions of a workspace; unset: no limit."
+    )
+    workspace_usd_per_day: float | None = Field(None, gt=0, description="Dollars a day for them; unset: no limit.")
+
+    @property
+    def is_set(self) -> bool:
+        return any(value is not None for value in self.model_dump().values())
+
+
 class Settings(BaseModel):
     """All settings of one process, read once at its start."""
 
@@ -154,6 +171,7 @@ class Settings(BaseModel):
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
+    budgets: BudgetSettings = Field(default_factory=BudgetSettings)
 
     @property
     def recordings_dir(self) -> Path:

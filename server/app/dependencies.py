@@ -25,6 +25,7 @@ from app.services.knowledge import KnowledgeService
 from app.services.live.hub import Hub
 from app.services.messages import MessageService
 from app.services.transcripts import TranscriptService
+from app.services.usage import UsageService
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Services:
     messages: MessageService
     transcripts: TranscriptService
     knowledge: KnowledgeService
+    usage: UsageService
     hub: Hub
     health: HealthService
 
@@ -71,6 +73,7 @@ Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
+DailyUsage = Annotated[UsageService, _service("usage")]
 Live = Annotated[Hub, _service("hub")]
 Health = Annotated[HealthService, _service("health")]
 

@@ -32,6 +32,7 @@ from app.routes import (
     messages,
     participants,
     stream,
+    usage,
 )
 from app.routes.openapi import install_openapi
 from app.services.agents import AgentService
@@ -51,6 +52,7 @@ from app.services.log_reader import UnitOfWorkLogReader
 from app.services.messages import MessageService
 from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.usage import UsageService
 
 PREFIX = "/api/v1"
 
@@ -74,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, stream)
+    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, stream, usage)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
@@ -117,6 +119,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         messages=messages,
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
+        usage=UsageService(uow, settings.budgets),
         hub=hub,
         health=HealthService(uow, cache),
     )

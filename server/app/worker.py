@@ -91,7 +91,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     key, outgoing = secret_key(settings), Outgoing(settings.outgoing)
     calls = ExternalCalls(uow, outgoing, WebhookSigner(key), TurnTokens(key), deadlines)
     deliver.register(queue, calls)
-    sweep = Sweep(uow, turns, driver, deadlines)
+    sweep = Sweep(uow, turns, driver, deadlines, with_budgets=settings.budgets.is_set)
     deliveries = _procrastinate_worker(queue, DELIVERIES_QUEUE, DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS)
     try:
         async with (

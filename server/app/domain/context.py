@@ -23,6 +23,7 @@ MESSAGE_OVERHEAD_TOKENS = 6
 DOCUMENT_SHARE = 0.5
 REMINDER_TOKENS = 60
 PRIVATE = ", privately"
+LAST_WORDS = "These are the last words of this discussion: conclude."
 _CUT = "\n[…]"
 
 
@@ -166,24 +167,34 @@ def window(transcript: Iterable[Utterance], tokens: int) -> list[Utterance]:
     return chosen
 
 
-def _call(speaker: Speaker) -> str:
+def _call(speaker: Speaker, is_last: bool = False) -> str:
     """Give the speaker the floor; a short persona is said again, which keeps small models in it."""
     persona = disarm(speaker.persona.strip())
     reminder = f" {persona}" if estimate_tokens(persona) <= REMINDER_TOKENS else ""
-    return f"{plain_name(speaker.name)}, what do you think?{reminder}"
+    # Before the reminder, which is what a small budget cuts.
+    last_words = f" {LAST_WORDS}" if is_last else ""
+    return f"{plain_name(speaker.name)}, what do you think?{last_words}{reminder}"
 
 
 def _ends(
-    speaker: Speaker, matter: Matter, budget_tokens: int, instruction: str | None, question: str | None
+    speaker: Speaker,
+    matter: Matter,
+    budget_tokens: int,
+    instruction: str | None,
+    question: str | None,
+    is_last: bool,
 ) -> tuple[str, str]:
     """The system message and the call, in five eighths of the budget; the call gets the more the more it must say."""
     system = _system(speaker, matter)
     if question is not None:
         return truncate(system, budget_tokens // 4), truncate(disarm(question), budget_tokens * 3 // 8)
     if instruction:
-        call = f"{plain_name(speaker.name)}, you have the floor. {disarm(instruction.strip())}"
+        last_words = f" {LAST_WORDS}" if is_last else ""
+        call = f"{plain_name(speaker.name)}, you have the floor.{last_words} {disarm(instruction.strip())}"
         return truncate(system, budget_tokens * 3 // 8), truncate(call, budget_tokens // 4)
-    return truncate(system, budget_tokens // 2), truncate(_call(speaker), budget_tokens // 8)
+    if is_last:
+        return truncate(system, budget_tokens * 3 // 8), truncate(_call(speaker, is_last), budget_tokens // 4)
+    return truncate(system, budget_tokens // 2), truncate(_call(speaker, is_last), budget_tokens // 8)
 
 
 def build_prompt(
@@ -194,14 +205,15 @@ def build_prompt(
     *,
     instruction: str | None = None,
     question: str | None = None,
+    is_last: bool = False,
 ) -> list[ChatMessage]:
-    """The prompt for `speaker`'s next message, within about `budget_tokens` (estimated).
+    """The prompt for `speaker`'s next message, within about `budget_tokens` (estimated); `is_last` says to conclude.
 
     `instruction` is what the turn policy tells the speaker, the last thing said; `question` is asked instead of giving
     the floor. One system message, then user and assistant in turn, user last: strict chat templates accept nothing
     else.
     """
-    system, call = _ends(speaker, matter, budget_tokens, instruction, question)
+    system, call = _ends(speaker, matter, budget_tokens, instruction, question, is_last)
     left = budget_tokens - estimate_tokens(system) - estimate_tokens(call) - 4 * MESSAGE_OVERHEAD_TOKENS
     opening = _opening(matter, max(int(left * DOCUMENT_SHARE) - estimate_tokens(matter.topic), 0))
     opening = truncate(opening, max(left - left // 8, 1))

@@ -73,11 +73,22 @@ def discussion_started(next_speaker: NextSpeaker | None) -> Event:
 
 
 def discussion_waiting(
-    next_speaker: NextSpeaker | None, deadline: str | None = None, policy_state: Mapping[str, Any] | None = None
+    next_speaker: NextSpeaker | None,
+    deadline: str | None = None,
+    policy_state: Mapping[str, Any] | None = None,
+    *,
+    is_last: bool = False,
 ) -> Event:
-    """`next_speaker` None: a human has to choose who speaks. `deadline` is RFC 3339."""
-    data = {"status": "waiting", "next_speaker": _next(next_speaker), "deadline": deadline}
-    return Event(DISCUSSION_WAITING, data | ({"policy_state": policy_state} if policy_state is not None else {}))
+    """`next_speaker` None: a human has to choose who speaks. `deadline` is RFC 3339.
+
+    `wrap_up` marks the one turn that is given before a limit ends the discussion.
+    """
+    data: dict[str, Any] = {"status": "waiting", "next_speaker": _next(next_speaker), "deadline": deadline}
+    if policy_state is not None:
+        data["policy_state"] = policy_state
+    if is_last:
+        data["wrap_up"] = True
+    return Event(DISCUSSION_WAITING, data)
 
 
 def discussion_pausing() -> Event:

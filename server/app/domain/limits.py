@@ -1,5 +1,10 @@
-"""Limits of a discussion, checked before a turn with its worst case."""
+"""Limits of a discussion, checked before a turn with its worst case.
 
+The turn before the end is the wrap-up turn: the last one of `max_turns`, the first one after `max_seconds`, or a
+shorter one where the next would not fit what is left of `max_tokens` or `max_cost_usd`.
+"""
+
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from app.domain.discussion import EndReason
@@ -16,6 +21,39 @@ class Spending:
     cost_usd: float = 0.0
     seconds: float = 0.0
 
+    def __add__(self, other: "Spending") -> "Spending":
+        return Spending(
+            self.turns + other.turns,
+            self.tokens + other.tokens,
+            self.cost_usd + other.cost_usd,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Four fifths of a limit are used."""
+
+    limit: str
+    used: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of tokens and dollars; None: as much as one likes."""
+
+    tokens: int | None = None
+    cost_usd: float | None = None
+
+    def lacks(self, worst_case: Spending) -> EndReason | None:
+        """Which limit has no room for that."""
+        if self.tokens is not None and worst_case.tokens > self.tokens:
+            return EndReason.MAX_TOKENS
+        if self.cost_usd is not None and worst_case.cost_usd > self.cost_usd:
+            return EndReason.MAX_COST
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -26,14 +64,48 @@ class Limits:
     max_cost_usd: float | None = None
     max_seconds: float | None = None
 
-    def breach(self, used: Spending, worst_case: Spending) -> EndReason | None:
-        """Why the next turn may not be taken, or None if even its worst case fits."""
-        if used.turns >= (self.max_turns or MAX_TURNS):
+    @property
+    def turns(self) -> int:
+        """The most turns there can be."""
+        return self.max_turns or MAX_TURNS
+
+    def over(self, used: Spending, wrap_up: str | None) -> EndReason | None:
+        """Why no turn may follow the one that is over, whatever it would use; `wrap_up` is why that was the last."""
+        if wrap_up is not None:
+            return EndReason(wrap_up)
+        if used.turns >= self.turns:
             return EndReason.MAX_TURNS
-        if self.max_tokens is not None and used.tokens + worst_case.tokens > self.max_tokens:
-            return EndReason.MAX_TOKENS
-        if self.max_cost_usd is not None and used.cost_usd + worst_case.cost_usd > self.max_cost_usd:
-            return EndReason.MAX_COST
+        return self._left(used).lacks(Spending())
+
+    def last_turn(self, used: Spending) -> EndReason | None:
+        """Why the turn that follows is the last one, None if more may follow or it is the only one."""
         if self.max_seconds is not None and used.seconds >= self.max_seconds:
             return EndReason.MAX_SECONDS
+        if used.turns + 1 == self.turns and self.turns > 1:
+            return EndReason.MAX_TURNS
         return None
+
+    def left(self, used: Spending) -> Left | None:
+        """What may still be spent; None where nothing bounds that."""
+        if self.max_tokens is None and self.max_cost_usd is None:
+            return None
+        return self._left(used)
+
+    def _left(self, used: Spending) -> Left:
+        return Left(
+            None if self.max_tokens is None else self.max_tokens - used.tokens,
+            None if self.max_cost_usd is None else self.max_cost_usd - used.cost_usd,
+        )
+
+    def warnings(self, used: Spending, warned: Collection[str]) -> list[Warned]:
+        """The limits that are used to four fifths by now and were not warned of yet."""
+        return [one for one in self._used(used) if one.limit not in warned and one.used * 5 >= one.most * 4]
+
+    def _used(self, used: Spending) -> Iterator[Warned]:
+        yield Warned("max_turns", used.turns, self.turns)
+        if self.max_tokens is not None:
+            yield Warned("max_tokens", used.tokens, self.max_tokens)
+        if self.max_cost_usd is not None:
+            yield Warned("max_cost_usd", round(used.cost_usd, 8), self.max_cost_usd)
+        if self.max_seconds is not None:
+            yield Warned("max_seconds", round(used.seconds, 3), self.max_seconds)

@@ -20,7 +20,7 @@ from app.domain.policies import (
     longest_waiting,
     make_policy,
 )
-from app.domain.stop_conditions import asks_for_agreement
+from app.domain.stop_conditions import must_ask, reach
 
 # Whoever has waited longer than that many rounds gets the floor, whatever the policy says.
 PATIENCE_ROUNDS = 2
@@ -56,10 +56,20 @@ class Table:
         """What models must be asked before `choose`; nobody is asked about somebody who has waited too long."""
         return () if self._overdue(history) else self.policy.questions(self.seats, history)
 
-    @property
-    def asks_for_agreement(self) -> bool:
-        """Whether a model has to look at the messages before the discussion goes on."""
-        return asks_for_agreement(self.stop_when)
+    def asks_for_agreement(self, history: History) -> bool:
+        """Whether a model has to say if all agree before the discussion goes on."""
+        return bool(self.stop_when) and must_ask(self.stop_when, self.seats, history)
+
+    def must_ask(self, history: History) -> bool:
+        """Whether any model has to be asked before the discussion goes on."""
+        return self.asks_for_agreement(history) or bool(self.questions(history))
+
+    @cached_property
+    def reach(self) -> tuple[int, int]:
+        """How many of the latest (messages, turns) the rules look at, at least."""
+        messages, turns = reach(self.stop_when)
+        least = PATIENCE_ROUNDS * len(self.seats) + 2
+        return max(messages, least), max(turns, least)
 
     def choose(self, history: History) -> Floor | None:
         """Ask the policy; None: it has nothing more to give. The same seed, history and roster choose the same."""

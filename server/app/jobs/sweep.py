@@ -20,24 +20,34 @@ SWEEP_SECONDS = 1.0
 DEAD_AFTER_SECONDS = 3.0
 ABANDONED_AFTER_SECONDS = 2.0
 ABANDONED_LIMIT = 100
+IDLE_AFTER_SECONDS = 5.0
 
 
 class Sweep:
     """Runs in every worker; two at once do no harm."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, turns: TurnRepository, driver: TurnDriver, deadlines: FloorDeadlines
+        self,
+        uow: UnitOfWorkFactory,
+        turns: TurnRepository,
+        driver: TurnDriver,
+        deadlines: FloorDeadlines,
+        *,
+        with_budgets: bool = False,
     ) -> None:
         self._uow = uow
         self._turns = turns
         self._driver = driver
         self._deadlines = deadlines
+        self._steps = [self._revive, self._put_back, self._adopt, self._look_for_waiting, self._expire]
+        if with_budgets:
+            self._steps.append(self._release_idle)
 
     async def run(self) -> None:
         """Sweep until cancelled. No step's failure keeps the others from being taken."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            for step in (self._revive, self._put_back, self._adopt, self._look_for_waiting, self._expire):
+            for step in self._steps:
                 await self._try(step.__name__, step)
 
     async def _try(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
@@ -80,3 +90,7 @@ class Sweep:
     async def _look_for_waiting(self) -> None:
         async with self._uow.reading() as work:
             self._driver.others_wait = await work.jobs.others_wait()
+
+    async def _release_idle(self) -> None:
+        async with self._uow() as work:
+            await work.budgets.release_idle(IDLE_AFTER_SECONDS, ABANDONED_LIMIT)

@@ -10,6 +10,7 @@ from app.domain.limits import MAX_TURNS
 from app.schemas.agent import ModelName
 from app.schemas.base import Line, Moment, Read, Request, Text, storable
 from app.schemas.policies import RoundRobinConfig, TurnPolicyConfig
+from app.schemas.stop_conditions import StopConditions
 
 MAX_PARTICIPANTS = 50
 Topic = Annotated[
@@ -51,13 +52,6 @@ class LimitsConfig(Request):
     max_seconds: Annotated[int, Field(ge=1, le=10**8)] | None = None
 
 
-class PhraseCondition(Request):
-    """Met when a message contains the phrase, in whatever case."""
-
-    type: Literal["phrase"]
-    phrase: Line
-
-
 class WaitingConfig(Request):
     """How long those outside may take who have the floor, and what follows when they do not answer.
 
@@ -81,7 +75,7 @@ class DiscussionCreate(Request):
     participants: list[ParticipantCreate] = Field(min_length=1, max_length=MAX_PARTICIPANTS)
     turn_policy: TurnPolicyConfig = Field(default_factory=RoundRobinConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
-    stop_when: list[PhraseCondition] = Field(default_factory=list, max_length=20)
+    stop_when: StopConditions = Field(default_factory=list)
     priority: Literal["interactive", "background"] = "interactive"
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
     on_turn_failure: TurnFailurePolicy = Field(
@@ -175,7 +169,7 @@ class DiscussionUpdate(Request):
     instructions: Instructions | None = None
     turn_policy: TurnPolicyConfig | None = None
     limits: LimitsConfig | None = None
-    stop_when: Annotated[list[PhraseCondition], Field(max_length=20)] | None = None
+    stop_when: StopConditions | None = None
     on_turn_failure: TurnFailurePolicy | None = None
     waiting: WaitingConfig | None = None
 
@@ -201,7 +195,7 @@ class DiscussionFork(Request):
     instructions: Instructions | None = None
     turn_policy: TurnPolicyConfig | None = None
     limits: LimitsConfig | None = None
-    stop_when: Annotated[list[PhraseCondition], Field(max_length=20)] | None = None
+    stop_when: StopConditions | None = None
     on_turn_failure: TurnFailurePolicy | None = None
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
     start: bool = True

@@ -8,10 +8,10 @@ from app.core.ids import new_id
 from app.domain import events
 from app.domain.discussion import EndReason, Step, advance
 from app.domain.events import NextSpeaker
-from app.domain.limits import Spending
+from app.domain.limits import Limits
 from app.domain.policies import History, Spoken
-from app.domain.progress import Floor
-from app.domain.stop_conditions import is_met
+from app.domain.progress import Floor, Table
+from app.domain.stop_conditions import find_met, reach
 from app.domain.visibility import EVERYBODY
 from app.models import Discussion, Participant, Turn
 from app.repositories.jobs import PRIORITIES, GivenFloor
@@ -25,7 +25,9 @@ async def history_of(work: UnitOfWork, discussion: Discussion) -> History:
     """What the policy may know of the discussion's past."""
     if discussion.turn == 0 and discussion.last_seq == 0:
         return History(0, None)
-    recent = await work.messages.list_recent(discussion.id, EVERYBODY, RECENT_MESSAGES, discussion.last_seq)
+    messages, _turns = reach(discussion.stop_when)
+    most = max(messages, RECENT_MESSAGES)
+    recent = await work.messages.list_recent(discussion.id, EVERYBODY, most, discussion.last_seq)
     return History(
         turn=discussion.turn,
         last_speaker=discussion.last_speaker_id,
@@ -57,7 +59,7 @@ def hand_on(work: UnitOfWork, discussion: Discussion, participants: Seats, histo
     """
     table = table_of(discussion, participants)
     take_floor(discussion)
-    if table.asks_for_agreement or table.questions(history):
+    if table.must_ask(history):
         return
     floor = table.choose(history)
     if floor is None:
@@ -69,7 +71,7 @@ def hand_on(work: UnitOfWork, discussion: Discussion, participants: Seats, histo
 def next_floor(discussion: Discussion, participants: Seats, history: History) -> Floor | None:
     """Who will get the floor, None where that has to be asked or nobody is left."""
     table = table_of(discussion, participants)
-    return None if table.questions(history) else table.choose(history)
+    return None if table.must_ask(history) else table.choose(history)
 
 
 def name_next(discussion: Discussion, participants: Seats, history: History) -> None:
@@ -86,7 +88,8 @@ def rest(work: UnitOfWork, discussion: Discussion, participants: Seats, step: St
     """Pause it now: whoever drives it is fenced off, a turn that is open stays so, nobody is waited for."""
     discussion.status = advance(discussion.status, step)
     discussion.pause_requested = False
-    discussion.floor_id = discussion.deadline_at = None
+    if discussion.floor_id is not None:  # given anew when resumed
+        discussion.floor_id = discussion.deadline_at = discussion.wrap_up = None
     discussion.epoch += 1
     discussion.lease_owner = discussion.lease_until = None
     reason = "interrupted" if step == Step.INTERRUPT else "requested"
@@ -118,13 +121,16 @@ def give_floor(work: UnitOfWork, discussion: Discussion, participants: Seats, fl
 def wait_for(work: UnitOfWork, discussion: Discussion, seat: Participant, speaker: NextSpeaker) -> None:
     """Somebody outside has the floor, until the deadline."""
     discussion.status = advance(discussion.status, Step.WAIT)
+    last = Limits(**discussion.limits).last_turn(spending_of(discussion))
+    discussion.wrap_up = last
     discussion.floor_id = new_id()
     seconds = discussion.waiting.get(f"{seat.kind}_seconds")
     discussion.deadline_at = None if seconds is None else work.now() + timedelta(seconds=seconds)
     deadline = rfc3339(discussion.deadline_at) if discussion.deadline_at else None
     if seat.kind == "external":
         work.jobs.tell_external(GivenFloor(discussion.workspace_id, discussion.id, discussion.floor_id))
-    work.log.append(discussion, events.discussion_waiting(speaker, deadline, discussion.policy_state))
+    waiting = events.discussion_waiting(speaker, deadline, discussion.policy_state, is_last=last is not None)
+    work.log.append(discussion, waiting)
 
 
 async def after_turn(
@@ -135,18 +141,13 @@ async def after_turn(
     What was whispered ends nothing.
     """
     history = await history_of(work, discussion)
-    table = table_of(discussion, participants)
-    reason = table.limits.breach(spending_of(discussion), Spending())
-    if said_to_all and is_met(table.stop_when, table.seats, history):
-        end(work, discussion, EndReason.STOP_CONDITION)
-    elif reason is not None:
-        end(work, discussion, reason)
-    else:
-        following = next_floor(discussion, participants, history)
-        discussion.status = advance(discussion.status, Step.GO_ON)
-        work.log.append(discussion, events.discussion_resumed(following.speaker if following else None))
-        hand_on(work, discussion, participants, history)
-        await queue_driver(work, discussion)
+    if end_if_over(work, discussion, table_of(discussion, participants), history, said_to_all=said_to_all):
+        return
+    following = next_floor(discussion, participants, history)
+    discussion.status = advance(discussion.status, Step.GO_ON)
+    work.log.append(discussion, events.discussion_resumed(following.speaker if following else None))
+    hand_on(work, discussion, participants, history)
+    await queue_driver(work, discussion)
 
 
 async def pass_turn(
@@ -193,6 +194,20 @@ async def queue_driver(work: UnitOfWork, discussion: Discussion) -> None:
     """Queue a driver, in this transaction, if the discussion runs."""
     if discussion.status == "running":
         await work.jobs.drive(discussion.id, PRIORITIES[discussion.priority])
+
+
+def end_if_over(work: UnitOfWork, discussion: Discussion, table: Table, history: History, *, said_to_all: bool) -> bool:
+    """After a turn from outside: end it if a stop condition or a limit says so, else warn of limits that are near."""
+    used = spending_of(discussion)
+    met = find_met(table.stop_when, table.seats, history) if said_to_all else None
+    reason = EndReason.STOP_CONDITION if met is not None else table.limits.over(used, discussion.wrap_up)
+    if reason is not None:
+        end(work, discussion, reason, met)
+        return True
+    for one in table.limits.warnings(used, discussion.warned):
+        work.log.append(discussion, events.limit_warning(one.limit, one.used, one.most))
+        discussion.warned = [*discussion.warned, one.limit]
+    return False
 
 
 def end(

@@ -27,7 +27,7 @@ from app.services.discussion_flow import (
     rest,
     take_floor,
 )
-from app.services.discussion_views import floor_of, read_discussion
+from app.services.discussion_views import floor_of, read_discussion, spending_of, table_of
 from app.services.interrupted_turns import keep_interrupted
 from app.services.live.bus import LiveBus
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -161,6 +161,11 @@ async def _take(
 
 async def _resume(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
     floor = floor_of(discussion, participants)
+    is_over = table_of(discussion, participants).limits.over(spending_of(discussion), discussion.wrap_up)
+    if is_over is not None and discussion.turn_message_id is None:  # what was interrupted was the last turn
+        discussion.status = advance(discussion.status, Step.RESUME)
+        end(work, discussion, is_over)
+        return
     if floor is not None:
         go_on(work, discussion, participants, floor)
         return

@@ -16,6 +16,7 @@ from app.domain.events import StoredEvent
 from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
 from app.repositories.base import telling_outages
+from app.repositories.budgets import BudgetRepository
 from app.repositories.discussions import DiscussionRepository
 from app.repositories.event_log import EventLogRepository
 from app.repositories.jobs import JobRepository
@@ -67,6 +68,10 @@ class UnitOfWork:
     @cached_property
     def log(self) -> EventLogRepository:
         return EventLogRepository(self._session)
+
+    @cached_property
+    def budgets(self) -> BudgetRepository:
+        return BudgetRepository(self._session)
 
     @cached_property
     def jobs(self) -> JobRepository:

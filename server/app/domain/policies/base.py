@@ -6,6 +6,8 @@ from random import Random
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from app.domain.prompt import ChatMessage
+
 LastOutcome = Literal["completed", "passed", "failed", "interrupted"]
 
 
@@ -69,13 +71,18 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a policy asks a participant's model before it can choose; `parse` gives None for an unusable answer."""
+    """What a policy asks a participant's model before it can choose; `parse` gives None for an unusable answer.
+
+    `prompt`, where there is one, makes the whole prompt within a budget of tokens, in place of the participant's view
+    of the discussion with `text` at its end.
+    """
 
     participant_id: UUID
     text: str
     parse: Callable[[str], Any]
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 60
+    prompt: Callable[[int], Sequence[ChatMessage]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

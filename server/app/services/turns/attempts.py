@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import structlog
 
 from app.core.errors import ArenaError
+from app.domain.limits import Left, Spending
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
 from app.services.prompts import chat_request, prompt_tokens
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
 from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.turns.room import fit, worst_case
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -66,7 +68,7 @@ class Attempts:
         course = Course([agent.config.model or "", *agent.config.model_fallbacks], self._limit)
         while True:
             try:
-                model, request = self.ask(agent, course)
+                model, request = self.ask(agent, self._table.left(self._table.state), course)
                 return Spoke(await self._speak(model, request), model)
             except EmptyReply as error:
                 if course.is_mute():
@@ -81,20 +83,37 @@ class Attempts:
                 await self._back_off(error, seconds)
                 await self._retry(error.code)
 
-    def ask(self, agent: AgentSeat, course: Course | None = None) -> tuple[Model, ChatRequest]:
-        """The model that is due, by default the agent's first, and what it is asked now."""
+    def ask(
+        self, agent: AgentSeat, left: Left | None = None, course: Course | None = None
+    ) -> tuple[Model, ChatRequest]:
+        """The model that is due, by default the agent's first, and what it is asked now.
+
+        It is asked for less than usual where only that fits what is `left`; raise `NoRoom` where nothing of use fits.
+        """
         course = course or Course([agent.config.model or ""], self._limit)
         model, table = self._models.get(course.model), self._table
         brief = table.rules.brief(agent.counts_as, table.state.policy_state)
         seed = table.rules.seed + table.state.turn if isinstance(table.rules.seed, int) else None
-        request = chat_request(
-            model,
-            agent.config.params,
-            lambda budget_tokens: table.prompt_for(agent, budget_tokens, brief),
-            seed=seed,
-            most_prompt_tokens=course.most_prompt_tokens,
-        )
-        return model, request
+        is_last, usual = table.state.wrap_up is not None, agent.config.params
+
+        def make(reply_tokens: int, most_tokens: int | None) -> ChatRequest:
+            shorter = reply_tokens < usual.max_tokens
+            return chat_request(
+                model,
+                usual.model_copy(update={"max_tokens": reply_tokens}) if shorter else usual,
+                lambda room: table.prompt_for(agent, min(room, most_tokens or room), brief, is_last=is_last),
+                seed=seed,
+                most_prompt_tokens=course.most_prompt_tokens,
+            )
+
+        return model, fit(model, make, usual.max_tokens, left)
+
+    def dearest(self, agent: AgentSeat) -> Spending:
+        """The worst case of the turn, whichever of the agent's models comes to take it."""
+        left = self._table.left(self._table.state)
+        names = [agent.config.model or "", *agent.config.model_fallbacks]
+        cases = [worst_case(*self.ask(agent, left, Course([name], 1))) for name in names]
+        return Spending(tokens=max(one.tokens for one in cases), cost_usd=max(one.cost_usd for one in cases))
 
     async def _speak(self, model: Model, request: ChatRequest) -> Reply:
         state = self._table.state

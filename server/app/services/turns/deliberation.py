@@ -1,21 +1,23 @@
 """Between two turns: what models are asked before anybody gets the floor. No transaction is open meanwhile."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from app.domain.agreement import agreement_question
+from app.domain.limits import Spending
 from app.domain.policies import History, Question
-from app.domain.stop_conditions import agreement_question
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.asking import Answer, ask
 from app.services.prompts import chat_request
-from app.services.providers.base import ModelError
+from app.services.providers.base import ChatRequest, ModelError
 from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.turns.room import worst_case
 from app.services.turns.speaking import while_held
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -47,28 +49,54 @@ class Verdict:
 
 
 class Deliberation:
-    """Asks each question at most twice; whoever gives no usable answer then has given none."""
+    """Asks each question at most twice; whoever gives no usable answer then has given none.
 
-    def __init__(self, table: TableState, held: HeldClaim, models: ModelCatalog) -> None:
+    `affords` is told what the questions may cost at worst. What nothing is left for is not asked.
+    """
+
+    def __init__(
+        self,
+        table: TableState,
+        held: HeldClaim,
+        models: ModelCatalog,
+        affords: Callable[[Callable[[], Spending]], Awaitable[bool]],
+    ) -> None:
         self._table = table
         self._held = held
         self._models = models
+        self._affords = affords
 
     async def hold(self, history: History) -> Verdict:
         """Ask whether all agree, if that would end it, and what the policy wants to know."""
         verdict = Verdict()
         rules = self._table.rules
-        if rules.asks_for_agreement:
-            question = agreement_question(rules.seats, history)
-            if question is not None:
+        if rules.asks_for_agreement(history):
+            question = agreement_question(rules.seats, history, self._table.topic)
+            if question is not None and await self._affords(lambda: self._worst_case([question], verdict)):
                 verdict.agreement = await self._ask(question, verdict)
         if not verdict.agreement:
             questions = rules.questions(history)
-            answers = await asyncio.gather(*(self._ask(question, verdict) for question in questions))
-            verdict.answers = {one.participant_id: answer for one, answer in zip(questions, answers, strict=True)}
+            if questions and await self._affords(lambda: self._worst_case(questions, verdict)):
+                answers = await asyncio.gather(*(self._ask(question, verdict) for question in questions))
+                verdict.answers = {one.participant_id: answer for one, answer in zip(questions, answers, strict=True)}
         if self._held.lost.is_set():
             raise ClaimLost
         return verdict
+
+    def _worst_case(self, questions: Sequence[Question], verdict: Verdict) -> Spending:
+        """Of every try at every question, beside what was spent on others already."""
+        worst = Spending(tokens=verdict.prompt_tokens + verdict.completion_tokens, cost_usd=verdict.cost_usd)
+        for question in questions:
+            agent = self._table.agents.get(question.participant_id)
+            if agent is None:
+                continue
+            try:
+                model, request = self._request(agent, question)
+            except UnknownModel:
+                continue
+            for _ in range(TRIES):
+                worst += worst_case(model, request)
+        return worst
 
     async def _ask(self, question: Question, verdict: Verdict) -> Any:
         agent = self._table.agents.get(question.participant_id)
@@ -89,12 +117,16 @@ class Deliberation:
         return None
 
     async def _answer(self, agent: AgentSeat, question: Question) -> Answer:
+        model, request = self._request(agent, question)
+        return await while_held(self._held, ask(model, request))
+
+    def _request(self, agent: AgentSeat, question: Question) -> tuple[Model, ChatRequest]:
         model: Model = self._models.get(agent.config.model or "")
         request = chat_request(
             model,
             AgentParams(temperature=0.0, max_tokens=question.max_tokens),
-            lambda budget_tokens: self._table.prompt_for(agent, budget_tokens, question=question.text),
+            question.prompt or (lambda room: self._table.prompt_for(agent, room, question=question.text)),
         )
         if question.schema is not None:
             request = replace(request, response_schema=dict(question.schema))
-        return await while_held(self._held, ask(model, request))
+        return model, request

@@ -8,23 +8,25 @@ import structlog
 
 from app.core.errors import ArenaError, UpstreamFailed
 from app.domain import events
+from app.domain.budgets import Overdrawn
 from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
 from app.domain.events import Event
-from app.domain.limits import Spending
+from app.domain.limits import Left, Spending
 from app.domain.policies import History
 from app.domain.progress import Floor
-from app.domain.stop_conditions import is_met
+from app.domain.stop_conditions import find_met
 from app.repositories.turns import TurnRecord, TurnState
 from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus
-from app.services.prompts import prompt_tokens
 from app.services.providers.base import ModelError
 from app.services.turns.attempts import Attempts, Passed, PausedBetweenAttempts, Spoke
+from app.services.turns.budget import TurnBudget
 from app.services.turns.deliberation import Deliberation, Verdict
 from app.services.turns.leases import HeldClaim
 from app.services.turns.ledger import Decision, Ledger
 from app.services.turns.records import message_data, note, record, spoken
+from app.services.turns.room import NoRoom, worst_case
 from app.services.turns.steps import ended, give_floor, paused, turn_over, without_floor
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -40,6 +42,14 @@ class TurnAbandoned(UpstreamFailed):
     code = "turn_abandoned"
 
 
+class OutOfBudget(Exception):
+    """Somebody's budget of the day has no room for the turn."""
+
+    def __init__(self, lacking: Overdrawn) -> None:
+        super().__init__(lacking.detail)
+        self.lacking = lacking
+
+
 class Drive:
     """Takes turns until somebody else has the floor, the discussion rests or ends, or `must_give_way` says so."""
 
@@ -53,13 +63,17 @@ class Drive:
         *,
         attempts: int,
         must_give_way: Callable[[], bool],
+        budget: TurnBudget | None = None,
     ) -> None:
         self._table = table
         self._ledger = ledger
         self._must_give_way = must_give_way
+        self._budget = budget
         self._epoch = held.claim.epoch
         self._attempts = Attempts(table, held, models, live, attempts, self._retry)
-        self._deliberation = Deliberation(table, held, models)
+        self._deliberation = Deliberation(table, held, models, self._affords)
+        # Of what was just said and no prompt holds yet, while it is decided what follows.
+        self._unheard_tokens = 0
 
     async def run(self) -> None:
         await self._take_over()
@@ -111,11 +125,18 @@ class Drive:
         assert self._table.state.speaker_id is not None
         agent = self._table.agents[self._table.state.speaker_id]
         try:
+            await self._reserve(agent)
             outcome = await self._attempts.run(agent)
         except PausedBetweenAttempts as pause:
             await self._pause_between_attempts(pause.error)
         except (ModelError, UnknownModel) as error:
             await self._fail(agent, error)
+        except NoRoom as error:
+            reason = error.reason
+            await self._ledger.write(lambda: ended(self._table.state, reason))
+        except OutOfBudget as error:
+            lacking = error.lacking
+            await self._ledger.write(lambda: ended(self._table.state, lacking.reason, lacking.detail))
         else:
             opened = self._table.state
             if isinstance(outcome, Passed):
@@ -123,6 +144,14 @@ class Drive:
             else:
                 await self._commit(agent, outcome)
             _log_turn(opened, outcome, perf_counter() - began)
+
+    async def _reserve(self, agent: AgentSeat) -> None:
+        """Set the turn's worst case aside in the budgets of the day; raise `OutOfBudget` if one has no room."""
+        if self._budget is None:
+            return
+        lacking = await self._budget.reserve(self._attempts.dearest(agent))
+        if lacking is not None:
+            raise OutOfBudget(lacking)
 
     async def _commit(self, agent: AgentSeat, spoke: Spoke) -> None:
         """Record the turn and, unless models must be asked first, begin the next one in the same statement."""
@@ -144,9 +173,12 @@ class Drive:
             history = table.history(state, this_note, said)
             return self._after_turn(state, history, [events.message_completed(data)], done)
 
+        utterance = Utterance.of(data["handle"], reply.content, agent.participant_id, this_note.turn)
+        self._unheard_tokens = utterance.tokens
         await self._ledger.write(decide)
-        table.heard(Utterance.of(data["handle"], reply.content, agent.participant_id, this_note.turn))
+        table.heard(utterance)
         table.noted(this_note)
+        self._unheard_tokens = 0
 
     async def _pass(self, agent: AgentSeat, passed: Passed) -> None:
         """Record that the speaker had nothing to say."""
@@ -166,7 +198,7 @@ class Drive:
 
     def _after_turn(self, state: TurnState, history: History, happened: list[Event], done: TurnRecord) -> Decision:
         """What follows a turn that is over, in the same write."""
-        if self._table.rules.asks_for_agreement or self._table.rules.questions(history):
+        if self._table.rules.must_ask(history):
             following = self._before_asking(state, history)
         else:
             following = self._go_on(state, history)
@@ -202,9 +234,10 @@ class Drive:
     def _over(self, state: TurnState, history: History, verdict: Verdict | None = None) -> Decision | None:
         rules = self._table.rules
         agreement = verdict.agreement if verdict else None
-        if is_met(rules.stop_when, rules.seats, history, agreement=agreement):
-            return ended(state, EndReason.STOP_CONDITION)
-        reason = rules.limits.breach(self._table.spent(state), Spending())
+        met = find_met(rules.stop_when, rules.seats, history, agreement=agreement)
+        if met is not None:
+            return ended(state, EndReason.STOP_CONDITION, met)
+        reason = rules.limits.over(self._table.spent(state), state.wrap_up)
         return ended(state, reason) if reason else None
 
     def _pause_before(self, state: TurnState, floor: Floor) -> Decision:
@@ -215,27 +248,42 @@ class Drive:
         return paused(resting, floor.speaker, "requested")
 
     def _give(self, state: TurnState, floor: Floor) -> Decision:
-        """Give the floor, or end where a limit has no room for the turn."""
-        speaker = floor.speaker
-        if speaker is not None and speaker.participant_id in self._table.agents:
-            worst = self._worst_case(self._table.agents[speaker.participant_id])
-            reason = self._table.rules.limits.breach(self._table.spent(state), worst)
-            if reason is not None:
-                return ended(state, reason)
-        return give_floor(self._table, state, floor, 0 if self._must_give_way() else self._epoch)
+        """Give the floor, for the last turn where a limit allows no more, or end where there is no room for it."""
+        limits, used = self._table.rules.limits, self._table.spent(state)
+        last = limits.last_turn(used)
+        agent = self._table.agents.get(floor.speaker.participant_id) if floor.speaker else None
+        if agent is not None:
+            try:
+                last = last or self._short_of(agent, limits.left(used))
+            except NoRoom as error:
+                return ended(state, error.reason)
+        warnings = limits.warnings(used, state.warned)
+        begun = replace(state, wrap_up=last, warned=(*state.warned, *(one.limit for one in warnings)))
+        epoch = 0 if self._must_give_way() else self._epoch
+        given = give_floor(self._table, begun, floor, epoch, is_last=last is not None)
+        given.events[:0] = [events.limit_warning(one.limit, one.used, one.most) for one in warnings]
+        return given
 
-    def _worst_case(self, agent: AgentSeat) -> Spending:
-        """What one turn of that agent may use: its whole prompt and the longest reply."""
-        limits = self._table.rules.limits
-        if limits.max_tokens is None and limits.max_cost_usd is None:
-            return Spending()
+    def _short_of(self, agent: AgentSeat, left: Left | None) -> EndReason | None:
+        """Which limit leaves room for no more than a short turn of that agent; raise `NoRoom` if not even for that."""
+        if left is None:
+            return None
         try:
             model, request = self._attempts.ask(agent)
+            lacking = left.lacks(worst_case(model, request) + Spending(tokens=self._unheard_tokens))
+            if lacking is not None:
+                self._attempts.ask(agent, left)
         except UnknownModel:
             # The turn itself will fail for this, and say so.
-            return Spending()
-        prompt, reply = prompt_tokens(request), request.max_tokens or 0
-        return Spending(tokens=prompt + reply, cost_usd=model.cost_usd(prompt, reply))
+            return None
+        return lacking
+
+    async def _affords(self, worst: Callable[[], Spending]) -> bool:
+        """Whether limits and budgets leave that much for questions to models; it is then set aside."""
+        left = self._table.left(self._table.state)
+        if left is not None and left.lacks(worst()) is not None:
+            return False
+        return self._budget is None or await self._budget.reserve(worst()) is None
 
     async def _retry(self, reason: str) -> None:
         """Log that the open turn begins anew, as the next attempt."""
@@ -266,7 +314,9 @@ class Drive:
         policy = self._table.rules.on_turn_failure
         done = record(opened, self._table.now(), outcome="failed", model=agent.config.model, error_code=error.code)
         log.error("turn_failed", turn=opened.turn + 1, attempt=opened.turn_attempt, code=error.code)
-        if policy == TurnFailurePolicy.CONTINUE:
+        if opened.wrap_up is not None:
+            await self._ledger.write(lambda: self._end_unsaid(agent, error, done))
+        elif policy == TurnFailurePolicy.CONTINUE:
             await self._go_on_without(agent, error, done)
         elif policy == TurnFailurePolicy.END:
             await self._ledger.write(lambda: self._end_failed(error, done))
@@ -288,6 +338,13 @@ class Drive:
             resting.speaker_id, resting.speaker_reason = floor.participant_id, floor.reason
         decision = paused(resting, floor, "turn_failed", Step.FAIL)
         return Decision(decision.state, [self._failed(error), *decision.events])
+
+    def _end_unsaid(self, agent: AgentSeat, error: ArenaError, done: TurnRecord) -> Decision:
+        """The end that the turn was to be the last one before, without its last words."""
+        state = self._table.state
+        assert state.wrap_up is not None
+        decision = ended(turn_over(state, agent.counts_as), EndReason(state.wrap_up))
+        return Decision(decision.state, [self._failed(error, is_over=True), *decision.events], done)
 
     def _end_failed(self, error: ArenaError, done: TurnRecord) -> Decision:
         decision = ended(self._table.state, EndReason.FAILED, error.detail)

@@ -23,6 +23,7 @@ from app.config import Settings
 from app.repositories.turns import Claim, Held, TurnRepository
 from app.services.ai_models import ModelCatalog
 from app.services.live.bus import LiveBus
+from app.services.turns.budget import TurnBudget, budgets_of, payers_of
 from app.services.turns.drive import Drive
 from app.services.turns.leases import ClaimLost, HeldClaim, LeaseKeeper
 from app.services.turns.ledger import Ledger
@@ -72,7 +73,9 @@ class TurnDriver:
         claim, began = held.claim, perf_counter()
         async with self.uow.reading(claim.workspace_id) as work:
             table = await load_table(work, claim.discussion_id, claim.clock_ahead)
-        ledger = Ledger(self.uow, self.turns, self.live, self.settings.worker.lease_seconds, claim, table)
+        budget = self._budget(claim, table.created_by)
+        lease_seconds = self.settings.worker.lease_seconds
+        ledger = Ledger(self.uow, self.turns, self.live, lease_seconds, claim, table, budget)
 
         def must_give_way() -> bool:
             is_over = perf_counter() - began > self.settings.worker.worker_slice_seconds
@@ -86,8 +89,16 @@ class TurnDriver:
             self.live,
             attempts=self.settings.models.model_attempts,
             must_give_way=must_give_way,
+            budget=budget,
         )
         await drive.run()
+
+    def _budget(self, claim: Claim, created_by: UUID | None) -> TurnBudget | None:
+        """None where no budget is set."""
+        settings = self.settings.budgets
+        if not settings.is_set:
+            return None
+        return TurnBudget(self.uow, budgets_of(settings), claim, payers_of(claim.workspace_id, created_by))
 
     async def _claim(self, discussion_id: UUID) -> Claim | None:
         """The claim, waiting once for another's lease to lapse; None if it is alive or nothing runs."""

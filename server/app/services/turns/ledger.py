@@ -9,6 +9,7 @@ from app.repositories.event_log import store
 from app.repositories.jobs import PRIORITIES, GivenFloor
 from app.repositories.turns import Claim, TurnRecord, TurnRepository, TurnState
 from app.services.live.bus import LiveBus
+from app.services.turns.budget import TurnBudget
 from app.services.turns.leases import ClaimLost
 from app.services.turns.table_state import TableState, load_roster
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -40,6 +41,7 @@ class Ledger:
     lease_seconds: float
     claim: Claim
     table: TableState
+    budget: TurnBudget | None = None
     gave_way: bool = False
 
     async def write(self, decide: Callable[[], Decision]) -> None:
@@ -61,15 +63,24 @@ class Ledger:
 
     async def _save(self, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
         state = decision.state
-        if decision.gives_way or self._call_of(decision) is not None:
-            return await self._save_with_jobs(decision, stored)
-        keep = self.lease_seconds if state.status == Status.RUNNING else None
+        keep = self.lease_seconds if state.status == Status.RUNNING and not decision.gives_way else None
+        if decision.gives_way or self._call_of(decision) is not None or self._must_settle(decision):
+            return await self._save_with_others(decision, stored, keep)
         return await self.turns.save(
             self.claim, self.table.known_seq, state, stored, decision.record, keep_lease_seconds=keep
         )
 
-    async def _save_with_jobs(self, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
-        """Give the claim back and queue what follows from it, in one transaction."""
+    def _must_settle(self, decision: Decision) -> bool:
+        """Whether there is something to charge, or nothing to set room aside for any more."""
+        if self.budget is None:
+            return False
+        is_over = decision.record is not None or decision.state.status != Status.RUNNING
+        return is_over or _tokens(decision.state) != _tokens(self.table.state)
+
+    async def _save_with_others(
+        self, decision: Decision, stored: Sequence[StoredEvent], keep_lease_seconds: float | None
+    ) -> bool:
+        """Together with what follows from it for jobs and budgets, in one transaction."""
         async with self.uow(self.claim.workspace_id) as work:
             saved = await self.turns.save(
                 self.claim,
@@ -77,9 +88,11 @@ class Ledger:
                 decision.state,
                 stored,
                 decision.record,
-                keep_lease_seconds=None,
+                keep_lease_seconds=keep_lease_seconds,
                 connection=await work.connection(),
             )
+            if saved and self.budget is not None and self._must_settle(decision):
+                await self.budget.settle(work, self.table.state, decision.state)
             if saved:
                 await self._queue_jobs(work, decision)
             return saved
@@ -108,3 +121,7 @@ class Ledger:
             if self.table.roster_changed:
                 discussion = await work.discussions.get(self.claim.discussion_id)
                 self.table.reseat(await load_roster(work, discussion))
+
+
+def _tokens(state: TurnState) -> int:
+    return state.prompt_tokens + state.completion_tokens

@@ -61,7 +61,7 @@ def give_floor(table: TableState, state: TurnState, floor: Floor, epoch: int, *,
     given.speaker_id, given.speaker_reason = speaker.participant_id, speaker.reason
     seat = table.rules.seat(speaker.participant_id)
     if seat is not None and seat.needs_waiting:
-        return _wait_for(table, given, speaker, seat)
+        return _wait_for(table, given, speaker, seat, is_last=is_last)
     given.turn_message_id, given.turn_attempt, given.turn_epoch = new_id(), 1, epoch
     started = events.turn_started(
         given.turn + 1, 1, speaker, given.turn_message_id, policy_state=floor.state, is_last=is_last
@@ -69,10 +69,11 @@ def give_floor(table: TableState, state: TurnState, floor: Floor, epoch: int, *,
     return Decision(given, [started], gives_way=epoch == 0)
 
 
-def _wait_for(table: TableState, given: TurnState, speaker: NextSpeaker, seat: Seat) -> Decision:
+def _wait_for(table: TableState, given: TurnState, speaker: NextSpeaker, seat: Seat, *, is_last: bool) -> Decision:
     given.status = advance(given.status, Step.WAIT)
     given.floor_id = new_id()
     seconds = table.waiting.get(f"{seat.kind}_seconds")
     given.deadline_at = None if seconds is None else table.now() + timedelta(seconds=seconds)
     deadline = rfc3339(given.deadline_at) if given.deadline_at else None
-    return Decision(given, [events.discussion_waiting(speaker, deadline, given.policy_state)])
+    waiting = events.discussion_waiting(speaker, deadline, given.policy_state, is_last=is_last)
+    return Decision(given, [waiting])

@@ -14,7 +14,7 @@ from app.core.clock import steady_now
 from app.domain import events
 from app.domain.context import Matter, SourceDocument, Speaker, Utterance, build_prompt
 from app.domain.events import NextSpeaker, StoredEvent
-from app.domain.limits import Spending
+from app.domain.limits import Left, Spending
 from app.domain.masks import letters, under_letters, without_turns_after
 from app.domain.policies import Brief, History, Spoken, TurnNote
 from app.domain.progress import Table
@@ -96,6 +96,14 @@ class TableState:
         seconds = (self.now() - self._started_at).total_seconds() if self._started_at else 0.0
         return Spending(state.turn, state.prompt_tokens + state.completion_tokens, state.cost_usd, seconds)
 
+    def left(self, state: TurnState) -> Left | None:
+        """What the limits leave of tokens and dollars in that state; None where nothing bounds them."""
+        return self.rules.limits.left(self.spent(state))
+
+    @property
+    def topic(self) -> str:
+        return self._matter.topic
+
     def floor(self) -> NextSpeaker | None:
         """Who has the floor, None if nobody who is still at the table has."""
         reason = self.state.speaker_reason or ""
@@ -115,13 +123,14 @@ class TableState:
         answers: Mapping[UUID, Any] | None = None,
     ) -> History:
         """What the policy may know in that state, with a turn that is about to be recorded."""
-        notes = islice(self._turns, 2 * len(self.rules.seats) + 2)
+        messages, turns = self.rules.reach
+        notes = islice(self._turns, turns)
         public = (
             Spoken(one.participant_id, one.turn, one.content)
             for one in self._newest_first
             if one.visible_to is None and one.participant_id is not None
         )
-        recent = islice(public, 2 * len(self.rules.seats) + 2)
+        recent = islice(public, messages)
         return History(
             turn=state.turn,
             last_speaker=state.last_speaker_id,
@@ -132,19 +141,31 @@ class TableState:
         )
 
     def prompt_for(
-        self, agent: AgentSeat, budget_tokens: int, brief: Brief | None = None, question: str | None = None
+        self,
+        agent: AgentSeat,
+        budget_tokens: int,
+        brief: Brief | None = None,
+        question: str | None = None,
+        *,
+        is_last: bool = False,
     ) -> list[ChatMessage]:
-        """The prompt for the agent's turn, or for a question to it."""
+        """The prompt for the agent's turn, the last one of the discussion if `is_last`, or for a question to it."""
         reader = Reader(seats=frozenset({agent.participant_id}))
         heard: Iterator[Utterance] = (said for said in self._newest_first if reader.may_read(said.visible_to))
         if brief is None:
-            return build_prompt(agent.speaker, self._matter, heard, budget_tokens, question=question)
+            return build_prompt(agent.speaker, self._matter, heard, budget_tokens, question=question, is_last=is_last)
         if brief.blind_since is not None:
             heard = without_turns_after(brief.blind_since, heard, own=agent.participant_id)
         if brief.is_anonymous:
             heard = under_letters(heard, self._letters(), own_handle=agent.speaker.handle)
         return build_prompt(
-            agent.speaker, self._matter, heard, budget_tokens, instruction=brief.instruction, question=question
+            agent.speaker,
+            self._matter,
+            heard,
+            budget_tokens,
+            instruction=brief.instruction,
+            question=question,
+            is_last=is_last,
         )
 
     def _letters(self) -> Mapping[str, str]:

@@ -1,0 +1,113 @@
+"""Many discussions spend one budget at once, on two workers: it is never exceeded, and nothing stays set aside."""
+
+import asyncio
+
+import pytest
+
+from tests.fixtures.arena import working
+from tests.fixtures.databases import rows
+from tests.fixtures.deadlines import eventually
+from tests.fixtures.viewer import watch_to_the_end, watching
+
+pytestmark = pytest.mark.anyio
+
+DISCUSSIONS = 16
+BUDGETS = {
+    "user_tokens_per_day": 20_000,
+    "workspace_tokens_per_day": 20_000,
+    "user_usd_per_day": 0.05,
+    "workspace_usd_per_day": 0.05,
+}
+
+
+@pytest.fixture
+def place_with(fresh_database, make_arena, priced_models, keep):
+    """An installation with that budget and two workers, whose model has a price."""
+
+    def make(name):
+        budgets = {name: BUDGETS[name]}
+        arena = make_arena(models=priced_models, database={"database_url": fresh_database}, budgets=budgets)
+        for _ in range(2):
+            keep(working(arena.settings))
+        return arena
+
+    return make
+
+
+@pytest.fixture
+def total(fresh_database):
+    """(tokens, dollars) that the discussions have taken together."""
+    statement = "SELECT sum(prompt_tokens + completion_tokens)::int, sum(cost_usd)::float8 FROM discussions"
+    return lambda: rows(fresh_database, statement)[0]
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+async def test_discussions_on_two_workers_never_exceed_a_budget_together(
+    place_with, make_user, make_agent, make_discussion, fresh_database, total, name
+):
+    person = await make_user(at=place_with(name))
+    agent = await make_agent(by=person, model="openai/gpt-4o", params={"max_tokens": 150})
+    opened = await asyncio.gather(
+        *(make_discussion(by=person, agents=[agent], limits={"max_turns": 200}) for _ in range(DISCUSSIONS))
+    )
+    viewers = await asyncio.gather(*(watch_to_the_end(person.http, one.id, 60) for one in opened))
+
+    ends = [viewer.events[-1].data for viewer in viewers]
+    whose = "the person who opened" if name.startswith("user") else "this workspace"
+    assert {end["end_reason"] for end in ends} == {"max_tokens" if "tokens" in name else "max_cost"}
+    assert all(whose in end["detail"] for end in ends)
+    tokens, dollars = total()
+    most = BUDGETS[name]
+    assert 0.5 * most < (tokens if "tokens" in name else dollars) <= most
+    spent = rows(fresh_database, "SELECT scope, tokens::int, cost_usd::float8 FROM daily_spending ORDER BY 1")
+    assert spent == [("user", tokens, pytest.approx(dollars)), ("workspace", tokens, pytest.approx(dollars))]
+    assert rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)]
+
+
+@pytest.fixture
+def place(fresh_database, make_arena):
+    """An API with room for one turn's worst case and no more; workers come as processes."""
+    budgets = {"user_tokens_per_day": 6000}
+    return make_arena(database={"database_url": fresh_database}, budgets=budgets)
+
+
+async def test_a_worker_killed_mid_turn_leaves_the_budget_as_free_as_before(
+    place, make_user, make_agent, make_discussion, make_model, start_worker, fresh_database, total
+):
+    person = await make_user(at=place)
+    agent = await make_agent(
+        by=person, model=make_model("tokens=40&delay_ms=50&no_usage").name, params={"max_tokens": 3500}
+    )
+    first = start_worker(place.settings)
+    discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 2})
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until("message.delta")
+        first.kill()
+        assert rows(fresh_database, "SELECT tokens > 3500 FROM reservations") == [(True,)]
+        start_worker(place.settings, wait=False)
+        await viewer.until("turn.retried", 40)
+        ended = await viewer.until_ended(40)
+
+    assert (ended.data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 2)
+    assert rows(fresh_database, "SELECT wrap_up FROM discussions") == [("max_turns",)]
+    assert rows(fresh_database, "SELECT DISTINCT tokens::int FROM daily_spending") == [(total()[0],)]
+    assert rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)]
+
+
+async def test_what_a_crash_left_of_a_discussion_that_was_stopped_since_is_swept_away(
+    place, make_user, make_agent, make_discussion, make_model, start_worker, fresh_database
+):
+    person = await make_user(at=place)
+    agent = await make_agent(by=person, model=make_model("endless&delay_ms=50").name, params={"max_tokens": 3500})
+    worker = start_worker(place.settings)
+    discussion = await make_discussion(by=person, agents=[agent])
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until("message.delta")
+        worker.kill()
+        await person.http.post(f"/api/v1/discussions/{discussion.id}/stop")
+        await viewer.until_ended()
+
+    reserved = (await person.http.get("/api/v1/usage")).json()["user"]["reserved_tokens"]
+    assert (reserved, rows(fresh_database, "SELECT count(*) FROM reservations")) == (0, [(1,)])
+    start_worker(place.settings)
+    await eventually(lambda: rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)], 30)
