@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from arena_client import Discussion, StreamEvent
 
 FALLBACK_COLORS = ("#3b82f6", "#ef4444", "#10b981", "#f59e0b", "#8b5cf6", "#06b6d4", "#ec4899")
+PASSES = "(has nothing to say)"
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
 _DIRECTIONS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 _HARMLESS = dict.fromkeys(_CONTROLS | _DIRECTIONS, "\ufffd")
@@ -101,6 +102,8 @@ class Follower:
                 self._delta(data["offset"], printable(data["text"]))
             case "message.completed":
                 self._complete(data)
+            case "turn.passed":
+                self._pass(data["turn"])
             case "turn.failed":
                 self.tally.failure = printable(data["detail"])
                 self._view.failed(self.tally.failure)
@@ -147,6 +150,12 @@ class Follower:
             self.tally.tokens += said.tokens
             self.tally.seconds += said.seconds
         self._view.turn_ends(self._speaker, self._turn, said)
+        self._speaker = None
+
+    def _pass(self, turn: int) -> None:
+        self.tally.turns = turn
+        if self._speaker is not None:
+            self._view.turn_ends(self._speaker, turn, Said(PASSES))
         self._speaker = None
 
 

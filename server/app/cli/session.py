@@ -101,6 +101,7 @@ class Session:
             document_ids=[document.id for document in documents],
             limits={"max_turns": wish.turns},
             seed=wish.seed,
+            on_turn_failure="end",  # nobody is there to resume it
             start=False,
         )
         return Conversation(client, discussion, agents, wish.transcript)

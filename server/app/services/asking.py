@@ -3,8 +3,8 @@
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from app.domain.context import estimate_tokens
 from app.services.ai_models import Model
+from app.services.prompts import tokens_used
 from app.services.providers.base import ChatRequest, Finished, ModelContextExceeded, ModelRejected
 
 
@@ -49,8 +49,5 @@ async def _collect(model: Model, request: ChatRequest) -> Answer:
             else:
                 parts.append(item.text)
     text = "".join(parts)
-    prompt_tokens, completion_tokens = finished.prompt_tokens, finished.completion_tokens
-    if prompt_tokens is None or completion_tokens is None:
-        prompt_tokens = sum(estimate_tokens(message.content) for message in request.messages)
-        completion_tokens = estimate_tokens(text) if text else 0
+    prompt_tokens, completion_tokens = tokens_used(request, finished, text)
     return Answer(text, prompt_tokens, completion_tokens, model.cost_usd(prompt_tokens, completion_tokens))

@@ -6,7 +6,7 @@ from app.domain.context import estimate_tokens
 from app.domain.prompt import ChatMessage
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model
-from app.services.providers.base import ChatRequest
+from app.services.providers.base import ChatRequest, Finished
 
 PROMPT_MARGIN_TOKENS = 64
 
@@ -42,3 +42,12 @@ def chat_request(
 def prompt_tokens(request: ChatRequest) -> int:
     """The size of a request's prompt, estimated."""
     return sum(estimate_tokens(message.content) for message in request.messages)
+
+
+def tokens_used(request: ChatRequest, finished: Finished, text: str) -> tuple[int, int]:
+    """(prompt, completion) tokens as the provider counted them, else as estimated."""
+    if finished.prompt_tokens is not None and finished.completion_tokens is not None:
+        return finished.prompt_tokens, finished.completion_tokens
+    completion = estimate_tokens(text) if text else 0
+    # The estimate is on the high side; the reply was bounded.
+    return prompt_tokens(request), completion if request.max_tokens is None else min(completion, request.max_tokens)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from app.core.errors import Invalid
-from app.domain.context import estimate_tokens
 from app.domain.discussion import EndReason
 from app.domain.limits import Left, Spending
 from app.services.ai_models import Model
+from app.services.prompts import prompt_tokens
 from app.services.providers.base import ChatRequest
 
 LEAST_REPLY_TOKENS = 32
@@ -30,8 +30,7 @@ class NoRoom(Invalid):
 
 def worst_case(model: Model, request: ChatRequest) -> Spending:
     """What the call may use: its whole prompt, as estimated, and the longest reply."""
-    prompt = sum(estimate_tokens(message.content) for message in request.messages)
-    reply = request.max_tokens or 0
+    prompt, reply = prompt_tokens(request), request.max_tokens or 0
     return Spending(tokens=prompt + reply, cost_usd=model.cost_usd(prompt, reply))
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
-from app.domain.context import estimate_tokens
 from app.services.ai_models import Model
 from app.services.live.bus import LiveBus, LiveMessage
+from app.services.prompts import tokens_used
 from app.services.providers.base import ChatRequest, Finished, ModelError
 from app.services.turns.leases import ClaimLost, HeldClaim
 
@@ -76,7 +76,7 @@ async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live
         raise EmptyReply("the model answered with nothing")
     if held.lost.is_set():
         raise ClaimLost
-    prompt_tokens, completion_tokens = _used(request, finished, content)
+    prompt_tokens, completion_tokens = tokens_used(request, finished, content)
     return Reply(
         content=content,
         prompt_tokens=prompt_tokens,
@@ -85,10 +85,3 @@ async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live
         first_token_ms=round((first_token - began) * 1000, 3),
         duration_ms=round((perf_counter() - began) * 1000, 3),
     )
-
-
-def _used(request: ChatRequest, finished: Finished, content: str) -> tuple[int, int]:
-    """(prompt, completion) tokens as the provider counted, else as estimated."""
-    if finished.prompt_tokens is not None and finished.completion_tokens is not None:
-        return finished.prompt_tokens, finished.completion_tokens
-    return sum(estimate_tokens(part.content) for part in request.messages), estimate_tokens(content)
