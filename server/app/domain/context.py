@@ -60,15 +60,17 @@ class SourceDocument:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A message of the transcript; `tokens` is its estimate, counted once.
+    """A message of the transcript, made ready for prompts once: `tokens` is its estimate.
 
-    `participant_id` and `turn` say who said it and when; `visible_to` names the participants who may read it, None:
-    everybody.
+    `as_own` is what its speaker is shown of it, `as_others` what everybody else is, under its label. `participant_id`
+    and `turn` say who said it and when; `visible_to` names the participants who may read it, None: everybody.
     """
 
     handle: str
     content: str
     tokens: int
+    as_own: str
+    as_others: str
     participant_id: UUID | None = None
     turn: int | None = None
     visible_to: frozenset[UUID] | None = None
@@ -83,15 +85,20 @@ class Utterance:
         visible_to: Iterable[UUID] | None = None,
     ) -> "Utterance":
         addressed = frozenset(visible_to) if visible_to is not None else None
-        tokens = estimate_tokens(quote(content)) + len(handle) + MESSAGE_OVERHEAD_TOKENS
+        # A whisper's label also says that others did not hear it, so that the speaker can keep it.
+        note = PRIVATE if addressed is not None else ""
+        quoted = quote(content)
+        tokens = estimate_tokens(quoted) + len(handle) + MESSAGE_OVERHEAD_TOKENS
         if addressed is not None:
             tokens += estimate_tokens(PRIVATE)
-        return cls(handle, content, tokens, participant_id, turn, addressed)
+        shown = f"[@{handle}{note}] {quoted}"
+        return cls(handle, content, tokens, defuse(content), shown, participant_id, turn, addressed)
 
-    @property
-    def label(self) -> str:
-        """Who spoke; of a whisper also that others did not hear it, so that the speaker can keep it."""
-        return f"[@{self.handle}{PRIVATE if self.visible_to is not None else ''}]"
+    def cut_to(self, tokens: int) -> "Utterance":
+        """Its beginning, in the place of so many tokens."""
+        beginning = truncate(self.content, max(tokens - MESSAGE_OVERHEAD_TOKENS, 1))
+        cut = Utterance.of(self.handle, beginning, self.participant_id, self.turn, self.visible_to)
+        return replace(cut, tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +165,7 @@ def window(transcript: Iterable[Utterance], tokens: int) -> list[Utterance]:
     for utterance in transcript:
         if utterance.tokens > left:
             if not chosen:
-                cut = truncate(utterance.content, max(left - MESSAGE_OVERHEAD_TOKENS, 1))
-                chosen.append(replace(utterance, content=cut, tokens=left))
+                chosen.append(utterance.cut_to(left))
             break
         chosen.append(utterance)
         left -= utterance.tokens
@@ -221,9 +227,9 @@ def build_prompt(
     messages = [ChatMessage("user", opening)]
     for utterance in window(transcript_newest_first, max(left, 1)):
         if utterance.handle == speaker.handle:
-            messages.append(ChatMessage("assistant", defuse(utterance.content)))
+            messages.append(ChatMessage("assistant", utterance.as_own))
         else:
-            messages.append(ChatMessage("user", f"{utterance.label} {quote(utterance.content)}"))
+            messages.append(ChatMessage("user", utterance.as_others))
     messages.append(ChatMessage("user", call))
     return [ChatMessage("system", system), *_merged(messages)]
 

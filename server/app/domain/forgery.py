@@ -54,6 +54,7 @@ def quote(text: str) -> str:
     return "\n    ".join(disarm(text).splitlines())
 
 
+@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """A name as it may stand in our own lines: on one of them, in its order, without a handle of its own after it."""
     ordered = disarm("".join(character for character in name if character not in _REORDERING))
