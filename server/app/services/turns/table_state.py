@@ -1,7 +1,7 @@
 """What a driver holds in memory between its turns: the roster, the rules, the transcript's recent end."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -83,6 +83,7 @@ class TableState:
         self._started_at: datetime | None = discussion.started_at
         self._turns: deque[TurnNote] = deque(turns, maxlen=RECENT_TURNS)
         self._newest_first: deque[Utterance] = deque()
+        self._holds_whispers = False
         self._transcript_tokens = 0
         for utterance in transcript:
             self._hear(utterance)
@@ -150,8 +151,7 @@ class TableState:
         is_last: bool = False,
     ) -> list[ChatMessage]:
         """The prompt for the agent's turn, the last one of the discussion if `is_last`, or for a question to it."""
-        reader = Reader(seats=frozenset({agent.participant_id}))
-        heard: Iterator[Utterance] = (said for said in self._newest_first if reader.may_read(said.visible_to))
+        heard = self._heard_by(agent.participant_id)
         if brief is None:
             return build_prompt(agent.speaker, self._matter, heard, budget_tokens, question=question, is_last=is_last)
         if brief.blind_since is not None:
@@ -167,6 +167,13 @@ class TableState:
             question=question,
             is_last=is_last,
         )
+
+    def _heard_by(self, seat_id: UUID) -> Iterable[Utterance]:
+        """What that seat may read, newest first."""
+        if not self._holds_whispers:
+            return self._newest_first
+        reader = Reader(seats=frozenset({seat_id}))
+        return (said for said in self._newest_first if reader.may_read(said.visible_to))
 
     def _letters(self) -> Mapping[str, str]:
         if self._letters_by_handle is None:
@@ -190,6 +197,7 @@ class TableState:
     def _hear(self, utterance: Utterance) -> None:
         """Add what was said last, and forget what is too long ago to matter."""
         self._newest_first.appendleft(utterance)
+        self._holds_whispers = self._holds_whispers or utterance.visible_to is not None
         self._transcript_tokens += utterance.tokens
         kept = self._newest_first
         while len(kept) > 1 and (len(kept) > TRANSCRIPT_MESSAGES or self._transcript_tokens > TRANSCRIPT_TOKENS):
