@@ -247,10 +247,12 @@ class _Copy:
 def _renamed(value: Any, ids: Mapping[str, str]) -> Any:
     """The value with every id that has a new one replaced."""
     if isinstance(value, dict):
-        return {name: _renamed(part, ids) for name, part in value.items()}
+        return {name: part if name in _WORDS else _renamed(part, ids) for name, part in value.items()}
     if isinstance(value, list):
         return [_renamed(part, ids) for part in value]
     return ids.get(value, value) if isinstance(value, str) and len(value) == UUID_LENGTH else value
 
 
 UUID_LENGTH = 36
+# Somebody may say nothing but an id.
+_WORDS = frozenset({"content", "topic", "title", "instructions"})

@@ -311,3 +311,14 @@ async def test_new_agents_of_a_fork_never_share_a_handle(client, colleague, make
     forked = await fork(client, made, start=False, participants=[bob, *seats(*agents)])
 
     assert [seat["handle"] for seat in forked.participants] == ["bob", "bob-2", "bob-2-2"]
+
+
+async def test_a_message_that_is_nothing_but_an_id_is_copied_as_it_was_said(client, make_discussion):
+    made = await make_discussion(status=Status.DRAFT)
+    seat_id = made.participants[0]["id"]
+    await client.post(f"/api/v1/discussions/{made.id}/messages", json={"content": seat_id})
+
+    forked = await fork(client, made, start=False)
+
+    logged = [event["data"]["content"] for event in await log(client, forked) if event["type"] == "message.completed"]
+    assert logged == [message["content"] for message in await messages(client, forked)] == [seat_id]
