@@ -10,9 +10,7 @@ from app.domain.forgery import plain_name, reading
 
 _MARKDOWN_HEADING = re.compile(r" {0,3}(#|(=+|-+)\s*$)")
 # Markdown lets HTML through; a comment that is not closed hides all that follows.
-_HTML_HEADING = re.compile(
-    r"<(?=/?h[1-6]\b|!--)", re.IGNORECASE
-)  # Markdown lets HTML through; a comment hides the rest
+_HTML_HEADING = re.compile(r"<(?=/?h[1-6]\b|!--)", re.IGNORECASE)
 _TEXT_HEAD = re.compile(r"\[\s*(turn|aside)\b", re.IGNORECASE)
 
 

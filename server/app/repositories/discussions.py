@@ -31,6 +31,12 @@ class DiscussionRepository(Repository):
         """Lock the discussion's row until the unit of work ends: all changes of one discussion queue here."""
         return await self._get(self._visible().where(Discussion.id == discussion_id).with_for_update())
 
+    async def get_to_copy(self, discussion_id: UUID) -> Discussion:
+        """Keep the discussion from being deleted until the unit of work ends; it may go on meanwhile."""
+        return await self._get(
+            self._visible().where(Discussion.id == discussion_id).with_for_update(read=True, key_share=True)
+        )
+
     async def find_for_update(self, discussion_id: UUID, *, if_free: bool = False) -> Discussion | None:
         """The same, but None if it is gone or, with `if_free`, somebody else has it in hand just now."""
         query = self._visible().where(Discussion.id == discussion_id).with_for_update(skip_locked=if_free)

@@ -19,7 +19,7 @@ from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, history_of, queue_driver
 from app.services.discussion_views import participant_data, read_discussion, table_of
-from app.services.discussions import check_models, seat_all
+from app.services.discussions import DuplicateParticipant, check_models, seat_all
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -50,7 +50,7 @@ class DiscussionForks:
         if request.model is not None:
             self._models.get(request.model)
         async with self._uow(actor.workspace_id) as work:
-            parent = await work.discussions.get(parent_id)
+            parent = await work.discussions.get_to_copy(parent_id)
             at_seq = await _fork_point(work, parent, request.at_seq)
             discussion = _new_fork(actor, parent, request, at_seq)
             participants = await _Copy(work, parent, discussion, at_seq).make(request)
@@ -65,9 +65,9 @@ async def _fork_point(work: UnitOfWork, parent: Discussion, at_seq: int | None) 
     if at_seq is not None and at_seq > parent.last_seq:
         raise ForkBeyondEnd(f"the discussion's log ends at {parent.last_seq}")
     at_seq = parent.last_seq if at_seq is None else at_seq
-    if at_seq == parent.last_seq and parent.status == "ended":
-        return at_seq - 1
-    return at_seq
+    # A title may have been changed after the end.
+    last = await work.log.last_turn_event(parent.id, at_seq) if parent.status == "ended" else None
+    return last.seq - 1 if last is not None and last.type == events.DISCUSSION_ENDED else at_seq
 
 
 def _new_fork(actor: Actor, parent: Discussion, request: DiscussionFork, at_seq: int) -> Discussion:
@@ -206,9 +206,18 @@ class _Copy:
             return self._seated(seats, present, request)
         present, new = set(), []
         for wanted in request.participants:
-            known = next((s for s in seats if (s.agent_id, s.user_id) == (wanted.agent_id, wanted.user_id)), None)
+            known = next(
+                (
+                    seat
+                    for seat in seats
+                    if seat.role != "stand_in" and (seat.agent_id, seat.user_id) == (wanted.agent_id, wanted.user_id)
+                ),
+                None,
+            )
             if known is None:
                 new.append(wanted)
+            elif known.id in present:
+                raise DuplicateParticipant("the same agent or person is named twice")
             else:
                 known.role, known.model = wanted.role, wanted.model or known.model
                 present.add(known.id)
@@ -238,10 +247,12 @@ class _Copy:
 def _renamed(value: Any, ids: Mapping[str, str]) -> Any:
     """The value with every id that has a new one replaced."""
     if isinstance(value, dict):
-        return {name: _renamed(part, ids) for name, part in value.items()}
+        return {name: part if name in _WORDS else _renamed(part, ids) for name, part in value.items()}
     if isinstance(value, list):
         return [_renamed(part, ids) for part in value]
     return ids.get(value, value) if isinstance(value, str) and len(value) == UUID_LENGTH else value
 
 
 UUID_LENGTH = 36
+# Somebody may say nothing but an id.
+_WORDS = frozenset({"content", "topic", "title", "instructions"})

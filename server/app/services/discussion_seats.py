@@ -7,7 +7,7 @@ from app.core.errors import Conflict, NotFound
 from app.domain import events
 from app.domain.discussion import DiscussionEnded, Status, Step, advance
 from app.models import Discussion, Participant
-from app.schemas.discussion import ParticipantCreate, ParticipantRead
+from app.schemas.discussion import MAX_PARTICIPANTS, ParticipantCreate, ParticipantRead
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_access import require_control
@@ -22,6 +22,12 @@ class LastParticipant(Conflict):
     """A discussion needs somebody in its speaking order."""
 
     code = "last_participant"
+
+
+class TableFull(Conflict):
+    """The speaking order has as many seats as it may."""
+
+    code = "table_full"
 
 
 class DiscussionSeats:
@@ -40,6 +46,7 @@ class DiscussionSeats:
             if discussion.status == Status.ENDED:
                 raise DiscussionEnded("the discussion has ended")
             participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            _check_has_room(participants)
             joined = await _seat(work, discussion, participants, wanted)
             for seat in joined:
                 work.log.append(discussion, events.participant_joined(participant_data(seat)))
@@ -84,6 +91,11 @@ async def _seat(
     known.left_at, known.role, known.joined_turn = None, wanted.role, discussion.turn
     known.model = wanted.model or known.model
     return [known]
+
+
+def _check_has_room(participants: list[Participant]) -> None:
+    if sum(seat.left_at is None and seat.role in SPEAKING_ROLES for seat in participants) >= MAX_PARTICIPANTS:
+        raise TableFull(f"no more than {MAX_PARTICIPANTS} can be in the speaking order")
 
 
 def _check_may_leave(discussion: Discussion, present: list[Participant], leaving: Participant) -> None:

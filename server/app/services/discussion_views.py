@@ -23,9 +23,7 @@ def read_discussion(discussion: Discussion, participants: Sequence[Participant])
         participants=[ParticipantRead.model_validate(seat) for seat in participants if seat.left_at is None],
         pausing=bool(discussion.pause_requested),
         deadline=discussion.deadline_at,
-        parent={"id": discussion.parent_id, "seq": discussion.parent_seq}
-        if discussion.parent_seq is not None
-        else None,
+        parent=_parent(discussion),
         usage=Usage(
             prompt_tokens=discussion.prompt_tokens,
             completion_tokens=discussion.completion_tokens,

@@ -207,7 +207,8 @@ async def seat_all(
             agent = agents.get(seat.agent_id)
             if agent is None:
                 raise AgentNotFound(f"there is no agent {seat.agent_id}")
-            handle = free_handle(agent.handle, {one.handle for one in present})
+            handle = free_handle(agent.handle, {one.handle for one in (*present, *seats)})
+            taken.add(handle)
             participant.kind, participant.handle, participant.name = agent.kind, handle, agent.name
             participant.agent_id, participant.agent_version = agent.id, agent.version
         else:

@@ -151,13 +151,17 @@ def _seat_of(
     participants: list[Participant],
     participant_id: UUID | None,
 ) -> Participant:
-    """The caller's seat; a caller without one is given a guest's."""
+    """The caller's seat; a caller without one is given a guest's, one who left is a guest from then on."""
     own = next((seat for seat in participants if seat.user_id == actor.user_id), None)
     if participant_id is not None and (own is None or own.id != participant_id):
         if all(seat.id != participant_id for seat in participants):
             raise NotFound("there is no such participant")
         raise NotYourSeat("you can speak only for yourself")
+    if own is not None and own.left_at is None:
+        return own
     if own is not None:
+        own.left_at, own.role = None, "guest"
+        work.log.append(discussion, events.participant_joined(participant_data(own)))
         return own
     guest = Participant(
         id=new_id(),

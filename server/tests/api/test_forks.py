@@ -270,3 +270,55 @@ async def test_a_fork_holds_no_whisper_and_no_reply_to_one(client, make_discussi
     assert whisper["id"] not in str(copied)
     [left] = await messages(client, made)
     assert (left["content"], left["reply_to"]) == ("As I said.", None)
+
+
+async def test_a_fork_of_a_discussion_renamed_after_its_end_holds_no_end_of_its_own(client, parent):
+    await client.patch(f"/api/v1/discussions/{parent.id}", json={"title": "Renamed"})
+
+    made = await fork(client, parent, limits={"max_turns": 6})
+    viewer = await watch_to_the_end(client, made.id)
+
+    assert (made.title, viewer.types.count("discussion.ended")) == ("Renamed", 1)
+    assert len(viewer.checker.messages) == 6
+
+
+async def test_a_stand_in_that_a_fork_names_is_given_a_seat_of_its_own(client, owner, make_agent, make_discussion):
+    agent, other = await make_agent("Deputy"), await make_agent("Other")
+    human = {"user_id": owner.id, "stand_in_agent_id": agent.id}
+    made = await make_discussion(status=Status.DRAFT, participants=[human, *seats(other)])
+
+    forked = await fork(client, made, start=False, participants=seats(other, agent))
+
+    assert [(seat["role"], seat["stands_in_for"]) for seat in forked.participants] == [("speaker", None)] * 2
+
+
+async def test_a_fork_with_somebody_named_twice_is_refused(client, make_agent, make_discussion):
+    agent = await make_agent()
+    made = await make_discussion(status=Status.DRAFT, agents=[agent])
+
+    response = await client.post(
+        f"/api/v1/discussions/{made.id}/fork", json={"start": False, "participants": seats(agent, agent)}
+    )
+
+    problem(response, 422, "duplicate_participant")
+
+
+async def test_new_agents_of_a_fork_never_share_a_handle(client, colleague, make_agent, make_discussion):
+    bob = {"user_id": (await colleague("member", "Bob")).id}
+    made = await make_discussion(status=Status.DRAFT, participants=[bob, *seats(await make_agent("X"))])
+    agents = [await make_agent("First", handle="bob"), await make_agent("Second", handle="bob-2")]
+
+    forked = await fork(client, made, start=False, participants=[bob, *seats(*agents)])
+
+    assert [seat["handle"] for seat in forked.participants] == ["bob", "bob-2", "bob-2-2"]
+
+
+async def test_a_message_that_is_nothing_but_an_id_is_copied_as_it_was_said(client, make_discussion):
+    made = await make_discussion(status=Status.DRAFT)
+    seat_id = made.participants[0]["id"]
+    await client.post(f"/api/v1/discussions/{made.id}/messages", json={"content": seat_id})
+
+    forked = await fork(client, made, start=False)
+
+    logged = [event["data"]["content"] for event in await log(client, forked) if event["type"] == "message.completed"]
+    assert logged == [message["content"] for message in await messages(client, forked)] == [seat_id]

@@ -449,3 +449,26 @@ async def test_an_endless_reply_is_cut_at_its_limit_and_is_whole(client, make_ag
 
     [message] = viewer.checker.messages.values()
     assert (message["status"], len(message["content"].split())) == ("complete", 40)
+
+
+async def test_who_left_and_speaks_again_sits_at_the_table_as_a_guest(client, colleague, make_agent, make_discussion):
+    member = await colleague("member")
+    made = await make_discussion(status=Status.DRAFT, participants=[{"user_id": member.id}, *seats(await make_agent())])
+    seat_id = made.participants[0]["id"]
+    await client.delete(f"/api/v1/discussions/{made.id}/participants/{seat_id}")
+
+    posted = await member.http.post(f"/api/v1/discussions/{made.id}/messages", json={"content": "One more thing."})
+
+    said, after = posted.json()["message"], posted.json()["discussion"]
+    assert (said["participant_id"], said["turn"]) == (seat_id, None)
+    assert {seat["id"]: seat["role"] for seat in after["participants"]}[seat_id] == "guest"
+    events = (await client.get(f"/api/v1/discussions/{made.id}/events")).json()["items"]
+    assert [event["type"] for event in events[-3:]] == ["participant.left", "participant.joined", "message.completed"]
+
+
+async def test_a_full_table_takes_nobody_more(client, owner, make_agent, make_discussion):
+    made = await make_discussion(status=Status.DRAFT, agents=[await make_agent(f"Agent {n}") for n in range(50)])
+
+    response = await client.post(f"/api/v1/discussions/{made.id}/participants", json={"user_id": owner.id})
+
+    problem(response, 409, "table_full")

@@ -89,3 +89,17 @@ def test_libraries_that_repeat_us_or_show_arguments_are_quiet(log_lines, noisy):
     logging.getLogger(noisy).info("Starting job drive_discussion(discussion_id=…)")
 
     assert log_lines() == []
+
+
+def test_a_traceback_on_a_terminal_shows_no_local_variables(log_lines, capsys):
+    configure_logging(LogSettings(log_format="console"), "test")
+    turn_token = "arena_tt_" + "x" * 20
+
+    try:
+        int("none")
+    except ValueError:
+        logger().exception("unforeseen")
+
+    shown = capsys.readouterr().err
+    assert "ValueError: invalid literal" in shown
+    assert turn_token not in shown
