@@ -46,20 +46,23 @@ class Model:
         """The price of a call in US dollars, 0.0 where none is known."""
         if self.base_url is None:
             return 0.0
-        prices = _prices_per_token(self.wire_name, self.base_url)
+        prices = _prices_per_token(self.wire_name, self.base_url, prompt_tokens // TIER_STEP_TOKENS)
         return prompt_tokens * prices[0] + completion_tokens * prices[1] if prices else 0.0
 
 
-@lru_cache(maxsize=256)
-def _prices_per_token(wire_name: str, base_url: str) -> tuple[float, float] | None:
-    million = 1_000_000
+TIER_STEP_TOKENS = 1000
+"""Some models charge more for every token of a long prompt: prices are looked up for prompts of about its length."""
+
+
+@lru_cache(maxsize=4096)
+def _prices_per_token(wire_name: str, base_url: str, steps: int) -> tuple[float, float] | None:
+    prompt_tokens, reply_tokens = steps * TIER_STEP_TOKENS + 1, 1_000_000
+    used = PricedUsage(input_tokens=prompt_tokens, output_tokens=reply_tokens)
     try:
-        price = calc_price(
-            PricedUsage(input_tokens=million, output_tokens=million), wire_name, provider_api_url=base_url
-        )
+        price = calc_price(used, wire_name, provider_api_url=base_url)
     except LookupError:
         return None
-    return float(price.input_price) / million, float(price.output_price) / million
+    return float(price.input_price) / prompt_tokens, float(price.output_price) / reply_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ async def _pass_floor_on(work: UnitOfWork, discussion: Discussion, participants:
     """Whoever had the floor has left without a word."""
     history = await history_of(work, discussion)
     take_floor(discussion)
+    discussion.wrap_up = None  # the last turn was not taken
     if discussion.status == Status.WAITING:
         name_next(discussion, participants, history)
         discussion.status = advance(discussion.status, Step.GO_ON)

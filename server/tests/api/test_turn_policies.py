@@ -478,3 +478,50 @@ async def test_a_discussion_whose_models_are_asked_can_be_stopped(client, make_p
         await viewer.until_ended(5)
 
     assert (stopped.json()["end_reason"], stopped.json()["turn"]) == ("stopped", 0)
+
+
+async def test_pausing_before_the_last_choice_of_a_manual_discussion_does_not_end_it(
+    client, make_panel, open_discussion
+):
+    agents, _models = await make_panel(ada="One.", bob="Two.")
+    discussion = await open_discussion(panel_seats(agents), {"type": "manual"}, turns=2)
+    path = f"/api/v1/discussions/{discussion['id']}"
+    async with watching(client, discussion["id"]) as viewer:
+        await client.post(f"{path}/floor", json={"participant": "ada"})
+        await viewer.until("message.completed")
+        await eventually(lambda: len(viewer.of_type("discussion.waiting")) == 2)
+        await client.post(f"{path}/pause")
+        resumed = (await client.post(f"{path}/resume")).json()
+        await client.post(f"{path}/floor", json={"participant": "bob"})
+        await viewer.until_ended()
+
+    assert (resumed["status"], resumed["end_reason"], resumed["turn"]) == ("waiting", None, 1)
+    assert order([event.data for event in viewer.of_type("turn.started")]) == ["ada", "bob"]
+
+
+BROKEN_QUESTIONS = """
+from app.domain.policies import Choice, Question, SelfDeciding
+
+class BadPrompt(SelfDeciding):
+    more = {"prompt": lambda budget: open("/nowhere")}
+
+    def questions(self, roster, history):
+        return [Question(roster[0].participant_id, "Who?", str, **self.more)]
+
+    def next_speaker(self, roster, history, rng):
+        return Choice(roster[0].participant_id, "mine")
+
+class BadSchema(BadPrompt):
+    more = {"schema": {"enum": {1, 2}}}
+"""
+
+
+@pytest.mark.parametrize("plugin", ["BadPrompt", "BadSchema"])
+async def test_a_plugin_whose_question_cannot_be_asked_never_stops_a_discussion(
+    client, make_panel, open_discussion, install_plugins, plugin
+):
+    install_plugins(BROKEN_QUESTIONS, odd=f"plugins_of_this_test:{plugin}")
+    agents, _models = await make_panel(ada="One.")
+    discussion = await open_discussion(panel_seats(agents), {"type": "odd"}, turns=2)
+
+    assert [turn["reason"] for turn in await turns_of(client, discussion)] == ["mine"] * 2

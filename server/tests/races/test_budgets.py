@@ -111,3 +111,25 @@ async def test_what_a_crash_left_of_a_discussion_that_was_stopped_since_is_swept
     assert (reserved, rows(fresh_database, "SELECT count(*) FROM reservations")) == (0, [(1,)])
     start_worker(place.settings)
     await eventually(lambda: rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)], 30)
+
+
+@pytest.mark.parametrize("fallback", ["openai/gpt-4", "replay/gone"])
+async def test_a_fallback_that_cannot_be_asked_is_no_fault_of_the_turns_own_model(
+    fresh_database, make_arena, priced_models, make_user, make_agent, make_discussion, make_model, tmp_path, fallback
+):
+    place = make_arena(
+        with_worker=True,
+        models={**priced_models, "recordings": tmp_path},
+        database={"database_url": fresh_database},
+        budgets={"user_usd_per_day": 50.0},
+    )
+    person = await make_user(at=place)
+    recording = tmp_path / "gone.jsonl"
+    recording.write_text("{}\n")
+    agent = await make_agent(by=person, model=make_model("tokens=5").name, model_fallbacks=[fallback])
+    recording.unlink()
+    discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 2, "max_cost_usd": 0.001})
+
+    viewer = await watch_to_the_end(person.http, discussion.id)
+
+    assert (viewer.events[-1].data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 2)

@@ -20,6 +20,7 @@ import structlog
 from app.domain.policies.base import Brief, Choice, History, Question, Seat, TurnPolicy
 from app.domain.policies.errors import InvalidTurnPolicy, UnknownTurnPolicy
 from app.domain.policies.round_robin import RoundRobin
+from app.domain.prompt import ChatMessage
 
 log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
@@ -123,10 +124,12 @@ class GuardedPolicy:
         for question in policy.questions(roster, history) if hasattr(policy, "questions") else ():
             _demand(isinstance(question, Question) and isinstance(question.text, str), "a question is no Question")
             _demand(question.participant_id in at_the_table, "a question is for somebody who is not at the table")
+            json.dumps(question.schema, allow_nan=False)  # raises here, not in the driver
             asked[question.participant_id] = replace(
                 question,
                 text=_printable(question.text)[:MOST_TEXT_CHARACTERS],
                 parse=self._parse(question),
+                prompt=self._prompt(question) if question.prompt is not None else None,
                 max_tokens=min(max(int(question.max_tokens), 1), MOST_ANSWER_TOKENS),
             )
         return tuple(asked.values())
@@ -134,11 +137,23 @@ class GuardedPolicy:
     def _parse(self, question: Question) -> Callable[[str], Any]:
         return lambda answer: self._guarded("parse", lambda _policy: question.parse(answer), None)
 
+    def _prompt(self, question: Question) -> Callable[[int], Sequence[ChatMessage]]:
+        """Its own prompt, or where it cannot make one its bare text."""
+        instead = [ChatMessage("user", _printable(question.text)[:MOST_TEXT_CHARACTERS])]
+        return lambda room: self._guarded("prompt", lambda _policy: _messages(question, room), instead)
+
 
 def _seats(policy: TurnPolicy, roster: Sequence[Seat]) -> Sequence[Seat]:
     chosen = list(policy.candidates(roster)) if hasattr(policy, "candidates") else roster
     _demand(all(seat in roster for seat in chosen), "a candidate is not at the table")
     return chosen
+
+
+def _messages(question: Question, room: int) -> Sequence[ChatMessage]:
+    made = list(question.prompt(room)) if question.prompt is not None else []
+    _demand(bool(made) and all(isinstance(one, ChatMessage) for one in made), "a prompt is no list of messages")
+    _demand(all(isinstance(one.content, str) for one in made), "a message's content is no text")
+    return [replace(one, content=_printable(one.content)) for one in made]
 
 
 def _choice(policy: TurnPolicy, roster: Sequence[Seat], history: History, rng: Random) -> Choice | None:

@@ -14,7 +14,7 @@ from app.services.prompts import chat_request, prompt_tokens
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
 from app.services.turns.leases import ClaimLost, HeldClaim
-from app.services.turns.room import fit, worst_case
+from app.services.turns.room import NoRoom, fit, worst_case
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -109,10 +109,21 @@ class Attempts:
         return model, fit(model, make, usual.max_tokens, left)
 
     def dearest(self, agent: AgentSeat) -> Spending:
-        """The worst case of the turn, whichever of the agent's models comes to take it."""
+        """The worst case of the turn, whichever of the agent's models comes to take it.
+
+        A model that is not there, or that nothing of use is left for, takes none; raise what keeps the first from it
+        if that is all of them.
+        """
         left = self._table.left(self._table.state)
-        names = [agent.config.model or "", *agent.config.model_fallbacks]
-        cases = [worst_case(*self.ask(agent, left, Course([name], 1))) for name in names]
+        cases: list[Spending] = []
+        problems: list[UnknownModel | NoRoom] = []
+        for name in [agent.config.model or "", *agent.config.model_fallbacks]:
+            try:
+                cases.append(worst_case(*self.ask(agent, left, Course([name], 1))))
+            except (UnknownModel, NoRoom) as problem:
+                problems.append(problem)
+        if not cases:
+            raise problems[0]
         return Spending(tokens=max(one.tokens for one in cases), cost_usd=max(one.cost_usd for one in cases))
 
     async def _speak(self, model: Model, request: ChatRequest) -> Reply:

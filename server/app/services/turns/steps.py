@@ -55,6 +55,7 @@ def give_floor(table: TableState, state: TurnState, floor: Floor, epoch: int, *,
     """
     given = replace(without_floor(state), policy_state=floor.state)
     if floor.speaker is None:
+        given.wrap_up = None  # no turn has begun: whether it is the last one is told when somebody is chosen
         given.status = advance(state.status, Step.WAIT)
         return Decision(given, [events.discussion_waiting(None, policy_state=floor.state)])
     speaker = floor.speaker
