@@ -449,3 +449,17 @@ async def test_an_endless_reply_is_cut_at_its_limit_and_is_whole(client, make_ag
 
     [message] = viewer.checker.messages.values()
     assert (message["status"], len(message["content"].split())) == ("complete", 40)
+
+
+async def test_a_pause_that_comes_while_another_command_cuts_the_speaker_waits_for_what_follows(client, talk, sql):
+    """Here the other command's process has died in between: the next driver pauses instead of speaking."""
+    discussion, _model = await talk("tokens=200&delay_ms=20")
+    async with watching(client, discussion.id) as viewer:
+        await viewer.until(is_text)
+        fence = "lease_owner = 'command', epoch = epoch + 1, lease_until = now() + interval '1 second'"
+        sql(f"UPDATE discussions SET {fence} WHERE id = %s", discussion.id)
+        answered = await command(client, discussion, "pause")
+        await viewer.until("discussion.paused")
+
+    assert (answered["status"], answered["pausing"]) == ("running", True)
+    assert (await log_types(client, discussion))[-2:] == ["discussion.pausing", "discussion.paused"]
