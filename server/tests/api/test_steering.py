@@ -463,3 +463,18 @@ async def test_a_pause_that_comes_while_another_command_cuts_the_speaker_waits_f
 
     assert (answered["status"], answered["pausing"]) == ("running", True)
     assert (await log_types(client, discussion))[-2:] == ["discussion.pausing", "discussion.paused"]
+
+
+async def test_the_log_says_that_who_was_to_speak_next_has_left(client, talk):
+    discussion, _model = await talk()
+    async with watching(client, discussion.id) as viewer:
+        await viewer.until(is_text)
+        await command(client, discussion, "pause")
+        paused = await viewer.until("discussion.paused")
+    following = paused.data["next_speaker"]["participant_id"]
+
+    await client.delete(f"/api/v1/discussions/{discussion.id}/participants/{following}")
+
+    [left] = [event for event in await log(client, discussion) if event["type"] == "participant.left"]
+    assert (left["data"]["participant_id"], left["data"]["next_speaker"]) == (following, None)
+    assert (await get(client, discussion))["next_speaker"] is None
