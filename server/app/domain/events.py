@@ -150,8 +150,12 @@ def participant_joined(participant: dict[str, Any]) -> Event:
     return Event(PARTICIPANT_JOINED, {"participant": participant})
 
 
-def participant_left(participant_id: UUID, handle: str) -> Event:
-    return Event(PARTICIPANT_LEFT, {"participant_id": participant_id, "handle": handle})
+def participant_left(participant_id: UUID, handle: str, *, drops_floor: bool = False) -> Event:
+    """`drops_floor`: it was to speak next, and now nobody is until somebody is chosen."""
+    data: dict[str, Any] = {"participant_id": participant_id, "handle": handle}
+    if drops_floor:
+        data["next_speaker"] = None
+    return Event(PARTICIPANT_LEFT, data)
 
 
 def turn_started(

@@ -45,6 +45,8 @@ def apply(snapshot: Mapping[str, Any], seq: int, kind: str, data: Mapping[str, A
         after["participants"] = [*_others(snapshot, data["participant"]["id"]), data["participant"]]
     elif kind == events.PARTICIPANT_LEFT:
         after["participants"] = _others(snapshot, data["participant_id"])
+        if "next_speaker" in data:
+            after["next_speaker"] = data["next_speaker"]
     elif kind == events.TURN_STARTED:
         after["next_speaker"] = {name: data[name] for name in ("participant_id", "handle", "reason")}
     elif (

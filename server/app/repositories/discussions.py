@@ -11,6 +11,9 @@ from app.core.errors import NotFound
 from app.models import Discussion, Participant
 from app.repositories.base import Repository, contains
 
+COMMAND = "command"
+"""Who holds the lease of a discussion while a command cuts its speaker."""
+
 
 class DiscussionRepository(Repository):
     """The workspace's discussions."""
@@ -78,8 +81,12 @@ class DiscussionRepository(Repository):
         return await self._page(query, Discussion.id, limit, cursor)
 
     async def is_mid_turn(self, discussion: Discussion) -> bool:
-        """Whether a living driver is speaking a turn of the locked discussion, by the database's clock."""
-        if discussion.turn_message_id is None or discussion.turn_epoch != discussion.epoch:
+        """Whether a turn of the locked discussion is being spoken, or a command is just cutting it.
+
+        By the database's clock.
+        """
+        is_in_hand = discussion.turn_epoch == discussion.epoch or discussion.lease_owner == COMMAND
+        if discussion.turn_message_id is None or discussion.turn_epoch == 0 or not is_in_hand:
             return False
         return bool(
             await self._session.scalar(
@@ -90,7 +97,7 @@ class DiscussionRepository(Repository):
     async def fence(self, discussion: Discussion, seconds: float) -> int:
         """Take the locked discussion from whoever drives it, and keep drivers away for a while; the new epoch."""
         discussion.epoch += 1
-        discussion.lease_owner = "command"
+        discussion.lease_owner = COMMAND
         discussion.lease_until = func.now() + timedelta(seconds=seconds)
         await self._session.flush()
         return discussion.epoch

@@ -13,7 +13,7 @@ from app.domain.events import Event, StoredEvent
 from app.domain.policies import settle_policy
 from app.domain.visibility import as_copied
 from app.models import Discussion, Participant
-from app.schemas.discussion import DiscussionFork, DiscussionRead
+from app.schemas.discussion import DiscussionFork, DiscussionRead, ParticipantCreate
 from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
@@ -108,7 +108,7 @@ class _Copy:
         self._discussion = discussion
         self._at_seq = at_seq
         self._ids: dict[str, str] = {}
-        self._state: Mapping[str, Any] = snapshot.EMPTY
+        self._state: dict[str, Any] = dict(snapshot.EMPTY)
         self._settled: Mapping[str, Any] | None = None
 
     async def make(self, request: DiscussionFork) -> list[Participant]:
@@ -170,7 +170,8 @@ class _Copy:
         original = orjson.loads(copied.payload)
         if original.get("reply_to") not in self._ids:
             original |= {"reply_to": None} if "reply_to" in original else {}
-        return event.created_at, Event(copied.type, _renamed(original, self._ids))
+        said = {"content": original["content"]} if "content" in original else {}
+        return event.created_at, Event(copied.type, {**_renamed(original, self._ids), **said})
 
     def _follow(self, event: StoredEvent) -> None:
         """Keep the state as of the event; what the policy kept for a turn that is still open does not count."""
@@ -179,6 +180,9 @@ class _Copy:
         self._state = snapshot.apply(self._state, event.seq, event.type, data)
         if self._state["turn"] != turn:
             self._settled = self._state["policy_state"]
+        if event.type == events.DISCUSSION_UPDATED and "turn_policy" in data:
+            self._settled = None
+            self._state["policy_state"] = None
 
     def _take_state(self, seats: list[Participant], request: DiscussionFork) -> None:
         """What the copied log says of the discussion."""
@@ -206,14 +210,7 @@ class _Copy:
             return self._seated(seats, present, request)
         present, new = set(), []
         for wanted in request.participants:
-            known = next(
-                (
-                    seat
-                    for seat in seats
-                    if seat.role != "stand_in" and (seat.agent_id, seat.user_id) == (wanted.agent_id, wanted.user_id)
-                ),
-                None,
-            )
+            known = next((seat for seat in seats if _is_of(seat, wanted)), None)
             if known is None:
                 new.append(wanted)
             elif known.id in present:
@@ -244,10 +241,15 @@ class _Copy:
         self._work.log.append(discussion, forked)
 
 
+def _is_of(seat: Participant, wanted: ParticipantCreate) -> bool:
+    """Whether it is that agent's or person's own seat."""
+    return seat.role != "stand_in" and (seat.agent_id, seat.user_id) == (wanted.agent_id, wanted.user_id)
+
+
 def _renamed(value: Any, ids: Mapping[str, str]) -> Any:
     """The value with every id that has a new one replaced."""
     if isinstance(value, dict):
-        return {name: part if name in _WORDS else _renamed(part, ids) for name, part in value.items()}
+        return {ids.get(name, name): part if name in _WORDS else _renamed(part, ids) for name, part in value.items()}
     if isinstance(value, list):
         return [_renamed(part, ids) for part in value]
     return ids.get(value, value) if isinstance(value, str) and len(value) == UUID_LENGTH else value

@@ -113,8 +113,9 @@ async def _leave(
         if stand_in.stands_in_for == leaving.id and stand_in.left_at is None:
             stand_in.left_at = leaving.left_at
             work.log.append(discussion, events.participant_left(stand_in.id, stand_in.handle))
-    work.log.append(discussion, events.participant_left(leaving.id, leaving.handle))
-    if discussion.speaker_id == leaving.id and not await work.discussions.is_mid_turn(discussion):
+    has_floor = discussion.speaker_id == leaving.id and not await work.discussions.is_mid_turn(discussion)
+    work.log.append(discussion, events.participant_left(leaving.id, leaving.handle, drops_floor=has_floor))
+    if has_floor:
         await _pass_floor_on(work, discussion, participants)
 
 

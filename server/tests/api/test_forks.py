@@ -272,6 +272,23 @@ async def test_a_fork_holds_no_whisper_and_no_reply_to_one(client, make_discussi
     assert (left["content"], left["reply_to"]) == ("As I said.", None)
 
 
+async def test_weights_of_participants_and_an_id_that_somebody_said_survive_a_fork(client, make_discussion):
+    draft = await make_discussion(status=Status.DRAFT)
+    weights = {seat["id"]: 1 for seat in draft.participants}
+    changed = await client.patch(
+        f"/api/v1/discussions/{draft.id}", json={"turn_policy": {"type": "random", "weights": weights}}
+    )
+    words = draft.participants[0]["id"]
+    await client.post(f"/api/v1/discussions/{draft.id}/messages", json={"content": words})
+
+    forked = await fork(client, draft, start=False)
+
+    assert changed.status_code == 200
+    assert set(forked.turn_policy["weights"]) <= {seat["id"] for seat in forked.participants}
+    [said] = [event for event in await log(client, forked) if event["type"] == "message.completed"]
+    assert said["data"]["content"] == words
+
+
 async def test_a_fork_of_a_discussion_renamed_after_its_end_holds_no_end_of_its_own(client, parent):
     await client.patch(f"/api/v1/discussions/{parent.id}", json={"title": "Renamed"})
 
@@ -322,3 +339,23 @@ async def test_a_message_that_is_nothing_but_an_id_is_copied_as_it_was_said(clie
 
     logged = [event["data"]["content"] for event in await log(client, forked) if event["type"] == "message.completed"]
     assert logged == [message["content"] for message in await messages(client, forked)] == [seat_id]
+
+
+async def test_a_policy_that_was_changed_begins_anew_in_a_fork(client, make_discussion, make_agent, make_model):
+    slow = make_model("tokens=10&delay_ms=20")
+    agents = [await make_agent(name, model=slow.name) for name in ("One", "Two")]
+    phases = [{"name": name, "rounds": 1, "speakers": ["all"]} for name in ("First", "Second")]
+    made = await make_discussion(agents=agents, turn_policy={"type": "scripted", "phases": phases})
+    await eventually(lambda: is_at(client, made, 1), 10, "the first turn")
+    await client.post(f"/api/v1/discussions/{made.id}/interrupt")
+    policy = {"type": "scripted", "phases": [{"name": "Only", "rounds": 2, "speakers": ["all"]}]}
+    await client.patch(f"/api/v1/discussions/{made.id}", json={"turn_policy": policy})
+
+    forked = await fork(client, made)
+
+    assert forked.next_speaker["reason"] == "scripted: Only 1/2"
+    assert forked.next_speaker["handle"] == "one"
+
+
+async def is_at(client, discussion, turn):
+    return (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["turn"] >= turn

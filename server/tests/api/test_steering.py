@@ -472,3 +472,32 @@ async def test_a_full_table_takes_nobody_more(client, owner, make_agent, make_di
     response = await client.post(f"/api/v1/discussions/{made.id}/participants", json={"user_id": owner.id})
 
     problem(response, 409, "table_full")
+
+
+async def test_a_pause_that_comes_while_another_command_cuts_the_speaker_waits_for_what_follows(client, talk, sql):
+    """Here the other command's process has died in between: the next driver pauses instead of speaking."""
+    discussion, _model = await talk("tokens=200&delay_ms=20")
+    async with watching(client, discussion.id) as viewer:
+        await viewer.until(is_text)
+        fence = "lease_owner = 'command', epoch = epoch + 1, lease_until = now() + interval '1 second'"
+        sql(f"UPDATE discussions SET {fence} WHERE id = %s", discussion.id)
+        answered = await command(client, discussion, "pause")
+        await viewer.until("discussion.paused")
+
+    assert (answered["status"], answered["pausing"]) == ("running", True)
+    assert (await log_types(client, discussion))[-2:] == ["discussion.pausing", "discussion.paused"]
+
+
+async def test_the_log_says_that_who_was_to_speak_next_has_left(client, talk):
+    discussion, _model = await talk()
+    async with watching(client, discussion.id) as viewer:
+        await viewer.until(is_text)
+        await command(client, discussion, "pause")
+        paused = await viewer.until("discussion.paused")
+    following = paused.data["next_speaker"]["participant_id"]
+
+    await client.delete(f"/api/v1/discussions/{discussion.id}/participants/{following}")
+
+    [left] = [event for event in await log(client, discussion) if event["type"] == "participant.left"]
+    assert (left["data"]["participant_id"], left["data"]["next_speaker"]) == (following, None)
+    assert (await get(client, discussion))["next_speaker"] is None

@@ -37,7 +37,11 @@ class LeaseKeeper:
     @contextmanager
     def hold(self, claim: Claim) -> Iterator[HeldClaim]:
         """Keep the claim alive until the block ends."""
-        held = HeldClaim(claim)
+        held, older = HeldClaim(claim), self._held.get(claim.discussion_id)
+        if older is not None:
+            # It is renewed no more, so nothing else would ever tell its driver, whose model may go on for long.
+            older.lost.set()
+            older.disturbed.set()
         self._held[claim.discussion_id] = held
         try:
             yield held
