@@ -6,6 +6,7 @@ shorter one where the next would not fit what is left of `max_tokens` or `max_co
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from app.domain.discussion import EndReason
 
@@ -84,6 +85,17 @@ class Limits:
         if used.turns + 1 == self.turns and self.turns > 1:
             return EndReason.MAX_TURNS
         return None
+
+    def deadline(self, now: datetime, seconds: float | None, started_at: datetime | None) -> datetime | None:
+        """Until when somebody outside may answer: for so many seconds, and no longer than the discussion may last.
+
+        Past `max_seconds` the wrap-up turn has all its seconds.
+        """
+        moments = [] if seconds is None else [now + timedelta(seconds=seconds)]
+        if self.max_seconds is not None and started_at is not None:
+            over = started_at + timedelta(seconds=self.max_seconds)
+            moments += [over] if over > now else []
+        return min(moments, default=None)
 
     def left(self, used: Spending) -> Left | None:
         """What may still be spent; None where nothing bounds that."""

@@ -6,6 +6,7 @@ them, and every speaker has spoken. Inside an `all` beside conditions that need 
 hold. Nothing is asked where the outcome is known without.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -65,16 +66,27 @@ class _Facts:
         if self.last is None:
             return ()
         latest = _trigrams(self.last)
-        if len(latest) < FEWEST_TRIGRAMS:
-            return ()
         before = self.history.recent[self.history.recent.index(self.last) + 1 :]
         for one in before[len(self.alike) : window]:
-            self.alike.append(similarity(latest, _trigrams(one)))
+            self.alike.append(self._likeness_of(one, latest))
         return self.alike[:window]
+
+    def _likeness_of(self, one: Spoken, latest: frozenset[str]) -> float:
+        """Short messages are only told apart where one and the same speaker says them again."""
+        assert self.last is not None
+        if len(latest) >= FEWEST_TRIGRAMS:
+            return similarity(latest, _trigrams(one))
+        is_same = one.participant_id == self.last.participant_id and plain(one.content) == plain(self.last.content)
+        return 1.0 if is_same else 0.0
 
 
 def _trigrams(said: Spoken) -> frozenset[str]:
-    return trigrams(said.content[:COMPARED_CHARACTERS])
+    return trigrams(plain(said.content[:COMPARED_CHARACTERS]))
+
+
+def plain(text: str) -> str:
+    """What a person would take for the same text: whatever case, composition and white space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def find_met(
@@ -110,9 +122,9 @@ def reach(conditions: Iterable[Condition]) -> tuple[int, int]:
 
 
 def _phrase(condition: Condition, facts: _Facts) -> Finding:
-    """Found in whatever case, in the turn's message or in what was said meanwhile."""
-    phrase = condition["phrase"].casefold()
-    found = any(phrase in one.content.casefold() for one in facts.fresh())
+    """Found in whatever case and spelling of its characters, in the turn's message or in what was said meanwhile."""
+    phrase = plain(condition["phrase"])
+    found = any(phrase in plain(one.content) for one in facts.fresh())
     return f"somebody said “{_brief(condition['phrase'])}”" if found else None
 
 

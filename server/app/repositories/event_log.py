@@ -41,6 +41,13 @@ _LAST_TURN_EVENT = text(
     ORDER BY seq DESC LIMIT 1
     """
 )
+_CHANGES = text(
+    """
+    SELECT 1 FROM discussion_events
+    WHERE discussion_id = :discussion_id AND seq > :after AND type = 'discussion.updated'
+      AND payload -> :field IS NOT NULL LIMIT 1
+    """
+)
 _LAST_SEQS = text("SELECT id, last_seq FROM discussions WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
@@ -119,6 +126,11 @@ class EventLogRepository:
         """At most `limit` events past `after`, in order."""
         rows = await self._session.execute(_AFTER, {"discussion_id": discussion_id, "after": after, "limit": limit})
         return [_stored(row) for row in rows]
+
+    async def changes(self, discussion_id: UUID, field: str, after: int) -> bool:
+        """Whether somebody changed that field of the discussion past a place in the log."""
+        values = {"discussion_id": discussion_id, "field": field, "after": after}
+        return await self._session.scalar(_CHANGES, values) is not None
 
     async def last_turn_event(self, discussion_id: UUID, upto: int) -> StoredEvent | None:
         """The newest event up to `upto` that opened or closed a turn."""

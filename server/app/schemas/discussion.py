@@ -43,6 +43,8 @@ class ParticipantCreate(Request):
 class LimitsConfig(Request):
     """When the discussion ends by itself; null: no such limit, but 10,000 turns always end it.
 
+    A `scripted` policy comes to its own end: unless given, `max_turns` is null there.
+
     Tokens count prompts and replies; seconds run from the start.
     """
 

@@ -1,7 +1,6 @@
 """Steps of a discussion's life, inside the caller's unit of work with the discussion's row locked or new."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from app.core.clock import rfc3339, utc_now
 from app.core.ids import new_id
@@ -44,11 +43,14 @@ RECENT_TURNS = 102
 
 def begin(work: UnitOfWork, discussion: Discussion, participants: Seats, history: History) -> None:
     """Start a draft and give its first speaker the floor."""
-    floor = next_floor(discussion, participants, history)
+    over = table_of(discussion, participants).limits.over(spending_of(discussion), None)
+    floor = next_floor(discussion, participants, history) if over is None else None
     discussion.status = advance(discussion.status, Step.START)
     discussion.started_at = utc_now()
     work.log.append(discussion, events.discussion_started(floor.speaker if floor else None))
-    if floor is not None:
+    if over is not None:  # a fork may have spent already what it may spend
+        end(work, discussion, over)
+    elif floor is not None:
         give_floor(work, discussion, participants, floor)
 
 
@@ -96,6 +98,16 @@ def rest(work: UnitOfWork, discussion: Discussion, participants: Seats, step: St
     work.log.append(discussion, events.discussion_paused(floor_of(discussion, participants), reason))
 
 
+def give_up(work: UnitOfWork, discussion: Discussion) -> None:
+    """Pause a running discussion that no driver can drive, for a reason of ours."""
+    take_floor(discussion)
+    discussion.status = advance(discussion.status, Step.FAIL)
+    discussion.pause_requested = False
+    discussion.epoch += 1
+    discussion.lease_owner = discussion.lease_until = None
+    work.log.append(discussion, events.discussion_paused(None, "driver_failed"))
+
+
 def go_on(work: UnitOfWork, discussion: Discussion, participants: Seats, speaker: NextSpeaker) -> None:
     """Resume a paused discussion with whoever has the floor."""
     discussion.status = advance(discussion.status, Step.RESUME)
@@ -121,11 +133,11 @@ def give_floor(work: UnitOfWork, discussion: Discussion, participants: Seats, fl
 def wait_for(work: UnitOfWork, discussion: Discussion, seat: Participant, speaker: NextSpeaker) -> None:
     """Somebody outside has the floor, until the deadline."""
     discussion.status = advance(discussion.status, Step.WAIT)
-    last = Limits(**discussion.limits).last_turn(spending_of(discussion))
-    discussion.wrap_up = last
+    limits = Limits(**discussion.limits)
+    discussion.wrap_up = last = limits.last_turn(spending_of(discussion))
     discussion.floor_id = new_id()
     seconds = discussion.waiting.get(f"{seat.kind}_seconds")
-    discussion.deadline_at = None if seconds is None else work.now() + timedelta(seconds=seconds)
+    discussion.deadline_at = limits.deadline(work.now(), seconds, discussion.started_at)
     deadline = rfc3339(discussion.deadline_at) if discussion.deadline_at else None
     if seat.kind == "external":
         work.jobs.tell_external(GivenFloor(discussion.workspace_id, discussion.id, discussion.floor_id))

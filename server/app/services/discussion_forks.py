@@ -110,12 +110,14 @@ class _Copy:
         self._ids: dict[str, str] = {}
         self._state: dict[str, Any] = dict(snapshot.EMPTY)
         self._settled: Mapping[str, Any] | None = None
+        self._policy_is_newer = False
 
     async def make(self, request: DiscussionFork) -> list[Participant]:
         """The fork's seats, all that it inherits being written."""
         seats = await self._copy_seats()
         await self._work.discussions.add(self._discussion, seats)
         await self._copy_log()
+        self._policy_is_newer = await self._work.log.changes(self._parent.id, "turn_policy", self._at_seq)
         self._take_state(seats, request)
         participants = await self._line_up(seats, await self._seated_ids(), request)
         policy = _renamed(self._discussion.turn_policy, self._ids)
@@ -193,7 +195,7 @@ class _Copy:
         discussion.prompt_tokens = state["usage"]["prompt_tokens"]
         discussion.completion_tokens = state["usage"]["completion_tokens"]
         discussion.cost_usd = state["usage"]["cost_usd"]
-        if request.turn_policy is None:
+        if request.turn_policy is None and not self._policy_is_newer:
             discussion.policy_state = dict(self._settled) if self._settled is not None else None
 
     async def _seated_ids(self) -> set[str]:
@@ -226,6 +228,7 @@ class _Copy:
 
     def _seated(self, seats: list[Participant], present: set[UUID], request: DiscussionFork) -> list[Participant]:
         for seat in seats:
+            seat.joined_turn = min(seat.joined_turn, self._discussion.turn)
             if seat.id not in present and seat.stands_in_for not in present:
                 seat.left_at = self._parent.updated_at
             if request.model is not None and seat.kind == "llm":

@@ -12,6 +12,8 @@ from uuid import UUID
 from app.core.errors import Conflict
 from app.domain import events
 from app.domain.discussion import EndReason, Step, advance
+from app.domain.policies import History
+from app.domain.stop_conditions import find_met
 from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionRead
 from app.services.auth import Actor
@@ -161,19 +163,33 @@ async def _take(
 
 async def _resume(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
     floor = floor_of(discussion, participants)
-    is_over = table_of(discussion, participants).limits.over(spending_of(discussion), discussion.wrap_up)
-    if is_over is not None and discussion.turn_message_id is None:  # what was interrupted was the last turn
-        discussion.status = advance(discussion.status, Step.RESUME)
-        end(work, discussion, is_over)
+    if discussion.turn_message_id is not None and floor is not None:
+        go_on(work, discussion, participants, floor)
+        return
+    history = await history_of(work, discussion)
+    if _end_what_is_over(work, discussion, participants, history):
         return
     if floor is not None:
         go_on(work, discussion, participants, floor)
         return
-    history = await history_of(work, discussion)
     name_next(discussion, participants, history)
     discussion.status = advance(discussion.status, Step.RESUME)
     work.log.append(discussion, events.discussion_resumed(floor_of(discussion, participants)))
     hand_on(work, discussion, participants, history)
+
+
+def _end_what_is_over(
+    work: UnitOfWork, discussion: Discussion, participants: list[Participant], history: History
+) -> bool:
+    """End it instead if what was interrupted was the last turn, or said what was to end it."""
+    table = table_of(discussion, participants)
+    met = find_met(table.stop_when, table.seats, history) if discussion.turn else None
+    reason = EndReason.STOP_CONDITION if met else table.limits.over(spending_of(discussion), discussion.wrap_up)
+    if reason is None:
+        return False
+    discussion.status = advance(discussion.status, Step.RESUME)
+    end(work, discussion, reason, met)
+    return True
 
 
 def _announce_again(work: UnitOfWork, discussion: Discussion) -> None:

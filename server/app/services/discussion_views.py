@@ -40,7 +40,8 @@ _SAME = (
 
 def _next_speaker(discussion: Discussion, participants: Sequence[Participant]) -> NextSpeakerRead | None:
     for participant in participants:
-        if participant.id == discussion.speaker_id and discussion.status != Status.ENDED:
+        is_there = participant.left_at is None and discussion.status != Status.ENDED
+        if participant.id == discussion.speaker_id and is_there:
             return NextSpeakerRead(
                 participant_id=participant.id, handle=participant.handle, reason=discussion.speaker_reason or ""
             )

@@ -158,7 +158,7 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         instructions=request.instructions,
         document_ids=request.document_ids,
         turn_policy=policy_data(request.turn_policy),
-        limits=request.limits.model_dump(mode="json"),
+        limits=_limits_of(request),
         stop_when=[condition.model_dump(mode="json") for condition in request.stop_when],
         priority=request.priority,
         seed=request.seed,
@@ -168,6 +168,14 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         warned=[],
         failed_in_a_row=0,
     )
+
+
+def _limits_of(request: DiscussionCreate) -> dict[str, Any]:
+    """The limits asked for; a script that nobody set a number of turns for is not cut off before its end."""
+    limits = request.limits.model_dump(mode="json")
+    if request.turn_policy.type == "scripted" and "max_turns" not in request.limits.model_fields_set:
+        limits["max_turns"] = None
+    return limits
 
 
 async def _check_documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> None:

@@ -208,6 +208,7 @@ def _say(
     )
     if takes_turn:
         discussion.turn += 1
+        discussion.failed_in_a_row = 0
         discussion.last_speaker_id = seat.id
         work.messages.add_turn(_turn_of(discussion, message))
     work.messages.add(message)

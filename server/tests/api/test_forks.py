@@ -351,7 +351,7 @@ async def test_a_policy_that_was_changed_begins_anew_in_a_fork(client, make_disc
     policy = {"type": "scripted", "phases": [{"name": "Only", "rounds": 2, "speakers": ["all"]}]}
     await client.patch(f"/api/v1/discussions/{made.id}", json={"turn_policy": policy})
 
-    forked = await fork(client, made)
+    forked = await fork(client, made, limits={"max_turns": 9})
 
     assert forked.next_speaker["reason"] == "scripted: Only 1/2"
     assert forked.next_speaker["handle"] == "one"

@@ -58,7 +58,7 @@ def talk(*contents, seats=2):
     ("wanted", "content", "met"),
     [
         ("we agree", "Then WE AGREE.", True),
-        ("we agree", "we  agree", False),
+        ("we agree", "we\u00a0\n agree", True),
         ("STRASSE", "Die Straße", True),
         ("x", "", False),
     ],

@@ -13,6 +13,7 @@ from app.services.providers.base import ModelCircuitOpen, ModelContextExceeded, 
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 """A provider that wants to be left alone for longer is given up for this turn."""
+SPREAD = 0.25
 SHRUNK_PROMPT = 0.5
 """Of what did not fit: how large a model's window really is only its refusal tells."""
 
@@ -54,9 +55,12 @@ class Course:
             return None
         if isinstance(error, ModelCircuitOpen) and len(self._left) > 1:
             return None
-        seconds = BACKOFF_SECONDS * 2 ** (self._tries - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-        seconds = max(seconds, error.retry_after_seconds or 0.0)
-        return seconds if seconds <= LONGEST_BACKOFF_SECONDS else None
+        seconds: float = BACKOFF_SECONDS * 2 ** (self._tries - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+        asked_for: float = error.retry_after_seconds or 0.0
+        if asked_for > LONGEST_BACKOFF_SECONDS:
+            return None
+        # Never sooner, and not all at the same moment.
+        return max(seconds, asked_for * random.uniform(1, 1 + SPREAD))  # noqa: S311 - jitter
 
     def _next_model(self) -> float | None:
         if len(self._left) == 1:

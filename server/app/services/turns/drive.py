@@ -1,6 +1,6 @@
 """One claim's worth of turns: who speaks, what the model is asked, and what is written of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -13,7 +13,7 @@ from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
 from app.domain.events import Event
 from app.domain.limits import Left, Spending
-from app.domain.policies import History
+from app.domain.policies import History, Seat
 from app.domain.progress import Floor
 from app.domain.stop_conditions import find_met
 from app.repositories.turns import TurnRecord, TurnState
@@ -90,7 +90,7 @@ class Drive:
             return
         agent = self._table.agents.get(state.speaker_id)
         if agent is None:  # it left
-            await self._ledger.write(lambda: Decision(without_floor(self._table.state)))
+            await self._ledger.write(lambda: Decision(_without_turn(self._table.state)))
         elif state.pause_requested:  # while a driver spoke that is gone
             await self._ledger.write(lambda: paused(self._table.state, self._table.floor(), "requested"))
         elif state.turn_epoch == 0:
@@ -111,7 +111,7 @@ class Drive:
     def _give_named_floor(self) -> Decision:
         speaker, state = self._table.floor(), self._table.state
         if speaker is None:  # it has just left
-            return Decision(without_floor(state))
+            return Decision(_without_turn(state))
         if state.pause_requested:
             return paused(state, speaker, "requested")
         return self._give(state, Floor(speaker, state.policy_state))
@@ -302,8 +302,11 @@ class Drive:
         """Leave the next attempt announced, for whoever drives when the discussion is resumed."""
 
         def decide() -> Decision:
+            floor = self._table.floor()
+            if floor is None:  # the speaker has left meanwhile
+                return paused(_without_turn(self._table.state), None, "requested")
             retried = self._retried(error.code, 0)
-            resting = paused(retried.state, self._table.floor(), "requested")
+            resting = paused(retried.state, floor, "requested")
             return Decision(resting.state, [*retried.events, *resting.events])
 
         await self._ledger.write(decide)
@@ -357,7 +360,7 @@ class Drive:
 
         def decide() -> Decision:
             failures = table.state.failed_in_a_row + 1
-            if failures >= sum(not seat.needs_waiting for seat in table.rules.seats):
+            if failures >= _most_failures(table.rules.seats):
                 return self._end_failed(error, done)
             state = replace(turn_over(table.state, agent.counts_as), failed_in_a_row=failures)
             failed = self._failed(error, is_over=True)
@@ -365,6 +368,17 @@ class Drive:
 
         await self._ledger.write(decide)
         table.noted(this_note)
+
+
+def _most_failures(seats: Sequence[Seat]) -> int:
+    """Turns that may fail in a row: one of every agent, or two of each where others can still say something."""
+    agents = sum(not seat.needs_waiting for seat in seats)
+    return agents if agents == len(seats) else 2 * max(agents, 1)
+
+
+def _without_turn(state: TurnState) -> TurnState:
+    """Whoever had the floor is gone, and the turn with them, also if it was to be the last."""
+    return replace(without_floor(state), wrap_up=None)
 
 
 def _with_cost(state: TurnState, verdict: Verdict | None) -> TurnState:

@@ -18,10 +18,13 @@ from time import perf_counter
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 
 from app.config import Settings
+from app.core.errors import Unavailable
 from app.repositories.turns import Claim, Held, TurnRepository
 from app.services.ai_models import ModelCatalog
+from app.services.discussion_flow import give_up
 from app.services.live.bus import LiveBus
 from app.services.turns.budget import TurnBudget, budgets_of, payers_of
 from app.services.turns.drive import Drive
@@ -34,6 +37,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Past the other's lease by the coarseness of two clocks that tick apart.
 LAPSE_MARGIN_SECONDS = 0.05
+# Of one discussion by this worker's drivers, for errors of ours: a database that is away is none.
+MOST_FAILURES, FAILURES_SECONDS = 3, 120.0
 
 
 @dataclass
@@ -53,6 +58,7 @@ class TurnDriver:
     owner: str
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     others_wait: bool = False
+    _failures: TTLCache[UUID, int] = field(default_factory=lambda: TTLCache(maxsize=10_000, ttl=FAILURES_SECONDS))
 
     async def drive(self, discussion_id: UUID) -> None:
         """Take one turn after another until somebody else has the floor, the discussion ends, or others wait."""
@@ -64,10 +70,29 @@ class TurnDriver:
                 await self._drive(held)
             except ClaimLost:
                 log.info("claim_lost", epoch=claim.epoch)
+            except Exception as error:
+                if isinstance(error, Unavailable) or not self._keeps_failing(discussion_id):
+                    await asyncio.shield(self.turns.release(claim))
+                    raise
+                log.exception("drive_given_up")
+                await self._give_up(held)
             except BaseException:
                 # Whoever comes next need not wait for the lease to lapse.
                 await asyncio.shield(self.turns.release(claim))
                 raise
+
+    def _keeps_failing(self, discussion_id: UUID) -> bool:
+        """Note an error of ours; whether the next try would be one too many."""
+        self._failures[discussion_id] = self._failures.get(discussion_id, 0) + 1
+        return self._failures[discussion_id] >= MOST_FAILURES
+
+    async def _give_up(self, held: HeldClaim) -> None:
+        """Pause the discussion, visibly: what failed thrice for a reason of ours would fail for ever."""
+        async with self.uow(held.claim.workspace_id) as work:
+            discussion = await work.discussions.get_for_update(held.claim.discussion_id)
+            if discussion.epoch == held.claim.epoch:
+                give_up(work, discussion)
+        self._failures.pop(held.claim.discussion_id, None)
 
     async def _drive(self, held: HeldClaim) -> None:
         claim, began = held.claim, perf_counter()

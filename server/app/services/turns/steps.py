@@ -1,7 +1,6 @@
 """Steps of a discussion under a driver: from one state to the next, with the events that say so. Without I/O."""
 
 from dataclasses import replace
-from datetime import timedelta
 from uuid import UUID
 
 from app.core.clock import rfc3339
@@ -74,7 +73,7 @@ def _wait_for(table: TableState, given: TurnState, speaker: NextSpeaker, seat: S
     given.status = advance(given.status, Step.WAIT)
     given.floor_id = new_id()
     seconds = table.waiting.get(f"{seat.kind}_seconds")
-    given.deadline_at = None if seconds is None else table.now() + timedelta(seconds=seconds)
+    given.deadline_at = table.rules.limits.deadline(table.now(), seconds, table.started_at)
     deadline = rfc3339(given.deadline_at) if given.deadline_at else None
     waiting = events.discussion_waiting(speaker, deadline, given.policy_state, is_last=is_last)
     return Decision(given, [waiting])

@@ -80,7 +80,7 @@ class TableState:
         self.roster_changed = False
         self._clock_ahead = clock_ahead
         self._matter = Matter(discussion.topic, discussion.instructions, list(documents))
-        self._started_at: datetime | None = discussion.started_at
+        self.started_at: datetime | None = discussion.started_at
         self._turns: deque[TurnNote] = deque(turns, maxlen=RECENT_TURNS)
         self._newest_first: deque[Utterance] = deque()
         self._holds_whispers = False
@@ -94,7 +94,7 @@ class TableState:
 
     def spent(self, state: TurnState) -> Spending:
         """What the discussion has used in that state."""
-        seconds = (self.now() - self._started_at).total_seconds() if self._started_at else 0.0
+        seconds = (self.now() - self.started_at).total_seconds() if self.started_at else 0.0
         return Spending(state.turn, state.prompt_tokens + state.completion_tokens, state.cost_usd, seconds)
 
     def left(self, state: TurnState) -> Left | None:
