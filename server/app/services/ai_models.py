@@ -106,6 +106,11 @@ class ModelCatalog:
             caps = self._caps("openai", settings.openai_concurrency, settings.openai_requests_per_minute)
             self._add("openai", settings.openai_base_url, settings.openai_api_key, settings.openai_context_tokens, caps)
 
+    @property
+    def first_token_seconds(self) -> float:
+        """After which a silent model is given up."""
+        return self._timeouts.first_token_seconds
+
     def get(self, name: str) -> Model:
         """The model; raise `UnknownModel` with the mend in the sentence."""
         provider_name, _, wire_name = name.partition("/")

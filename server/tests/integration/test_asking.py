@@ -76,7 +76,7 @@ async def test_a_model_that_refuses_both_is_soon_asked_for_neither_at_once(catal
         await ask(model, asked(model, temperature=0.0))
 
     assert temperatures(server) == [0.0, 0.0, None] + [None] * 3
-    assert formats(server) == [True, False, False] + [True, False] + [False]
+    assert formats(server) == [True, False, False, True, False, False]
 
 
 async def test_a_temperature_is_dropped_where_there_is_no_format_to_drop(catalog, server):
