@@ -133,3 +133,22 @@ async def test_a_model_that_takes_neither_temperature_nor_format_chooses_all_the
     viewer, _ = await moderated(model)
 
     assert reasons(viewer) == [CHOSEN]
+
+
+async def test_a_reply_is_long_enough_for_a_model_that_reasons(moderated, make_model):
+    model = make_model(f"{CHOOSES}&empty")
+
+    viewer, _ = await moderated(model)
+
+    assert reasons(viewer) == [LOST]
+    assert [request.body["max_tokens"] for request in model.requests] == [200, 200]
+
+
+async def test_what_two_long_answers_of_no_use_take_stays_within_the_limit(moderated, make_model):
+    model = make_model("tokens=500&no_usage")
+
+    viewer, usage = await moderated(model, turns=30, speech="tokens=5&no_usage", limits={"max_tokens": 4_000})
+
+    assert viewer.events[-1].data["end_reason"] == "max_tokens"
+    assert usage["completion_tokens"] > 400
+    assert usage["prompt_tokens"] + usage["completion_tokens"] <= 4_000

@@ -28,6 +28,8 @@ TRIES = 2
 QUESTION_SECONDS = 20.0
 """Of each model, since everybody waits meanwhile and sees nothing."""
 LONGEST_WAIT_SECONDS = 2.0
+LEAST_REPLY_TOKENS = 200
+"""Models that reason spend a shorter reply before its first word."""
 
 
 class Inquiry:
@@ -97,7 +99,7 @@ class Inquiry:
         model, question = self._models.get(name), self._question
         request = chat_request(
             model,
-            AgentParams(temperature=0.0, max_tokens=question.max_tokens),
+            AgentParams(temperature=0.0, max_tokens=max(question.max_tokens, LEAST_REPLY_TOKENS)),
             question.prompt or (lambda room: self._table.prompt_for(self._agent, room, question=question.text)),
             most_prompt_tokens=most_prompt_tokens,
         )
