@@ -61,6 +61,7 @@ class Behaviour:
     retry_after: str = ""
     context_tokens: int = 0  # refuse a longer prompt, at four bytes of the request a token
     reject_format: bool = False  # refuse a `response_format`
+    reject_temperature: bool = False  # refuse a `temperature`, as models that reason do
     message: str = ""  # of the error
     code: str = ""  # of the error
     message_bytes: int = 0  # pad it
@@ -94,6 +95,7 @@ _TEXT_ONLY = (
         "ignore_max_tokens",
         "context_tokens",
         "reject_format",
+        "reject_temperature",
         "token_bytes",
         "unicode",
         "ascii",

@@ -31,8 +31,8 @@ class UnknownModel(Invalid):
 class Model:
     """A model ready to be asked: its client, its name at the provider, its context window in tokens.
 
-    `base_url` is None where a call costs nothing. `without_schema` is shared by all models of the provider: the wire
-    names of those that were seen to refuse a `response_schema`.
+    `base_url` is None where a call costs nothing. `without_schema` and `without_temperature` are shared by all models
+    of the provider: the wire names of those that were seen to refuse a `response_schema`, or a `temperature`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Model:
     context_tokens: int
     base_url: str | None
     without_schema: set[str] = field(default_factory=set, compare=False, repr=False)
+    without_temperature: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The price of a call in US dollars, 0.0 where none is known."""
@@ -73,9 +74,11 @@ class _Provider:
     context_tokens: int
     base_url: str
     without_schema: set[str] = field(default_factory=set)
+    without_temperature: set[str] = field(default_factory=set)
 
     def model(self, name: str, wire_name: str) -> Model:
-        return Model(name, self.client, wire_name, self.context_tokens, self.base_url, self.without_schema)
+        refused = self.without_schema, self.without_temperature
+        return Model(name, self.client, wire_name, self.context_tokens, self.base_url, *refused)
 
 
 class ModelCatalog:
@@ -102,6 +105,11 @@ class ModelCatalog:
         if settings.openai_base_url:
             caps = self._caps("openai", settings.openai_concurrency, settings.openai_requests_per_minute)
             self._add("openai", settings.openai_base_url, settings.openai_api_key, settings.openai_context_tokens, caps)
+
+    @property
+    def first_token_seconds(self) -> float:
+        """After which a silent model is given up."""
+        return self._timeouts.first_token_seconds
 
     def get(self, name: str) -> Model:
         """The model; raise `UnknownModel` with the mend in the sentence."""

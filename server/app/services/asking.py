@@ -21,22 +21,49 @@ class Answer:
 async def ask(model: Model, request: ChatRequest) -> Answer:
     """Return the whole reply; raise a `ModelError`.
 
-    A `response_schema` is a wish: where the provider refuses it, the model is asked without, and from then on at once.
-    Read the answer leniently, therefore. Nothing is retried: a model that fails now is for the caller's fallback.
+    A `response_schema` and a `temperature` are wishes: where the provider refuses one, the model is asked without, and
+    from then on at once. Read the answer leniently, therefore. Nothing is retried: a model that fails now is for the
+    caller's fallback.
     """
-    if request.response_schema is None:
-        return await _collect(model, request)
-    plain = replace(request, response_schema=None)
-    if model.wire_name in model.without_schema:
-        return await _collect(model, plain)
+    wish = _acceptable(model, request)
     try:
-        return await _collect(model, request)
+        return await _collect(model, wish)
     except ModelContextExceeded:
         raise
-    except ModelRejected:
-        answer = await _collect(model, plain)  # if this is refused as well, it is not for the schema
-        model.without_schema.add(model.wire_name)
-        return answer
+    except ModelRejected as refusal:
+        return await _ask_for_less(model, wish, refusal)
+
+
+def _acceptable(model: Model, request: ChatRequest) -> ChatRequest:
+    """The request without what the model is known to refuse."""
+    if model.wire_name in model.without_schema:
+        request = replace(request, response_schema=None)
+    if model.wire_name in model.without_temperature:
+        request = replace(request, temperature=None)
+    return request
+
+
+async def _ask_for_less(model: Model, wish: ChatRequest, refusal: ModelRejected) -> Answer:
+    """Ask without the schema, then without the temperature as well; what helped is remembered of the model.
+
+    Where both were refused the next question tells of the other. What is refused in the end was so for neither.
+    """
+    if wish.response_schema is not None:
+        wish = replace(wish, response_schema=None)
+        try:
+            answer = await _collect(model, wish)
+        except ModelContextExceeded:
+            raise
+        except ModelRejected as again:
+            refusal = again
+        else:
+            model.without_schema.add(model.wire_name)
+            return answer
+    if wish.temperature is None:
+        raise refusal
+    answer = await _collect(model, replace(wish, temperature=None))
+    model.without_temperature.add(model.wire_name)
+    return answer
 
 
 async def _collect(model: Model, request: ChatRequest) -> Answer:

@@ -57,6 +57,47 @@ async def test_a_provider_that_refuses_the_format_is_asked_without_and_from_then
     assert formats(server) == [True, False, False]
 
 
+def temperatures(server):
+    return [request.body.get("temperature") for request in server.requests]
+
+
+async def test_a_model_that_refuses_a_temperature_is_asked_without_it_and_keeps_the_format(catalog, server):
+    for _ in range(2):
+        model = catalog.get(f"openai/fake?reply={ANSWER}&reject_temperature")
+        assert (await ask(model, asked(model, temperature=0.0))).text == '{"handle": "skeptic"}'
+
+    assert temperatures(server) == [0.0, 0.0, None, None]
+    assert formats(server) == [True, False, False, True]
+
+
+async def test_a_model_that_refuses_both_is_soon_asked_for_neither_at_once(catalog, server):
+    for _ in range(3):
+        model = catalog.get(f"openai/fake?reply={ANSWER}&reject_temperature&reject_format")
+        await ask(model, asked(model, temperature=0.0))
+
+    assert temperatures(server) == [0.0, 0.0, None] + [None] * 3
+    assert formats(server) == [True, False, False, True, False, False]
+
+
+async def test_a_temperature_is_dropped_where_there_is_no_format_to_drop(catalog, server):
+    model = catalog.get(f"openai/fake?reply={ANSWER}&reject_temperature")
+
+    await ask(model, asked(model, response_schema=None, temperature=0.0))
+
+    assert temperatures(server) == [0.0, None]
+    assert model.without_temperature == {model.wire_name}
+
+
+async def test_what_is_refused_without_temperature_too_says_nothing_about_it(catalog, server):
+    model = catalog.get("openai/fake?status=400")
+
+    with pytest.raises(ModelRejected):
+        await ask(model, asked(model, temperature=0.0))
+
+    assert temperatures(server) == [0.0, 0.0, None]
+    assert not model.without_schema | model.without_temperature
+
+
 async def test_what_is_refused_without_the_format_too_says_nothing_about_the_format(catalog, server):
     model = catalog.get("openai/fake?status=400")
 

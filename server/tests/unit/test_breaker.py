@@ -166,6 +166,36 @@ def test_the_first_text_of_a_probe_lets_others_in_but_one_more_failure_opens_aga
         assert is_open(breakers)
 
 
+def test_a_former_probe_that_ends_late_lets_nobody_probe_beside_a_newer_one(breakers, clock):
+    fail(breakers, DOWN, FAILURES)
+    clock.now += SECONDS
+
+    with breakers.watching("a") as former:
+        former.answered()
+        fail(breakers, DOWN)
+        clock.now += SECONDS
+        newer = breakers.watching("a")
+        newer.__enter__()
+
+    assert is_open(breakers)
+    newer.__exit__(None, None, None)
+    assert not is_open(breakers)
+
+
+def test_a_former_probe_that_fails_late_counts_like_any_other_call(breakers, clock):
+    fail(breakers, DOWN, FAILURES)
+    clock.now += SECONDS
+
+    with pytest.raises(ModelUnavailable), breakers.watching("a") as former:
+        former.answered()
+        call(breakers)
+        raise DOWN
+
+    assert not is_open(breakers)
+    fail(breakers, DOWN, FAILURES - 1)
+    assert is_open(breakers)
+
+
 def test_late_failures_of_calls_begun_before_it_opened_do_not_prolong_it(breakers, clock):
     with pytest.raises(ModelUnavailable), breakers.watching("a"):
         fail(breakers, DOWN, FAILURES)
@@ -190,14 +220,23 @@ class BreakerMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.breaker = Breaker(FAILURES, SECONDS, self.clock)
-        self.calls: list[bool] = []
+        self.calls: list[int] = []
+        self.probe = 0  # which decides
         self.in_a_row = 0
         self.opened_at: float | None = None
+
+    @property
+    def is_probed(self) -> bool:
+        return self.probe != 0 and self.probe in self.calls
 
     @precondition(lambda self: self.breaker.wait_seconds() == 0)
     @rule()
     def begin(self) -> None:
-        self.calls.append(self.breaker.enter())
+        number = self.breaker.enter()
+        assert (number > 0) == (self.opened_at is not None)
+        assert not number or not self.is_probed, "two probe at once"
+        self.probe = number
+        self.calls.append(number)
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -206,7 +245,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.breaker.failed(probe=probe)
         if self.opened_at is None:
             self.in_a_row += 1
-        if probe or (self.opened_at is None and self.in_a_row >= FAILURES):
+        if (probe and probe == self.probe) or (self.opened_at is None and self.in_a_row >= FAILURES):
             self.opened_at = self.clock.now
 
     @precondition(lambda self: self.calls)
@@ -214,7 +253,14 @@ class BreakerMachine(RuleBasedStateMachine):
     def succeed(self, data: st.DataObject) -> None:
         self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
         self.breaker.succeeded()
-        self.in_a_row, self.opened_at = 0, None
+        self.in_a_row, self.opened_at, self.probe = 0, None, 0
+
+    @precondition(lambda self: self.calls)
+    @rule()
+    def answer(self) -> None:
+        self.breaker.answered()
+        if self.opened_at is not None:
+            self.in_a_row, self.opened_at, self.probe = FAILURES - 1, None, 0
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -233,7 +279,7 @@ class BreakerMachine(RuleBasedStateMachine):
         elif self.clock.now < self.opened_at + SECONDS:
             assert wait == self.opened_at + SECONDS - self.clock.now
         else:
-            assert wait == 0 or any(self.calls), "nobody probes, and nobody may"
+            assert (wait > 0) == self.is_probed, "nobody probes, and nobody may, or two may"
 
 
 TestBreakerMachine = BreakerMachine.TestCase

@@ -46,7 +46,7 @@ _FAILURES = (ModelUnavailable, ModelTimedOut, ModelDisconnected, ModelMalformed)
 class Breaker:
     """One circuit. `clock` gives seconds and never goes back."""
 
-    __slots__ = ("_clock", "_failed", "_limit", "_open_until", "_probing", "_seconds")
+    __slots__ = ("_clock", "_failed", "_limit", "_open_until", "_probes", "_probing", "_seconds")
 
     def __init__(self, failures: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = failures
@@ -54,7 +54,8 @@ class Breaker:
         self._clock = clock
         self._failed = 0  # in a row
         self._open_until: float | None = None
-        self._probing = False
+        self._probes = 0  # so far
+        self._probing = 0  # the number of the probe under way; a former one may still be reading its reply
 
     def wait_seconds(self) -> float:
         """How long no call may be made; 0 if one may."""
@@ -63,18 +64,20 @@ class Breaker:
         left = self._open_until - self._clock()
         return left if left > 0 else PROBE_SECONDS if self._probing else 0.0
 
-    def enter(self) -> bool:
-        """Begin a call, for which `wait_seconds` must be 0; return whether it is the probe."""
-        is_probe = self._open_until is not None
-        self._probing = self._probing or is_probe
-        return is_probe
+    def enter(self) -> int:
+        """Begin a call, for which `wait_seconds` must be 0; return its number as a probe, 0 if it is none."""
+        if self._open_until is None:
+            return 0
+        self._probes += 1
+        self._probing = self._probes
+        return self._probes
 
-    def failed(self, *, probe: bool) -> bool:
+    def failed(self, *, probe: int) -> bool:
         """A call failed: return whether that opened it. Calls that began before it did so tell nothing new."""
-        self._probing = self._probing and not probe
+        decides = self._ends(probe)
         if self._open_until is None:
             self._failed += 1
-        opens = probe or (self._open_until is None and self._failed >= self._limit)
+        opens = decides or (self._open_until is None and self._failed >= self._limit)
         if opens:
             self._open_until = self._clock() + self._seconds
         return opens
@@ -82,15 +85,22 @@ class Breaker:
     def answered(self) -> None:
         """A call brought its first text, or a refusal."""
         if self._open_until is not None:
-            self._open_until, self._probing = None, False
+            self._open_until, self._probing = None, 0
             self._failed = self._limit - 1
 
     def succeeded(self) -> None:
-        self._open_until, self._probing, self._failed = None, False, 0
+        self._open_until, self._probing, self._failed = None, 0, 0
 
-    def abandoned(self, *, probe: bool) -> None:
+    def abandoned(self, *, probe: int) -> None:
         """A call was ended by its consumer."""
-        self._probing = self._probing and not probe
+        self._ends(probe)
+
+    def _ends(self, probe: int) -> bool:
+        """End the probe under way, if it is that one; return whether it is."""
+        is_current = probe != 0 and probe == self._probing
+        if is_current:
+            self._probing = 0
+        return is_current
 
 
 class Call:

@@ -2,28 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
-
-import structlog
 
 from app.domain.agreement import agreement_question
 from app.domain.limits import Spending
 from app.domain.policies import History, Question
-from app.schemas.agent import AgentParams
-from app.services.ai_models import Model, ModelCatalog, UnknownModel
-from app.services.asking import Answer, ask
-from app.services.prompts import chat_request
-from app.services.providers.base import ChatRequest, ModelError
+from app.services.ai_models import ModelCatalog
+from app.services.asking import Answer
+from app.services.turns.inquiry import Inquiry
 from app.services.turns.leases import ClaimLost, HeldClaim
-from app.services.turns.room import worst_case
 from app.services.turns.speaking import while_held
-from app.services.turns.table_state import AgentSeat, TableState
-
-log = structlog.stdlib.get_logger(__name__)
-
-TRIES = 2
+from app.services.turns.table_state import TableState
 
 
 @dataclass(slots=True)
@@ -35,6 +26,12 @@ class Verdict:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+
+    def add(self, answer: Answer) -> None:
+        """Count what it took."""
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+        self.cost_usd += answer.cost_usd
 
     @property
     def cost(self) -> Mapping[str, Any] | None:
@@ -49,7 +46,7 @@ class Verdict:
 
 
 class Deliberation:
-    """Asks each question at most twice; whoever gives no usable answer then has given none.
+    """Puts each question as an `Inquiry`; whoever gives no usable answer has given none.
 
     `affords` is told what the questions may cost at worst. What nothing is left for is not asked.
     """
@@ -84,49 +81,18 @@ class Deliberation:
         return verdict
 
     def _worst_case(self, questions: Sequence[Question], verdict: Verdict) -> Spending:
-        """Of every try at every question, beside what was spent on others already."""
+        """Of all the questions, beside what was spent on others already."""
         worst = Spending(tokens=verdict.prompt_tokens + verdict.completion_tokens, cost_usd=verdict.cost_usd)
         for question in questions:
-            agent = self._table.agents.get(question.participant_id)
-            if agent is None:
-                continue
-            try:
-                model, request = self._request(agent, question)
-            except UnknownModel:
-                continue
-            for _ in range(TRIES):
-                worst += worst_case(model, request)
+            inquiry = self._inquiry(question, verdict)
+            if inquiry is not None:
+                worst += inquiry.worst_case()
         return worst
 
     async def _ask(self, question: Question, verdict: Verdict) -> Any:
+        inquiry = self._inquiry(question, verdict)
+        return await while_held(self._held, inquiry.run()) if inquiry is not None else None
+
+    def _inquiry(self, question: Question, verdict: Verdict) -> Inquiry | None:
         agent = self._table.agents.get(question.participant_id)
-        if agent is None:
-            return None
-        for _ in range(TRIES):
-            try:
-                answer = await self._answer(agent, question)
-            except (ModelError, UnknownModel) as error:
-                log.warning("question_failed", participant_id=str(question.participant_id), code=error.code)
-                continue
-            verdict.prompt_tokens += answer.prompt_tokens
-            verdict.completion_tokens += answer.completion_tokens
-            verdict.cost_usd += answer.cost_usd
-            parsed = question.parse(answer.text)
-            if parsed is not None:
-                return parsed
-        return None
-
-    async def _answer(self, agent: AgentSeat, question: Question) -> Answer:
-        model, request = self._request(agent, question)
-        return await while_held(self._held, ask(model, request))
-
-    def _request(self, agent: AgentSeat, question: Question) -> tuple[Model, ChatRequest]:
-        model: Model = self._models.get(agent.config.model or "")
-        request = chat_request(
-            model,
-            AgentParams(temperature=0.0, max_tokens=question.max_tokens),
-            question.prompt or (lambda room: self._table.prompt_for(agent, room, question=question.text)),
-        )
-        if question.schema is not None:
-            request = replace(request, response_schema=dict(question.schema))
-        return model, request
+        return Inquiry(self._table, self._models, agent, question, verdict.add) if agent is not None else None
