@@ -373,6 +373,18 @@ async def test_an_address_in_a_private_network_is_refused(client, owner, make_ex
     assert rows_of(owner) == before
 
 
+@pytest.mark.parametrize("rest", ["x" * 2_034, "é" * 400])
+async def test_an_address_is_no_longer_than_2048_characters(client, make_external, rest):
+    base = "http://127.0.0.1/"  # 17 characters
+    agent = await make_external(endpoint_url=base + "x" * 2_031)
+    assert len(agent.endpoint_url) == 2_048
+
+    body = {"name": "Long", "kind": "external", "endpoint_url": base + rest}
+    problem(await client.post("/api/v1/agents", json=body), 422, "validation_failed")
+    changed = await client.patch(f"/api/v1/agents/{agent.id}", json={"endpoint_url": base + rest})
+    problem(changed, 422, "validation_failed")
+
+
 async def test_a_name_that_does_not_resolve_now_is_accepted(make_external):
     agent = await make_external(endpoint_url="https://agent.example/hook")
 
