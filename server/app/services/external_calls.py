@@ -28,9 +28,10 @@ from app.domain.visibility import Reader
 from app.models import Discussion, Message, Participant
 from app.repositories.jobs import GivenFloor
 from app.schemas.agent import AgentConfig
-from app.services.discussion_views import read_message
+from app.services.discussion_views import table_of
 from app.services.floor_deadlines import FloorDeadlines
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.webhook_messages import webhook_messages
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,7 +40,6 @@ LONGEST_BACKOFF_SECONDS = 300.0
 # Without a deadline tries end some time: these take about an hour.
 MOST_TRIES = 20
 RECENT_MESSAGES = 100
-MOST_CHARACTERS = 200_000
 _WORTH_ANOTHER_TRY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -112,13 +112,19 @@ class ExternalCalls:
             url = await _endpoint(work, seat)
             reader = Reader(seats=frozenset({seat.id}))
             messages = await work.messages.list_recent(discussion.id, reader, RECENT_MESSAGES, discussion.last_seq)
-        body = orjson.dumps(self._body(floor, discussion, seat, _as_shown(messages)))
+        body = orjson.dumps(self._body(floor, discussion, seats, seat, messages))
         return Call(url, body, self._headers(floor, seat, body), discussion.deadline_at)
 
     def _body(
-        self, floor: GivenFloor, discussion: Discussion, seat: Participant, messages: list[dict[str, Any]]
+        self,
+        floor: GivenFloor,
+        discussion: Discussion,
+        seats: Sequence[Participant],
+        seat: Participant,
+        messages: Sequence[Message],
     ) -> dict[str, Any]:
         right = TurnRight(floor.workspace_id, discussion.id, discussion.turn + 1, seat.id, floor.floor_id)
+        brief = table_of(discussion, seats).brief(seat.id, discussion.policy_state)
         return {
             "discussion_id": discussion.id,
             "turn": right.turn,
@@ -127,7 +133,9 @@ class ExternalCalls:
             "deadline": rfc3339(discussion.deadline_at) if discussion.deadline_at else None,
             "topic": discussion.topic,
             "instructions": discussion.instructions,
-            "messages": messages,
+            "instruction": brief.instruction,
+            "is_last": discussion.wrap_up is not None,
+            "messages": webhook_messages(brief, seat, [one.handle for one in seats], messages),
         }
 
     def _headers(self, floor: GivenFloor, seat: Participant, body: bytes) -> dict[str, str]:
@@ -175,15 +183,3 @@ async def _endpoint(work: UnitOfWork, seat: Participant) -> str | None:
     found = (await work.agents.pinned_configs([pin])).get(pin)
     config = AgentConfig.model_validate(found) if found else None
     return str(config.endpoint_url) if config and config.endpoint_url else None
-
-
-def _as_shown(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The latest that fit, oldest first."""
-    shown: list[dict[str, Any]] = []
-    characters = 0
-    for message in reversed(messages):
-        characters += len(message.content)
-        if shown and characters > MOST_CHARACTERS:
-            break
-        shown.append(read_message(message).model_dump(mode="json"))
-    return shown[::-1]
