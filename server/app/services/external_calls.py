@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import structlog
 
-from app.core.clock import rfc3339, utc_now
+from app.core.clock import rfc3339
 from app.core.errors import NotFound
 from app.core.outgoing import Answer, Outgoing, Unreachable
 from app.core.public_addresses import ForbiddenAddress
@@ -112,8 +112,9 @@ class ExternalCalls:
             url = await _endpoint(work, seat)
             reader = Reader(seats=frozenset({seat.id}))
             messages = await work.messages.list_recent(discussion.id, reader, RECENT_MESSAGES, discussion.last_seq)
+            now = work.now()
         body = orjson.dumps(self._body(floor, discussion, seats, seat, messages))
-        return Call(url, body, self._headers(floor, seat, body), discussion.deadline_at)
+        return Call(url, body, self._headers(floor, seat, body, now), discussion.deadline_at)
 
     def _body(
         self,
@@ -138,10 +139,11 @@ class ExternalCalls:
             "messages": webhook_messages(brief, seat, [one.handle for one in seats], messages),
         }
 
-    def _headers(self, floor: GivenFloor, seat: Participant, body: bytes) -> dict[str, str]:
+    def _headers(self, floor: GivenFloor, seat: Participant, body: bytes, now: datetime) -> dict[str, str]:
+        """Signed at the database's time, as deadlines are kept by it."""
         headers = {"Content-Type": "application/json", "X-Arena-Delivery": str(floor.floor_id)}
         if seat.agent_id is not None:
-            headers["X-Arena-Signature"] = self._signer.sign(seat.agent_id, body, int(utc_now().timestamp()))
+            headers["X-Arena-Signature"] = self._signer.sign(seat.agent_id, body, int(now.timestamp()))
         return headers
 
     async def _try_again(
