@@ -8,11 +8,13 @@ What a crash leaves: the job, which another worker takes up; the webhook then co
 """
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import orjson
 import structlog
@@ -40,6 +42,9 @@ LONGEST_BACKOFF_SECONDS = 300.0
 # Without a deadline tries end some time: these take about an hour.
 MOST_TRIES = 20
 RECENT_MESSAGES = 100
+# Of the tries that a worker has in hand at once; agents that hang leave the rest of them to other workspaces.
+MOST_AT_ONCE_OF_A_WORKSPACE = 10
+PUT_BACK_SECONDS = 1.0
 _WORTH_ANOTHER_TRY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -69,9 +74,26 @@ class ExternalCalls:
         self._signer = signer
         self._tokens = tokens
         self._deadlines = deadlines
+        self._in_hand: Counter[UUID] = Counter()
 
     async def tell(self, floor: GivenFloor, attempt: int) -> None:
-        """Try once. What may pass is tried again later; what will not makes the discussion go on without the agent."""
+        """Try once. What may pass is tried again later; what will not makes the discussion go on without the agent.
+
+        A try that is too much for the workspace's share is put back, and does not count.
+        """
+        if self._in_hand[floor.workspace_id] >= MOST_AT_ONCE_OF_A_WORKSPACE:
+            async with self._uow(floor.workspace_id) as work:
+                work.jobs.tell_external(floor, attempt, work.now() + timedelta(seconds=PUT_BACK_SECONDS))
+            return
+        self._in_hand[floor.workspace_id] += 1
+        try:
+            await self._try(floor, attempt)
+        finally:
+            self._in_hand[floor.workspace_id] -= 1
+            if not self._in_hand[floor.workspace_id]:
+                del self._in_hand[floor.workspace_id]
+
+    async def _try(self, floor: GivenFloor, attempt: int) -> None:
         call = await self._prepare(floor)
         if call is None:
             log.info("webhook_not_needed", floor_id=str(floor.floor_id), attempt=attempt)
