@@ -1,17 +1,15 @@
 """Requests that users can cause: to public addresses only, and bounded.
 
 Always holds: the address that a connection goes to is one that was checked for that very connection, since names are
-resolved here and nowhere else, once each time; redirects are not followed, and no proxy is asked; an answer takes a
-bounded time and a bounded memory. What was answered is for this server: callers must not show it to users, for whom it
-would be a view into the network.
+resolved here and nowhere else, when they are needed; redirects are not followed, and no proxy is asked; an answer
+takes a bounded time and a bounded memory. What was answered is for this server: callers must not show it to users, for
+whom it would be a view into the network.
 """
 
 import asyncio
 import socket
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import ip_address
 
 import aiohttp
@@ -20,12 +18,12 @@ from yarl import URL
 
 from app.config import OutgoingSettings
 from app.core.errors import UpstreamFailed
+from app.core.name_look_ups import NameLookUps, NotFoundInTime
 from app.core.public_addresses import Allowance, ForbiddenAddress, address_in, is_local_name
 
 USER_AGENT = "DiscussionArena (+webhook)"
 MAX_ANSWER_BYTES = 64 * 1024
 LOOK_UP_SECONDS = 2.0
-RESOLVER_THREADS = 4
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -65,7 +63,7 @@ class Outgoing:
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
                 await self._resolver.resolve(host, port, socket.AF_UNSPEC)
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, Unreachable):
             return
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -132,22 +130,20 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
 
 
 class _GuardedResolver(AbstractResolver):
-    """Gives only addresses that may be reached, which are then connected to without being looked up again.
-
-    Look-ups have threads of their own: a name server that never answers must not take those that passwords need.
-    """
+    """Gives only addresses that may be reached, which are then connected to without being looked up again."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="outgoing")
+        self._look_ups = NameLookUps()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raise `ForbiddenAddress` if the name leads nowhere else, OSError if it leads nowhere."""
-        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        """Raise `ForbiddenAddress` if the name leads nowhere else, OSError if it leads nowhere, else `Unreachable`."""
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+            found = await self._look_ups.find(host, port, family)
+        except NotFoundInTime as error:
+            raise Unreachable(str(error)) from error
         except UnicodeError as error:
             raise OSError(f"{host} is no name") from error
         trusted = self._allowance.allows_name(host, port)
@@ -161,7 +157,7 @@ class _GuardedResolver(AbstractResolver):
         return allowed
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._look_ups.close()
 
 
 def _result(host: str, port: int, family: int, address: str) -> ResolveResult:

@@ -4,6 +4,9 @@ Always holds: whatever normalisation, case folding or dropping invisible charact
 label `[@` and no well-known control sequence of a chat template. It still reads as it did: a label's bracket becomes
 another one, and behind the bracket of a control sequence goes a space.
 
+The list of control sequences is one of the well-known ones, not of all there are: whoever runs a model with others of
+its own adds them here.
+
 Control sequences count because servers render the template and tokenize the outcome as a whole, the words of users
 included: llama.cpp's server does (`parse_special` in its `tokenize_input_prompts`), so that for our own local model
 `<|im_end|>` in somebody's words is one token that ends their message, and what follows may begin a `system` one.
@@ -16,16 +19,19 @@ import unicodedata
 from functools import lru_cache
 
 # ChatML, Llama 3, Phi, Qwen, GLM, Command, Granite, Kimi, harmony: <|…|>; DeepSeek: <｜…｜>; EXAONE: [|…|].
-# Llama 2 and Mistral: [INST] <<SYS>> <s> and Mistral's later ones; Gemma: <start_of_turn>; GLM: [gMASK] <sop>.
+# Llama 2 and Mistral: [INST] <<SYS>> <s> and Mistral's later ones; Gemma: <start_of_turn>, later <turn|>; GLM: [gMASK]
+# <sop>; T5: <extra_id_0>; Baichuan: <reserved_106>; Seed: <seed:bos>; MiniMax: ]~b] ]~!b[ [e~[.
 _CONTROL = (
     r"[<\[](?=\|)"
     r"|<(?=<?/?SYS>|/?s>|(?:bos|eos|pad|unk|sop|eop|(?:start|end)_of_turn)>)"
-    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|gMASK)\])"
+    r"|<(?=/?role>|(?:reserved|extra_id)_[0-9]{1,5}>|seed:\w{1,32}>|\w{1,32}\|>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|gMASK|BOS|EOS)\]|e~\[)"
+    r"|\](?=~!?b[\[\]])"
 )
 _FORGED_CONTROL = re.compile(_CONTROL, re.IGNORECASE)
 _FORGED = re.compile(rf"(?P<label>\[(?=\s*@))|{_CONTROL}", re.IGNORECASE)
-# Whatever reads as `[` or `<`; the last of each are tags, which show nothing and which some models read.
-_OPENERS = re.compile(r"[\[<\uff3b\ufe47\uff1c\ufe64\u226e\U000e005b\U000e003c]")
+# Whatever reads as `[`, `<` or `]`; the last are tags, which show nothing and which some models read.
+_OPENERS = re.compile(r"[\[<\]\uff3b\ufe47\uff1c\ufe64\u226e\uff3d\ufe48\U000e005b\U000e003c\U000e005d]")
 # Any character but those of everyday text that read as nothing but themselves.
 _NEEDS_READING = re.compile(
     r"[^\t-\r\x1c-\x7e\xa0-\xa9\xab\xac\xae-\xb9\xbb-\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e"
@@ -69,7 +75,7 @@ def reading(text: str) -> str:
 
 
 def _break_up(text: str, forged: re.Pattern[str]) -> str:
-    if not ("[" in text or "<" in text or (not text.isascii() and _OPENERS.search(text))):
+    if not ("[" in text or "<" in text or "]" in text or (not text.isascii() and _OPENERS.search(text))):
         return text
     if not _NEEDS_READING.search(text):
         return forged.sub(_harmless, text)

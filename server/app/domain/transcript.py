@@ -7,24 +7,9 @@ import re
 from collections.abc import Sequence
 
 from app.domain.forgery import plain_name, reading
+from app.domain.plain_markdown import plain_inline, plain_markdown
 
-_MARKDOWN_HEADING = re.compile(r" {0,3}(#|(=+|-+)\s*$)")
-# Markdown lets HTML through; a comment that is not closed hides all that follows.
-_HTML_HEADING = re.compile(r"<(?=/?h[1-6]\b|!--)", re.IGNORECASE)
 _TEXT_HEAD = re.compile(r"\[\s*(turn|aside)\b", re.IGNORECASE)
-
-
-def _plain_markdown(content: str) -> str:
-    """Keep a message from making headings of its own, which would pass for another speaker's."""
-    return "\n".join(map(_plain_markdown_line, content.strip().splitlines()))
-
-
-def _plain_markdown_line(line: str) -> str:
-    line = _HTML_HEADING.sub(r"\\<", line)
-    if not _MARKDOWN_HEADING.match(reading(line)):
-        return line
-    bare = line.lstrip(" ")
-    return line[: len(line) - len(bare)] + "\\" + bare
 
 
 def _plain_text(content: str) -> str:
@@ -44,17 +29,24 @@ def _outcome(status: str, end_reason: str | None) -> str:
 def markdown_header(
     title: str | None, topic: str, seats: Sequence[tuple[str, str]], status: str, end_reason: str | None
 ) -> str:
-    names = ", ".join(f"{plain_name(name)} (@{handle})" for name, handle in seats)
+    names = ", ".join(f"{plain_inline(plain_name(name))} (@{handle})" for name, handle in seats)
     return (
-        f"# {_on_one_line(title or topic)}\n\n**Topic:** {_plain_markdown(topic)}\n\n**Participants:** {names}\n\n"
+        f"# {plain_inline(title or topic)}\n\n{_markdown_topic(topic)}\n\n**Participants:** {names}\n\n"
         f"**Status:** {_outcome(status, end_reason)}\n"
     )
+
+
+def _markdown_topic(topic: str) -> str:
+    """One of several lines has a place of its own, where what begins them is what it looks like."""
+    if len(topic.strip().splitlines()) > 1:
+        return f"**Topic:**\n\n{plain_markdown(topic)}"
+    return f"**Topic:** {plain_inline(topic)}"
 
 
 def markdown_entry(name: str, handle: str, turn: int | None, content: str, was_cut: bool) -> str:
     place = f"turn {turn}" if turn is not None else "aside"
     cut = " *(interrupted)*" if was_cut else ""
-    return f"\n## {plain_name(name)} (@{handle}), {place}{cut}\n\n{_plain_markdown(content)}\n"
+    return f"\n## {plain_inline(plain_name(name))} (@{handle}), {place}{cut}\n\n{plain_markdown(content)}\n"
 
 
 def text_header(

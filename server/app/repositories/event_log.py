@@ -48,6 +48,16 @@ _CHANGES = text(
       AND payload -> :field IS NOT NULL LIMIT 1
     """
 )
+# Of a whisper a fork holds only that it took its turn.
+_LAST_CLOSED_TURN = text(
+    """
+    SELECT CAST(payload ->> 'turn' AS int) FROM discussion_events
+    WHERE discussion_id = :discussion_id AND seq <= :upto AND payload ->> 'turn' IS NOT NULL
+      AND (type IN ('message.completed', 'message.withheld', 'turn.passed')
+           OR (type = 'turn.failed' AND payload ->> 'is_over' = 'true'))
+    ORDER BY seq DESC LIMIT 1
+    """
+)
 _LAST_SEQS = text("SELECT id, last_seq FROM discussions WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
@@ -138,6 +148,10 @@ class EventLogRepository:
             await self._session.execute(_LAST_TURN_EVENT, {"discussion_id": discussion_id, "upto": upto})
         ).one_or_none()
         return _stored(row) if row else None
+
+    async def last_closed_turn(self, discussion_id: UUID, upto: int) -> int:
+        """The number of the last turn that was over at a place in the log, whoever may read it; 0 if none was."""
+        return await self._session.scalar(_LAST_CLOSED_TURN, {"discussion_id": discussion_id, "upto": upto}) or 0
 
     async def last_seqs(self, discussion_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Where each log ends; a discussion that is gone is left out."""

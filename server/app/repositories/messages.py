@@ -103,15 +103,6 @@ class MessageRepository(Repository):
             return rows, None
         return rows[:limit], encode_cursor(f"seq:{rows[limit - 1].seq}")
 
-    async def last_turn(self, discussion_id: UUID, upto_seq: int) -> int:
-        """The number of the last turn that brought a message up to a place in the log; 0 if none did."""
-        query = select(func.max(Message.turn)).where(
-            Message.workspace_id == self._workspace_id,
-            Message.discussion_id == discussion_id,
-            Message.seq <= upto_seq,
-        )
-        return await self._session.scalar(query) or 0
-
     async def list_recent(self, discussion_id: UUID, reader: Reader, limit: int, upto_seq: int) -> list[Message]:
         """The newest messages up to a place in the log that the reader may read, oldest first."""
         beyond = encode_cursor(f"seq:{upto_seq + 1}")

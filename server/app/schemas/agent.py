@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, UrlConstraints, model_validator
 
 from app.domain.handles import HANDLE_PATTERN
 from app.schemas.base import Line, Moment, Read, Request, Text, storable
@@ -13,6 +13,17 @@ Handle = Annotated[str, StringConstraints(pattern=HANDLE_PATTERN)]
 Persona = Annotated[Text, StringConstraints(max_length=32_000)]
 ModelName = Annotated[Text, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s/]+/\S+$")]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+LONGEST_URL = 2048
+
+
+def _short_once_encoded(url: AnyHttpUrl) -> AnyHttpUrl:
+    """What is asked for is the URL in its encoded form, where a letter outside ASCII takes six characters and more."""
+    if len(str(url)) > LONGEST_URL:
+        raise ValueError(f"a URL has at most {LONGEST_URL} characters in its encoded form")
+    return url
+
+
+EndpointUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=LONGEST_URL), AfterValidator(_short_once_encoded)]
 
 
 class AgentParams(Request):
@@ -68,6 +79,7 @@ class AgentCreate(AgentConfig):
     name: Line
     handle: Handle | None = None
     kind: AgentKind = "llm"
+    endpoint_url: EndpointUrl | None = None
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Self:
@@ -91,7 +103,7 @@ class AgentUpdate(Request):
     knowledge_base_ids: Annotated[list[UUID], Field(max_length=50)] | None = None
     memory: AgentMemory | None = None
     color: Color | None = None
-    endpoint_url: AnyHttpUrl | None = None
+    endpoint_url: EndpointUrl | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -28,7 +28,7 @@ class DiscussionDiffs:
         async with self._uow.reading(actor.workspace_id) as work:
             left, right = await work.discussions.get(left_id), await work.discussions.get(right_id)
             common = await _common_seq(work, left, right)
-            turn = await work.messages.last_turn(left_id, common)
+            turn = await work.log.last_closed_turn(left_id, common)
         places = _places(cursor) if cursor else (common, common)
         pages = [
             await self._messages.list_after(actor, discussion_id, place, limit + 1)

@@ -8,16 +8,18 @@ What a crash leaves: the job, which another worker takes up; the webhook then co
 """
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import orjson
 import structlog
 
-from app.core.clock import rfc3339, utc_now
+from app.core.clock import rfc3339
 from app.core.errors import NotFound
 from app.core.outgoing import Answer, Outgoing, Unreachable
 from app.core.public_addresses import ForbiddenAddress
@@ -28,9 +30,10 @@ from app.domain.visibility import Reader
 from app.models import Discussion, Message, Participant
 from app.repositories.jobs import GivenFloor
 from app.schemas.agent import AgentConfig
-from app.services.discussion_views import read_message
+from app.services.discussion_views import table_of
 from app.services.floor_deadlines import FloorDeadlines
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.webhook_messages import webhook_messages
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,7 +42,9 @@ LONGEST_BACKOFF_SECONDS = 300.0
 # Without a deadline tries end some time: these take about an hour.
 MOST_TRIES = 20
 RECENT_MESSAGES = 100
-MOST_CHARACTERS = 200_000
+# Of the tries that a worker has in hand at once; agents that hang leave the rest of them to other workspaces.
+MOST_AT_ONCE_OF_A_WORKSPACE = 10
+PUT_BACK_SECONDS = 1.0
 _WORTH_ANOTHER_TRY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -69,9 +74,26 @@ class ExternalCalls:
         self._signer = signer
         self._tokens = tokens
         self._deadlines = deadlines
+        self._in_hand: Counter[UUID] = Counter()
 
     async def tell(self, floor: GivenFloor, attempt: int) -> None:
-        """Try once. What may pass is tried again later; what will not makes the discussion go on without the agent."""
+        """Try once. What may pass is tried again later; what will not makes the discussion go on without the agent.
+
+        A try that is too much for the workspace's share is put back, and does not count.
+        """
+        if self._in_hand[floor.workspace_id] >= MOST_AT_ONCE_OF_A_WORKSPACE:
+            async with self._uow(floor.workspace_id) as work:
+                work.jobs.tell_external(floor, attempt, work.now() + timedelta(seconds=PUT_BACK_SECONDS))
+            return
+        self._in_hand[floor.workspace_id] += 1
+        try:
+            await self._try(floor, attempt)
+        finally:
+            self._in_hand[floor.workspace_id] -= 1
+            if not self._in_hand[floor.workspace_id]:
+                del self._in_hand[floor.workspace_id]
+
+    async def _try(self, floor: GivenFloor, attempt: int) -> None:
         call = await self._prepare(floor)
         if call is None:
             log.info("webhook_not_needed", floor_id=str(floor.floor_id), attempt=attempt)
@@ -112,13 +134,20 @@ class ExternalCalls:
             url = await _endpoint(work, seat)
             reader = Reader(seats=frozenset({seat.id}))
             messages = await work.messages.list_recent(discussion.id, reader, RECENT_MESSAGES, discussion.last_seq)
-        body = orjson.dumps(self._body(floor, discussion, seat, _as_shown(messages)))
-        return Call(url, body, self._headers(floor, seat, body), discussion.deadline_at)
+            now = work.now()
+        body = orjson.dumps(self._body(floor, discussion, seats, seat, messages))
+        return Call(url, body, self._headers(floor, seat, body, now), discussion.deadline_at)
 
     def _body(
-        self, floor: GivenFloor, discussion: Discussion, seat: Participant, messages: list[dict[str, Any]]
+        self,
+        floor: GivenFloor,
+        discussion: Discussion,
+        seats: Sequence[Participant],
+        seat: Participant,
+        messages: Sequence[Message],
     ) -> dict[str, Any]:
         right = TurnRight(floor.workspace_id, discussion.id, discussion.turn + 1, seat.id, floor.floor_id)
+        brief = table_of(discussion, seats).brief(seat.id, discussion.policy_state)
         return {
             "discussion_id": discussion.id,
             "turn": right.turn,
@@ -127,13 +156,16 @@ class ExternalCalls:
             "deadline": rfc3339(discussion.deadline_at) if discussion.deadline_at else None,
             "topic": discussion.topic,
             "instructions": discussion.instructions,
-            "messages": messages,
+            "instruction": brief.instruction,
+            "is_last": discussion.wrap_up is not None,
+            "messages": webhook_messages(brief, seat, [one.handle for one in seats], messages),
         }
 
-    def _headers(self, floor: GivenFloor, seat: Participant, body: bytes) -> dict[str, str]:
+    def _headers(self, floor: GivenFloor, seat: Participant, body: bytes, now: datetime) -> dict[str, str]:
+        """Signed at the database's time, as deadlines are kept by it."""
         headers = {"Content-Type": "application/json", "X-Arena-Delivery": str(floor.floor_id)}
         if seat.agent_id is not None:
-            headers["X-Arena-Signature"] = self._signer.sign(seat.agent_id, body, int(utc_now().timestamp()))
+            headers["X-Arena-Signature"] = self._signer.sign(seat.agent_id, body, int(now.timestamp()))
         return headers
 
     async def _try_again(
@@ -175,15 +207,3 @@ async def _endpoint(work: UnitOfWork, seat: Participant) -> str | None:
     found = (await work.agents.pinned_configs([pin])).get(pin)
     config = AgentConfig.model_validate(found) if found else None
     return str(config.endpoint_url) if config and config.endpoint_url else None
-
-
-def _as_shown(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The latest that fit, oldest first."""
-    shown: list[dict[str, Any]] = []
-    characters = 0
-    for message in reversed(messages):
-        characters += len(message.content)
-        if shown and characters > MOST_CHARACTERS:
-            break
-        shown.append(read_message(message).model_dump(mode="json"))
-    return shown[::-1]

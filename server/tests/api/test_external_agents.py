@@ -51,6 +51,8 @@ async def test_a_signed_webhook_tells_it_that_it_has_the_floor(open_floor, outsi
         "deadline": discussion.deadline,
         "topic": "Should our team go remote?",
         "instructions": "Be brief.",
+        "instruction": None,
+        "is_last": False,
         "messages": [],
     }
 
@@ -103,7 +105,8 @@ async def test_it_is_told_by_the_driver_too_and_reads_what_was_said(
     for turn in (2, 4):
         call = await receiver.called()
         said = (await client.get(f"/api/v1/discussions/{discussion.id}/messages")).json()["items"]
-        assert (call.json["turn"], call.json["messages"]) == (turn, said)
+        assert (call.json["turn"], call.json["messages"]) == (turn, [{**one, "usage": None} for one in said])
+        assert all(one["usage"] for one in said if one["kind"] == "llm")
         assert (await answer(anonymous, discussion.id, call.json["turn_token"])).status_code == 201
 
     assert (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["end_reason"] == "max_turns"
@@ -326,6 +329,74 @@ async def test_the_webhook_holds_no_whisper_to_somebody_else(
     assert b"to the other" not in call.body
 
 
+def phase(name, speakers, **changes):
+    return {"name": name, "speakers": speakers, "rounds": 1, **changes}
+
+
+@pytest.fixture
+async def scripted(make_agent, make_discussion, outside):
+    """The external agent speaks in turn 2 of an open phase, 4 of a blind and 6 of an anonymous one."""
+    speakers = ["skeptic", "outside"]
+    phases = [
+        phase("open", speakers),
+        phase("alone", speakers, blind=True, instruction="Judge by yourself."),
+        phase("review", speakers, anonymous=True, instruction="Review the others."),
+    ]
+    return await make_discussion(
+        agents=[await make_agent(), outside],
+        turn_policy={"type": "scripted", "phases": phases},
+        limits={"max_turns": 6},
+    )
+
+
+async def test_the_webhook_tells_what_the_script_tells_the_speaker(anonymous, scripted, receiver):
+    told = []
+    for _turn in (2, 4, 6):
+        call = await receiver.called()
+        told.append((call.json["turn"], call.json["instruction"], call.json["is_last"]))
+        await answer(anonymous, scripted.id, call.json["turn_token"])
+
+    assert told == [(2, None, False), (4, "Judge by yourself.", False), (6, "Review the others.", True)]
+
+
+async def test_the_webhook_of_a_blind_phase_holds_none_of_its_words_by_others(client, anonymous, scripted, receiver):
+    await answer(anonymous, scripted.id, await receiver.token())
+
+    call = await receiver.called()
+
+    said = (await client.get(f"/api/v1/discussions/{scripted.id}/messages")).json()["items"]
+    assert [message["turn"] for message in said] == [1, 2, 3]
+    assert [message["turn"] for message in call.json["messages"]] == [1, 2]
+    assert said[2]["content"].encode() not in call.body
+
+
+async def test_the_webhook_of_an_anonymous_phase_names_nobody_else(client, anonymous, owner, scripted, receiver):
+    own, other = (
+        next(seat for seat in scripted.participants if seat["handle"] == who) for who in ("outside", "skeptic")
+    )
+    address = f"/api/v1/discussions/{scripted.id}/messages"
+    for content in ("@skeptic is wrong.", "As @skeptic says."):
+        await answer(anonymous, scripted.id, await receiver.token(), content)
+        aside = {"content": f"{content} @outside?", "visible_to": [own["id"], other["id"]]}
+        guest = (await client.post(address, json=aside)).json()["message"]
+
+    call = await receiver.called()
+
+    messages = call.json["messages"]
+    spoken = [(message["handle"], message["name"], message["kind"]) for message in messages if message["turn"]]
+    a, me = ("participant-a", "participant-a", None), ("outside", "Outside", "external")
+    assert spoken == [a, me, a, me, a]
+    asides = [message for message in messages if not message["turn"]]
+    assert [(message["handle"], message["content"]) for message in asides] == [
+        ("participant-c", "@participant-a is wrong. @outside?"),
+        ("participant-c", "As @participant-a says. @outside?"),
+    ]
+    assert messages[1]["content"] == "@skeptic is wrong."
+    assert {(message["participant_id"], tuple(message["visible_to"])) for message in asides} == {(None, (own["id"],))}
+    for secret in (other["id"], guest["participant_id"], guest["handle"], guest["name"], '"human"', '"llm"'):
+        assert secret.encode() not in call.body
+
+
 async def test_the_webhook_is_bounded(client, make_discussion, outside, receiver):
     draft = await make_discussion(status=Status.DRAFT, participants=seats(outside))
     for number in range(5):
@@ -371,6 +442,18 @@ async def test_an_address_in_a_private_network_is_refused(client, owner, make_ex
     problem(await client.post("/api/v1/agents", json=body), 422, "forbidden_address")
     problem(await client.patch(f"/api/v1/agents/{agent.id}", json={"endpoint_url": url}), 422, "forbidden_address")
     assert rows_of(owner) == before
+
+
+@pytest.mark.parametrize("rest", ["x" * 2_034, "é" * 400])
+async def test_an_address_is_no_longer_than_2048_characters(client, make_external, rest):
+    base = "http://127.0.0.1/"  # 17 characters
+    agent = await make_external(endpoint_url=base + "x" * 2_031)
+    assert len(agent.endpoint_url) == 2_048
+
+    body = {"name": "Long", "kind": "external", "endpoint_url": base + rest}
+    problem(await client.post("/api/v1/agents", json=body), 422, "validation_failed")
+    changed = await client.patch(f"/api/v1/agents/{agent.id}", json={"endpoint_url": base + rest})
+    problem(changed, 422, "validation_failed")
 
 
 async def test_a_name_that_does_not_resolve_now_is_accepted(make_external):

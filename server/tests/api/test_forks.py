@@ -151,6 +151,35 @@ async def test_a_fork_of_a_fork_compares_with_its_cousins(client, parent):
     assert [pair["same"] for pair in diff["items"]][1:] == [False, False]
 
 
+async def test_two_compare_alike_from_either_side_after_turns_without_a_message(
+    client, owner, make_agent, make_model, make_discussion
+):
+    """One was whispered, which the fork does not hold, and one was passed on."""
+    mute = await make_agent("Mute", model=make_model("empty").name)
+    people = [{"user_id": owner.id}, *seats(mute)]
+    limits = {"max_turns": 9}
+    made = await make_discussion(participants=people, limits=limits, turn_policy={"type": "manual"})
+    address = f"/api/v1/discussions/{made.id}"
+    own, other = (seat["id"] for seat in made.participants)
+    await client.post(f"{address}/floor", json={"participant": own})
+    whispered = await client.post(f"{address}/messages", json={"content": "Between us.", "visible_to": [other]})
+    assert whispered.json()["message"]["turn"] == 1
+
+    async def is_over(turn):
+        return (await client.get(address)).json()["turn"] == turn
+
+    await client.post(f"{address}/floor", json={"participant": other})
+    await eventually(lambda: is_over(2), 10, "a turn passed on")
+    forked = await fork(client, made, start=False)
+    assert forked.turn == 2
+
+    for at_turn, upto in ((1, whispered.json()["message"]["seq"]), (2, None)):
+        one = forked if upto is None else await fork(client, made, start=False, at_seq=upto)
+        for left, right in ((made, one), (one, made)):
+            diff = (await client.get(f"/api/v1/discussions/{left.id}/diff", params={"with": right.id})).json()
+            assert diff["common"]["turn"] == at_turn
+
+
 async def test_a_discussion_compared_with_itself_has_nothing_of_its_own(client, parent):
     diff = (await client.get(f"/api/v1/discussions/{parent.id}/diff", params={"with": parent.id})).json()
 

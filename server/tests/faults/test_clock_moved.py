@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.receivers import is_signed
 from tests.fixtures.trial import MOST_SECONDS_TO_THE_NEXT_TOKEN
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
@@ -94,3 +95,17 @@ async def test_a_limit_in_seconds_is_not_met_by_a_clock_that_jumps(trial, place,
     clock.write_text("+2h")
 
     await trial.acquit()
+
+
+async def test_a_webhook_of_a_worker_two_hours_ahead_is_signed_at_the_true_time(
+    make_external, make_discussion, person, place, clock, start_worker, receiver
+):
+    clock.write_text("+2h")
+    odd = start_worker(place.settings, **faked(clock))
+    agent = await make_external(by=person)
+    await make_discussion(by=person, agents=[agent])
+
+    call = await receiver.called()
+
+    assert hours_ahead(odd) == 2
+    assert is_signed(call, agent.webhook_secret)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from app.services.external_calls import MOST_AT_ONCE_OF_A_WORKSPACE
 from tests.factories.discussions import seats
 from tests.fixtures.arena import working
 from tests.fixtures.databases import rows
@@ -104,3 +105,21 @@ async def test_agents_outside_that_hang_keep_no_turn_waiting(
     viewer = await watch_to_the_end(client, discussion.id, 3)
 
     assert len(viewer.checker.messages) == 2
+
+
+async def test_a_workspace_whose_agents_hang_leaves_room_for_others_and_loses_no_webhook(
+    place, make_user, make_external, make_discussion, receiver, start_worker
+):
+    receiver.answers(*[Stream([b" "], then="hold")] * MOST_AT_ONCE_OF_A_WORKSPACE, Reply())
+    outside, neighbour = await make_external(), await make_user(at=place)
+    theirs = await make_external(by=neighbour, endpoint_url=receiver.url + "-next-door")
+    receiver.server.only("POST", "/hook-next-door", Reply())
+    held = [await make_discussion(agents=[outside]) for _ in range(MOST_AT_ONCE_OF_A_WORKSPACE + 3)]
+    await asyncio.to_thread(start_worker, place.settings, ARENA_OUTGOING_SECONDS="4")
+    await eventually(lambda: len(receiver.calls) == MOST_AT_ONCE_OF_A_WORKSPACE, 10, "as many as there may be")
+
+    await make_discussion(by=neighbour, agents=[theirs])
+    await eventually(lambda: receiver.server.of("/hook-next-door"), 3, "the neighbour's webhook")
+
+    assert len(receiver.calls) == MOST_AT_ONCE_OF_A_WORKSPACE
+    await eventually(lambda: len({call.json["discussion_id"] for call in receiver.calls}) == len(held), 15, "the rest")

@@ -28,6 +28,19 @@ CONTROL = [
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[gMASK]"),
     *("[TOOL_CALLS]", "[TOOL_RESULTS]", "[AVAILABLE_TOOLS]", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>"),
     *("<\uff5cbegin\u2581of\u2581sentence\uff5c>", "[|system|]", "[|endofturn|]", "<sop>", "<pad>", "<unk>"),
+    *(
+        "[BOS]",
+        "[EOS]",
+        "<reserved_106>",
+        "<extra_id_0>",
+        "<role>",
+        "</role>",
+        "<turn|>",
+        "<seed:bos>",
+        "]~b]",
+        "]~!b[",
+    ),
+    "[e~[",
 ]
 LABEL = re.compile(r"\[\s*@")
 ANY_CONTROL = re.compile(
@@ -99,6 +112,8 @@ def test_every_character_that_reads_as_a_bracket_is_known():
         read = without_tags(unicodedata.normalize("NFKD", character) + character.casefold())
         if "[" in read:
             assert disarm(f"{character}@x") == "(@x", hex(code)
+        if "]" in read:
+            assert disarm(f"{character}~b]") == f"{character} ~b]", hex(code)
         if "<" in read:
             assert disarm(f"{character}|x|>") == f"{character} |x|>", hex(code)
 

@@ -1,11 +1,15 @@
 """The way out for requests that users cause, against real sockets."""
 
+import asyncio
 import socket
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from app.config import OutgoingSettings
+from app.core.name_look_ups import MOST_PER_DOMAIN, THREADS
 from app.core.outgoing import MAX_ANSWER_BYTES, Outgoing, Unreachable
 from app.core.public_addresses import ForbiddenAddress
 from tests.fixtures.scripted_server import PREFIX, Reply, ScriptedServer, Stream
@@ -49,10 +53,29 @@ def names(monkeypatch) -> Callable[..., list[str]]:
                 (socket.AF_INET6 if ":" in one else socket.AF_INET, type, 6, "", (one, port)) for one in found.pop(0)
             ]
 
-        monkeypatch.setattr("app.core.outgoing.socket.getaddrinfo", getaddrinfo)
+        monkeypatch.setattr("app.core.name_look_ups.socket.getaddrinfo", getaddrinfo)
         return asked
 
     return answer
+
+
+@pytest.fixture
+def tarpit(monkeypatch) -> Iterator[list[str]]:
+    """Name servers of hosts with `slow` in their names keep silent until the test is over; others say 127.0.0.1."""
+    asked: list[str] = []
+    over = threading.Event()
+
+    def getaddrinfo(host, port, family=0, type=0, *_):
+        asked.append(host)
+        if "slow" in host:
+            over.wait(20)
+        return [(socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr("app.core.name_look_ups.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("app.core.name_look_ups.SLOW_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr("app.core.outgoing.LOOK_UP_SECONDS", 0.3)
+    yield asked
+    over.set()
 
 
 def hook(server: ScriptedServer, host: str = "127.0.0.1") -> str:
@@ -159,6 +182,53 @@ async def test_a_name_that_leads_nowhere_is_accepted_and_not_reached(make_outgoi
     await outgoing.check_url("https://agent.example/hook")
     with pytest.raises(Unreachable):
         await outgoing.post("https://agent.example/hook", BODY, {})
+
+
+async def test_hosts_whose_name_servers_keep_silent_stop_nobody_elses_requests(server, make_outgoing, tarpit):
+    """One domain has more of them than there are threads."""
+    server.on("POST", "/hook", Reply())
+    outgoing = make_outgoing("127.0.0.1")
+
+    await asyncio.gather(*(outgoing.check_url(f"http://slow{n}.evil.example/") for n in range(2 * THREADS)))
+
+    assert (await outgoing.post(hook(server, "agent.other"), BODY, {})).status == 200
+    assert len(tarpit) == MOST_PER_DOMAIN + 1
+
+
+async def test_a_host_that_was_not_found_in_time_is_refused_at_once_for_a_while(make_outgoing, tarpit):
+    outgoing = make_outgoing("127.0.0.1", seconds=0.4)
+    with pytest.raises(Unreachable, match="did not answer within"):
+        await outgoing.post("http://slow.example/", BODY, {})
+
+    begun = time.perf_counter()
+    for _ in range(5):
+        await outgoing.check_url("http://SLOW.example./")
+        with pytest.raises(Unreachable, match=r"name servers do not answer for slow\.example in time"):
+            await outgoing.post("http://slow.example/", BODY, {})
+    assert time.perf_counter() - begun < 1
+    assert tarpit == ["slow.example"]
+
+
+async def test_a_host_has_no_more_than_two_look_ups_that_do_not_end(make_outgoing, tarpit, monkeypatch):
+    monkeypatch.setattr("app.core.name_look_ups.REMEMBERED_SECONDS", 0.0)
+    outgoing = make_outgoing("127.0.0.1", seconds=0.4)
+
+    for _ in range(4):
+        with pytest.raises(Unreachable):
+            await outgoing.post("http://slow.example/", BODY, {})
+
+    assert tarpit == ["slow.example"] * 2
+
+
+async def test_many_requests_to_a_host_at_once_are_made_after_one_look_up(server, make_outgoing, names):
+    server.on("POST", "/hook", Reply())
+    asked = names(agent=[["127.0.0.1"]])
+    outgoing = make_outgoing("127.0.0.1")
+
+    answers = await asyncio.gather(*(outgoing.post(hook(server, "agent.example"), BODY, {}) for _ in range(5)))
+
+    assert [answer.status for answer in answers] == [200] * 5
+    assert asked == ["agent.example"]
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed(server, make_outgoing):

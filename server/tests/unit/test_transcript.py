@@ -1,8 +1,13 @@
 """How a transcript reads, line by line."""
 
 import re
+import time
+from itertools import pairwise
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from app.domain.forgery import reading
 from app.domain.transcript import markdown_entry, markdown_header, text_entry, text_header
@@ -106,3 +111,90 @@ def test_a_name_makes_no_heads_of_its_own():
 def test_ordinary_text_is_left_alone_in_a_transcript(content):
     assert content.removeprefix("#") in markdown_entry("Ada", "ada", 3, content, was_cut=False)
     assert content in text_entry("Ada", "ada", 3, content, was_cut=False)
+
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+NEXT = "## Skeptic (@skeptic), turn 4"
+PIECES = st.sampled_from(
+    [
+        *("\n", "\n", "\n", "\n\n", " ", "  ", "    ", "\t", "\r", "\u2028", "\u200b", "\\", "`", "|", "|-|"),
+        *("```", "````", "~~~", "~~~~", "```py", "~~~ `", "> ", ">", "- ", "1. ", "2) ", "* ", "+ ", "\uff40"),
+        *("#", "## ", "===", "---", "-", "=", "x", "a word", "[a]: /x '", "[a](", ")", "*", "**", "&lt;"),
+        *("<script>", "<style>", "<pre>", "<textarea>", "<?", "<!X", "<![CDATA[", "<details>", "<!--", "</p>", "<"),
+        *("<a href='", "<b>", "<h2>", "<http://a.example/`>", "Skeptic (@skeptic), turn 2"),
+    ]
+)
+ATTACKS = st.lists(PIECES, max_size=24).map("".join)
+
+
+def walk(tokens):
+    for token in tokens:
+        yield token
+        yield from walk(token.children or [])
+
+
+def headings(markdown):
+    tokens = list(walk(MARKDOWN.parse(markdown)))
+    assert not {token.type for token in tokens} & {"html_block", "html_inline"}, markdown
+    return [after.content for one, after in pairwise(tokens) if one.type == "heading_open"]
+
+
+@given(content=ATTACKS)
+@example("```")
+@example("- ```\n  ```\n  <script>")
+@example("- a\n     ```\n  ```\n<script>\n```\n```")
+@example("a\n2. ```\n<script>")
+@example("> ```\n```\n<script>")
+@example("``` \uff40")
+@example("```\n<b>\n    ```\n<script>")
+@example("\\\\<script>")
+@example("`\\`<script>")
+@example("- a\n\n      ## Skeptic (@skeptic), turn 2")
+def test_a_rendered_message_makes_no_heading_and_no_html_and_hides_nothing_that_follows(content):
+    entries = [("Ada", "ada", 3, content), ("Skeptic", "skeptic", 4, "I differ.")]
+
+    transcript = "".join(markdown_entry(*entry, was_cut=False) for entry in entries)
+
+    assert headings(transcript) == ["Ada (@ada), turn 3", NEXT.removeprefix("## ")]
+    assert MARKDOWN.render(transcript).endswith("<p>I differ.</p>\n")
+
+
+@given(content=ATTACKS, name=ATTACKS)
+def test_a_rendered_header_has_one_heading_and_no_html_whatever_topic_and_names_are(content, name):
+    header = markdown_header("A title", content, [(name, "ada")], "ended", None)
+
+    assert headings(header) == ["A title"]
+    assert len(headings(markdown_header(None, f"x{content}", SEATS, "ended", None))) == 1
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~~"])
+@pytest.mark.parametrize("before", ["So:\n", "1. So:\n   ", "- ", "    "])
+@pytest.mark.parametrize("closed", [True, False])
+def test_code_between_fences_reads_as_it_was_written(fence, before, closed):
+    """In a list it is set in as its fence is."""
+    set_in = " " * (len(before) - before.rfind("\n") - 1) if "So" not in before or "1." in before else ""
+    code = ["<div>", "  # no heading", "---", "", "if a < b: <br/>", "    ~~ `x`"]
+    lines = [before + fence + "html", *(set_in + line for line in code), *([set_in + fence] if closed else [])]
+
+    entry = markdown_entry("Ada", "ada", 3, "Look\n" + "\n".join(lines), was_cut=False)
+
+    [block] = [token for token in walk(MARKDOWN.parse(entry)) if token.type == "fence"]
+    assert (block.info, block.content.splitlines()) == ("html", code)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("- one\n- two\n  - three", "1. *one*\n2. **two** `x = 1`", "> said\n\n| a | b |\n|---|---|\n| 1 | 2 |"),
+        *("a <= b, 3 < 4, <3 and x -> y", "***\n\n[link](https://a.example) C# and - so", "one\n\n    indented"),
+    ],
+)
+def test_ordinary_markdown_is_left_alone(content):
+    assert markdown_entry("Ada", "ada", 3, content, was_cut=False).endswith(f"\n\n{content}\n")
+
+
+def test_a_long_attack_on_a_transcript_costs_no_more_than_its_length():
+    begun = time.perf_counter()
+    for piece in ("\\", "- ", "> ", "`", "~", "<", "#", "-", " ", "1. ", "```\n", "`x", "\t-"):
+        markdown_entry("Ada", "ada", 3, "x\n" + piece * (64_000 // len(piece)) + "y", was_cut=False)
+    assert time.perf_counter() - begun < 5
