@@ -28,7 +28,9 @@ class ParticipantCreate(Request):
     role: Literal["speaker", "moderator"] = "speaker"
     model: ModelName | None = Field(None, description="In this discussion, the agent speaks with another model.")
     stand_in_agent_id: UUID | None = Field(
-        None, description="An llm agent that takes the turns that a person or an external agent lets pass."
+        None,
+        description="An llm agent that takes the turns that a person or an external agent lets pass. Left out: whoever "
+        "comes back has the one they had; null: none.",
     )
 
     @model_validator(mode="after")
@@ -55,14 +57,14 @@ class LimitsConfig(Request):
 class WaitingConfig(Request):
     """How long those outside may take who have the floor, and what follows when they do not answer.
 
-    Null seconds: as long as they like. `skip` passes their turn on, `stand_in` lets the seat's stand-in agent take it
-    (and skips where there is none). The same follows at once when an external agent cannot be told that it has the
-    floor. Unless given, `on_deadline` is `stand_in` where any seat has a stand-in.
+    Null seconds: as long as they like. `skip` passes their turn on; `stand_in`, or null, lets the stand-in agent take
+    it that their seat has by then, and passes it on where there is none. The same follows at once when an external
+    agent cannot be told that it has the floor.
     """
 
     human_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 86_400
     external_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 300
-    on_deadline: Literal["skip", "stand_in"] = "skip"
+    on_deadline: Literal["skip", "stand_in"] | None = None
 
 
 class DiscussionCreate(Request):
@@ -83,14 +85,6 @@ class DiscussionCreate(Request):
     )
     waiting: WaitingConfig = Field(default_factory=WaitingConfig)
     start: bool = True
-
-    @model_validator(mode="after")
-    def _stand_ins_stand_in(self) -> Self:
-        if "on_deadline" in self.waiting.model_fields_set or all(
-            seat.stand_in_agent_id is None for seat in self.participants
-        ):
-            return self
-        return self.model_copy(update={"waiting": self.waiting.model_copy(update={"on_deadline": "stand_in"})})
 
 
 class NextSpeakerRead(Read):
@@ -197,5 +191,6 @@ class DiscussionFork(Request):
     limits: LimitsConfig | None = None
     stop_when: StopConditions | None = None
     on_turn_failure: TurnFailurePolicy | None = None
+    waiting: WaitingConfig | None = None
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
     start: bool = True

@@ -13,13 +13,13 @@ from app.domain.events import Event, StoredEvent
 from app.domain.policies import settle_policy
 from app.domain.visibility import as_copied
 from app.models import Discussion, Participant
-from app.schemas.discussion import DiscussionFork, DiscussionRead
+from app.schemas.discussion import DiscussionFork, DiscussionRead, ParticipantCreate
 from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, history_of, queue_driver
 from app.services.discussion_views import participant_data, read_discussion, table_of
-from app.services.discussions import DuplicateParticipant, check_models, seat_all
+from app.services.discussions import DuplicateParticipant, check_models, find_seat, seat_all
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -28,7 +28,7 @@ _INHERITED = (
     "topic", "title", "instructions", "document_ids", "turn_policy", "limits", "stop_when", "priority", "seed",
     "on_turn_failure", "waiting",
 )  # fmt: skip
-_GIVEN = ("topic", "title", "instructions", "turn_policy", "limits", "stop_when", "on_turn_failure", "seed")
+_GIVEN = ("topic", "title", "instructions", "turn_policy", "limits", "stop_when", "on_turn_failure", "waiting", "seed")
 
 
 class ForkBeyondEnd(Invalid):
@@ -201,39 +201,31 @@ class _Copy:
 
     async def _line_up(self, seats: list[Participant], seated: set[str], request: DiscussionFork) -> list[Participant]:
         """The seats that were at the table, or those asked for: who was there before keeps their seat."""
-        if request.participants is None:
-            present = {seat.id for seat in seats if str(seat.id) in seated}
-            return self._seated(seats, present, request)
-        present, new = set(), []
-        for wanted in request.participants:
-            known = next(
-                (
-                    seat
-                    for seat in seats
-                    if seat.role != "stand_in" and (seat.agent_id, seat.user_id) == (wanted.agent_id, wanted.user_id)
-                ),
-                None,
-            )
-            if known is None:
-                new.append(wanted)
-            elif known.id in present:
-                raise DuplicateParticipant("the same agent or person is named twice")
-            else:
-                known.role, known.model = wanted.role, wanted.model or known.model
-                present.add(known.id)
-        added = await seat_all(self._work, self._discussion, new, seats)
-        added += await seat_stand_ins(self._work, self._discussion, new, added, seats)
-        for seat in added:
-            self._work.discussions.add_participant(seat)
-        return self._seated([*seats, *added], present | {seat.id for seat in added}, request)
-
-    def _seated(self, seats: list[Participant], present: set[UUID], request: DiscussionFork) -> list[Participant]:
         for seat in seats:
-            if seat.id not in present and seat.stands_in_for not in present:
-                seat.left_at = self._parent.updated_at
-            if request.model is not None and seat.kind == "llm":
-                seat.model = request.model
+            seat.left_at = None if str(seat.id) in seated else self._parent.updated_at
+        if request.participants is not None:
+            seats = await self._seated_anew(seats, request.participants)
+        if request.model is not None:
+            for seat in seats:
+                seat.model = request.model if seat.kind == "llm" else seat.model
         return seats
+
+    async def _seated_anew(self, seats: list[Participant], wanted: list[ParticipantCreate]) -> list[Participant]:
+        known = [find_seat(seats, one) for one in wanted]
+        _check_not_named_twice([seat for seat in known if seat is not None])
+        new = [one for one, seat in zip(wanted, known, strict=True) if seat is None]
+        added = await seat_all(self._work, self._discussion, new, seats)
+        newcomers = iter(added)
+        line_up = [seat or next(newcomers) for seat in known]
+        for one, seat in zip(wanted, line_up, strict=True):
+            seat.role, seat.model = one.role, one.model or seat.model
+        line_up += await seat_stand_ins(self._work, self._discussion, wanted, line_up, [*seats, *added])
+        for seat in line_up:
+            self._work.discussions.add_participant(seat)
+        table = list({seat.id: seat for seat in (*seats, *line_up)}.values())
+        for seat in table:
+            seat.left_at = None if seat in line_up else self._parent.updated_at
+        return table
 
     def _say_forked(self, participants: list[Participant]) -> None:
         discussion = self._discussion
@@ -242,6 +234,11 @@ class _Copy:
             self._work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
         forked = events.discussion_forked(self._parent.id, self._at_seq, discussion.topic, discussion.title, shown)
         self._work.log.append(discussion, forked)
+
+
+def _check_not_named_twice(seats: list[Participant]) -> None:
+    if len({seat.id for seat in seats}) < len(seats):
+        raise DuplicateParticipant("the same agent or person is named twice")
 
 
 def _renamed(value: Any, ids: Mapping[str, str]) -> Any:

@@ -1,6 +1,6 @@
 """Discussions: open, show, change, delete."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -176,6 +176,14 @@ async def _check_documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> No
     missing = set(document_ids) - await work.knowledge.find_document_ids(document_ids)
     if missing:
         raise DocumentNotFound(f"there is no document {min(missing)}")
+
+
+def find_seat(participants: Iterable[Participant], wanted: ParticipantCreate) -> Participant | None:
+    """The seat that is or was theirs."""
+    ids = (wanted.agent_id, wanted.user_id)
+    return next(
+        (seat for seat in participants if seat.role != "stand_in" and (seat.agent_id, seat.user_id) == ids), None
+    )
 
 
 async def seat_all(
