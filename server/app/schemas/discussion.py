@@ -155,8 +155,8 @@ class DiscussionRead(Read):
     updated_at: Moment
 
 
-class DiscussionUpdate(Request):
-    """Only the fields given change; the title at any time, the rest while it is a draft or paused."""
+class DiscussionChanges(Request):
+    """What can be made other than it is in a discussion, or in a fork of it."""
 
     topic: Topic | None = None
     title: Line | None = None
@@ -166,6 +166,10 @@ class DiscussionUpdate(Request):
     stop_when: StopConditions | None = None
     on_turn_failure: TurnFailurePolicy | None = None
     waiting: WaitingConfig | None = None
+
+
+class DiscussionUpdate(DiscussionChanges):
+    """Only the fields given change; the title at any time, the rest while it is a draft or paused."""
 
     @model_validator(mode="after")
     def _some_must_stay(self) -> Self:
@@ -175,7 +179,7 @@ class DiscussionUpdate(Request):
         return self
 
 
-class DiscussionFork(Request):
+class DiscussionFork(DiscussionChanges):
     """Another discussion that begins with this one's log up to `at_seq` (default: all of it; 0: none, a rerun).
 
     What is not given is as in the parent; `model` is what all its agents speak with.
@@ -184,13 +188,5 @@ class DiscussionFork(Request):
     at_seq: Annotated[int, Field(ge=0, le=10**9)] | None = None
     participants: Annotated[list[ParticipantCreate], Field(min_length=1, max_length=MAX_PARTICIPANTS)] | None = None
     model: ModelName | None = None
-    topic: Topic | None = None
-    title: Line | None = None
-    instructions: Instructions | None = None
-    turn_policy: TurnPolicyConfig | None = None
-    limits: LimitsConfig | None = None
-    stop_when: StopConditions | None = None
-    on_turn_failure: TurnFailurePolicy | None = None
-    waiting: WaitingConfig | None = None
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
     start: bool = True

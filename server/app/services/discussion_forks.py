@@ -13,7 +13,7 @@ from app.domain.events import Event, StoredEvent
 from app.domain.policies import settle_policy
 from app.domain.visibility import as_copied
 from app.models import Discussion, Participant
-from app.schemas.discussion import DiscussionFork, DiscussionRead, ParticipantCreate
+from app.schemas.discussion import DiscussionChanges, DiscussionFork, DiscussionRead, ParticipantCreate
 from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
@@ -28,7 +28,7 @@ _INHERITED = (
     "topic", "title", "instructions", "document_ids", "turn_policy", "limits", "stop_when", "priority", "seed",
     "on_turn_failure", "waiting",
 )  # fmt: skip
-_GIVEN = ("topic", "title", "instructions", "turn_policy", "limits", "stop_when", "on_turn_failure", "waiting", "seed")
+_GIVEN = {*DiscussionChanges.model_fields, "seed"}
 
 
 class ForkBeyondEnd(Invalid):
@@ -71,7 +71,7 @@ async def _fork_point(work: UnitOfWork, parent: Discussion, at_seq: int | None) 
 
 
 def _new_fork(actor: Actor, parent: Discussion, request: DiscussionFork, at_seq: int) -> Discussion:
-    given = request.model_dump(mode="json", include=request.model_fields_set & set(_GIVEN))
+    given = request.model_dump(mode="json", include=request.model_fields_set & _GIVEN)
     rules = {name: getattr(parent, name) for name in _INHERITED}
     rules |= {name: value for name, value in given.items() if value is not None or name in {"title", "instructions"}}
     if request.turn_policy is not None:
