@@ -19,7 +19,7 @@ from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, history_of, queue_driver
 from app.services.discussion_views import participant_data, read_discussion, table_of
-from app.services.discussions import DuplicateParticipant, check_models, find_seat, seat_all
+from app.services.discussions import DuplicateParticipant, blank_discussion, check_models, find_seat, seat_all
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -76,27 +76,7 @@ def _new_fork(actor: Actor, parent: Discussion, request: DiscussionFork, at_seq:
     rules |= {name: value for name, value in given.items() if value is not None or name in {"title", "instructions"}}
     if request.turn_policy is not None:
         rules["turn_policy"] = policy_data(request.turn_policy)
-    return Discussion(
-        id=new_id(),
-        workspace_id=actor.workspace_id,
-        created_by=actor.user_id,
-        parent_id=parent.id,
-        parent_seq=at_seq,
-        status="draft",
-        turn=0,
-        last_seq=0,
-        version=1,
-        epoch=0,
-        turn_attempt=0,
-        turn_epoch=0,
-        prompt_tokens=0,
-        completion_tokens=0,
-        cost_usd=0,
-        pause_requested=False,
-        warned=[],
-        failed_in_a_row=0,
-        **rules,
-    )
+    return blank_discussion(actor, parent_id=parent.id, parent_seq=at_seq, **rules)
 
 
 class _Copy:

@@ -140,7 +140,8 @@ def _change(work: UnitOfWork, discussion: Discussion, changed: Mapping[str, Any]
     work.log.append(discussion, events.discussion_updated(shown, discussion.version))
 
 
-def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
+def blank_discussion(actor: Actor, **rules: Any) -> Discussion:
+    """A draft of the actor's in which nothing has happened."""
     return Discussion(
         id=new_id(),
         workspace_id=actor.workspace_id,
@@ -150,9 +151,21 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         last_seq=0,
         version=1,
         epoch=0,
+        turn_attempt=0,
+        turn_epoch=0,
         prompt_tokens=0,
         completion_tokens=0,
         cost_usd=0,
+        pause_requested=False,
+        warned=[],
+        failed_in_a_row=0,
+        **rules,
+    )
+
+
+def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
+    return blank_discussion(
+        actor,
         topic=request.topic,
         title=request.title,
         instructions=request.instructions,
@@ -164,9 +177,6 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         seed=request.seed,
         on_turn_failure=request.on_turn_failure,
         waiting=request.waiting.model_dump(mode="json"),
-        pause_requested=False,
-        warned=[],
-        failed_in_a_row=0,
     )
 
 
