@@ -182,7 +182,8 @@ class DiscussionUpdate(DiscussionChanges):
 class DiscussionFork(DiscussionChanges):
     """Another discussion that begins with this one's log up to `at_seq` (default: all of it; 0: none, a rerun).
 
-    What is not given is as in the parent; `model` is what all its agents speak with.
+    What is not given is as in the parent, but who is no member of the workspace any more is left out; `model` is what
+    all its agents speak with.
     """
 
     at_seq: Annotated[int, Field(ge=0, le=10**9)] | None = None

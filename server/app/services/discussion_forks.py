@@ -18,8 +18,17 @@ from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, history_of, queue_driver
-from app.services.discussion_views import participant_data, read_discussion, table_of
-from app.services.discussions import DuplicateParticipant, blank_discussion, check_models, find_seat, seat_all
+from app.services.discussion_views import SPEAKING_ROLES, participant_data, read_discussion, table_of
+from app.services.discussions import (
+    DuplicateParticipant,
+    UserNotFound,
+    blank_discussion,
+    check_members,
+    check_models,
+    find_seat,
+    seat_all,
+    strangers_among,
+)
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -183,16 +192,30 @@ class _Copy:
         """The seats that were at the table, or those asked for: who was there before keeps their seat."""
         for seat in seats:
             seat.left_at = None if str(seat.id) in seated else self._parent.updated_at
-        if request.participants is not None:
+        if request.participants is None:
+            await self._leave_out_strangers(seats)
+        else:
             seats = await self._seated_anew(seats, request.participants)
         if request.model is not None:
             for seat in seats:
                 seat.model = request.model if seat.kind == "llm" else seat.model
         return seats
 
+    async def _leave_out_strangers(self, seats: list[Participant]) -> None:
+        """Who is no member of the workspace any more is not at the table, nor is who stood in for them."""
+        present = [seat for seat in seats if seat.left_at is None]
+        strangers = {seat.id for seat in await strangers_among(self._work, self._discussion, present)}
+        for seat in present:
+            if not strangers.isdisjoint({seat.id, seat.stands_in_for}):
+                seat.left_at = self._parent.updated_at
+        if strangers and not any(seat.role in SPEAKING_ROLES and seat.left_at is None for seat in seats):
+            raise UserNotFound("nobody who spoke is in this workspace any more; say who takes part in the fork")
+
     async def _seated_anew(self, seats: list[Participant], wanted: list[ParticipantCreate]) -> list[Participant]:
         known = [find_seat(seats, one) for one in wanted]
-        _check_not_named_twice([seat for seat in known if seat is not None])
+        kept = [seat for seat in known if seat is not None]
+        _check_not_named_twice(kept)
+        await check_members(self._work, self._discussion, kept)
         new = [one for one, seat in zip(wanted, known, strict=True) if seat is None]
         added = await seat_all(self._work, self._discussion, new, seats)
         newcomers = iter(added)

@@ -13,7 +13,7 @@ from app.services.auth import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import hand_on, history_of, name_next, queue_driver, take_floor
 from app.services.discussion_views import SPEAKING_ROLES, floor_of, participant_data
-from app.services.discussions import DuplicateParticipant, check_models, find_seat, seat_all
+from app.services.discussions import DuplicateParticipant, check_members, check_models, find_seat, seat_all
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -78,6 +78,7 @@ async def _seat(
     elif known.left_at is None and known.role in SPEAKING_ROLES:
         raise DuplicateParticipant(f"@{known.handle} sits at the table already")
     else:
+        await check_members(work, discussion, [known])
         known.left_at, known.role, known.joined_turn = None, wanted.role, discussion.turn
         known.model = wanted.model or known.model
         joined = [known]

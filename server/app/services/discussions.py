@@ -196,6 +196,20 @@ def find_seat(participants: Iterable[Participant], wanted: ParticipantCreate) ->
     )
 
 
+async def strangers_among(work: UnitOfWork, discussion: Discussion, seats: Iterable[Participant]) -> list[Participant]:
+    """The people in these seats who are not, or no longer, members of the workspace."""
+    people = [seat for seat in seats if seat.kind == "human"]
+    user_ids = [seat.user_id for seat in people if seat.user_id]
+    members = await work.accounts.find_members(discussion.workspace_id, user_ids) if user_ids else {}
+    return [seat for seat in people if seat.user_id not in members]
+
+
+async def check_members(work: UnitOfWork, discussion: Discussion, seats: Iterable[Participant]) -> None:
+    """Raise `UserNotFound` if somebody in these seats is no member of the workspace any more."""
+    for stranger in await strangers_among(work, discussion, seats):
+        raise UserNotFound(f"there is no user {stranger.user_id} in this workspace")
+
+
 async def seat_all(
     work: UnitOfWork,
     discussion: Discussion,
