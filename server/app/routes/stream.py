@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from time import monotonic
 from typing import Annotated
 from uuid import UUID
@@ -19,6 +20,7 @@ from app.schemas.message import EventPage
 from app.services.live.frames import Frame
 from app.services.live.hub import Hub
 from app.services.live.position import Position
+from app.services.live.viewing import Viewing
 
 router = APIRouter(prefix="/discussions/{discussion_id}/events", tags=["streams"])
 
@@ -83,19 +85,22 @@ async def read_events(
         raise EventIdAhead(f"the log ends at {discussion.last_seq}")
     position.live_from = discussion.last_seq
     position.reader = await messages.reader(actor, discussion_id)
-    return event_stream(_sse(hub, discussion_id, position, settings.server))
+    viewing = Viewing(partial(messages.find_reader, actor, discussion_id))
+    return event_stream(_sse(hub, discussion_id, position, viewing, settings.server))
 
 
 async def _sse(
-    hub: Hub, discussion_id: UUID, position: Position, settings: ServerSettings
+    hub: Hub, discussion_id: UUID, position: Position, viewing: Viewing, settings: ServerSettings
 ) -> AsyncGenerator[bytes, None]:
     ends = monotonic() + settings.stream_seconds
     yield b"retry: %d\n\n" % RETRY_MS
-    async with aclosing(hub.follow(discussion_id, position, settings.stream_heartbeat_seconds)) as batches:
+    shown = hub.follow(discussion_id, position, settings.stream_heartbeat_seconds, viewing)
+    async with aclosing(shown) as batches:
         async for batch in batches:
             yield b"".join(map(Frame.as_sse, batch)) if batch else b": heartbeat\n\n"
             if monotonic() > ends:
                 return
-    if not hub.is_closing:
+    # Who may read no more is told so when they come back.
+    if not hub.is_closing and not viewing.is_over:
         # Nothing more will ever come, but an EventSource cannot be told so after the answer has begun.
         yield b"retry: %d\n\n" % RETRY_AFTER_END_MS

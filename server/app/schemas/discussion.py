@@ -28,7 +28,9 @@ class ParticipantCreate(Request):
     role: Literal["speaker", "moderator"] = "speaker"
     model: ModelName | None = Field(None, description="In this discussion, the agent speaks with another model.")
     stand_in_agent_id: UUID | None = Field(
-        None, description="An llm agent that takes the turns that a person or an external agent lets pass."
+        None,
+        description="An llm agent that takes the turns that a person or an external agent lets pass. Left out: whoever "
+        "comes back has the one they had; null: none.",
     )
 
     @model_validator(mode="after")
@@ -57,14 +59,14 @@ class LimitsConfig(Request):
 class WaitingConfig(Request):
     """How long those outside may take who have the floor, and what follows when they do not answer.
 
-    Null seconds: as long as they like. `skip` passes their turn on, `stand_in` lets the seat's stand-in agent take it
-    (and skips where there is none). The same follows at once when an external agent cannot be told that it has the
-    floor. Unless given, `on_deadline` is `stand_in` where any seat has a stand-in.
+    Null seconds: as long as they like. `skip` passes their turn on; `stand_in`, or null, lets the stand-in agent take
+    it that their seat has by then, and passes it on where there is none. The same follows at once when an external
+    agent cannot be told that it has the floor.
     """
 
     human_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 86_400
     external_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 300
-    on_deadline: Literal["skip", "stand_in"] = "skip"
+    on_deadline: Literal["skip", "stand_in"] | None = None
 
 
 class DiscussionCreate(Request):
@@ -85,14 +87,6 @@ class DiscussionCreate(Request):
     )
     waiting: WaitingConfig = Field(default_factory=WaitingConfig)
     start: bool = True
-
-    @model_validator(mode="after")
-    def _stand_ins_stand_in(self) -> Self:
-        if "on_deadline" in self.waiting.model_fields_set or all(
-            seat.stand_in_agent_id is None for seat in self.participants
-        ):
-            return self
-        return self.model_copy(update={"waiting": self.waiting.model_copy(update={"on_deadline": "stand_in"})})
 
 
 class NextSpeakerRead(Read):
@@ -163,8 +157,8 @@ class DiscussionRead(Read):
     updated_at: Moment
 
 
-class DiscussionUpdate(Request):
-    """Only the fields given change; the title at any time, the rest while it is a draft or paused."""
+class DiscussionChanges(Request):
+    """What can be made other than it is in a discussion, or in a fork of it."""
 
     topic: Topic | None = None
     title: Line | None = None
@@ -175,6 +169,10 @@ class DiscussionUpdate(Request):
     on_turn_failure: TurnFailurePolicy | None = None
     waiting: WaitingConfig | None = None
 
+
+class DiscussionUpdate(DiscussionChanges):
+    """Only the fields given change; the title at any time, the rest while it is a draft or paused."""
+
     @model_validator(mode="after")
     def _some_must_stay(self) -> Self:
         for name in self.model_fields_set - {"title", "instructions"}:
@@ -183,21 +181,15 @@ class DiscussionUpdate(Request):
         return self
 
 
-class DiscussionFork(Request):
+class DiscussionFork(DiscussionChanges):
     """Another discussion that begins with this one's log up to `at_seq` (default: all of it; 0: none, a rerun).
 
-    What is not given is as in the parent; `model` is what all its agents speak with.
+    What is not given is as in the parent, but who is no member of the workspace any more is left out; `model` is what
+    all its agents speak with.
     """
 
     at_seq: Annotated[int, Field(ge=0, le=10**9)] | None = None
     participants: Annotated[list[ParticipantCreate], Field(min_length=1, max_length=MAX_PARTICIPANTS)] | None = None
     model: ModelName | None = None
-    topic: Topic | None = None
-    title: Line | None = None
-    instructions: Instructions | None = None
-    turn_policy: TurnPolicyConfig | None = None
-    limits: LimitsConfig | None = None
-    stop_when: StopConditions | None = None
-    on_turn_failure: TurnFailurePolicy | None = None
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
     start: bool = True

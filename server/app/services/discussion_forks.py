@@ -13,13 +13,23 @@ from app.domain.events import Event, StoredEvent
 from app.domain.policies import settle_policy
 from app.domain.visibility import as_copied
 from app.models import Discussion, Participant
-from app.schemas.discussion import DiscussionFork, DiscussionRead, ParticipantCreate
+from app.schemas.discussion import DiscussionChanges, DiscussionFork, DiscussionRead, ParticipantCreate
 from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_flow import begin, history_of, queue_driver
-from app.services.discussion_views import participant_data, read_discussion, table_of
-from app.services.discussions import DuplicateParticipant, check_models, seat_all
+from app.services.discussion_views import SPEAKING_ROLES, participant_data, read_discussion, table_of
+from app.services.discussions import (
+    DuplicateParticipant,
+    UserNotFound,
+    blank_discussion,
+    check_members,
+    check_models,
+    find_seat,
+    seat_all,
+    strangers_among,
+)
+from app.services.seating_order import next_position
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -28,7 +38,7 @@ _INHERITED = (
     "topic", "title", "instructions", "document_ids", "turn_policy", "limits", "stop_when", "priority", "seed",
     "on_turn_failure", "waiting",
 )  # fmt: skip
-_GIVEN = ("topic", "title", "instructions", "turn_policy", "limits", "stop_when", "on_turn_failure", "seed")
+_GIVEN = {*DiscussionChanges.model_fields, "seed"}
 
 
 class ForkBeyondEnd(Invalid):
@@ -71,32 +81,12 @@ async def _fork_point(work: UnitOfWork, parent: Discussion, at_seq: int | None) 
 
 
 def _new_fork(actor: Actor, parent: Discussion, request: DiscussionFork, at_seq: int) -> Discussion:
-    given = request.model_dump(mode="json", include=request.model_fields_set & set(_GIVEN))
+    given = request.model_dump(mode="json", include=request.model_fields_set & _GIVEN)
     rules = {name: getattr(parent, name) for name in _INHERITED}
     rules |= {name: value for name, value in given.items() if value is not None or name in {"title", "instructions"}}
     if request.turn_policy is not None:
         rules["turn_policy"] = policy_data(request.turn_policy)
-    return Discussion(
-        id=new_id(),
-        workspace_id=actor.workspace_id,
-        created_by=actor.user_id,
-        parent_id=parent.id,
-        parent_seq=at_seq,
-        status="draft",
-        turn=0,
-        last_seq=0,
-        version=1,
-        epoch=0,
-        turn_attempt=0,
-        turn_epoch=0,
-        prompt_tokens=0,
-        completion_tokens=0,
-        cost_usd=0,
-        pause_requested=False,
-        warned=[],
-        failed_in_a_row=0,
-        **rules,
-    )
+    return blank_discussion(actor, parent_id=parent.id, parent_seq=at_seq, **rules)
 
 
 class _Copy:
@@ -207,33 +197,48 @@ class _Copy:
 
     async def _line_up(self, seats: list[Participant], seated: set[str], request: DiscussionFork) -> list[Participant]:
         """The seats that were at the table, or those asked for: who was there before keeps their seat."""
-        if request.participants is None:
-            present = {seat.id for seat in seats if str(seat.id) in seated}
-            return self._seated(seats, present, request)
-        present, new = set(), []
-        for wanted in request.participants:
-            known = next((seat for seat in seats if _is_of(seat, wanted)), None)
-            if known is None:
-                new.append(wanted)
-            elif known.id in present:
-                raise DuplicateParticipant("the same agent or person is named twice")
-            else:
-                known.role, known.model = wanted.role, wanted.model or known.model
-                present.add(known.id)
-        added = await seat_all(self._work, self._discussion, new, seats)
-        added += await seat_stand_ins(self._work, self._discussion, new, added, seats)
-        for seat in added:
-            self._work.discussions.add_participant(seat)
-        return self._seated([*seats, *added], present | {seat.id for seat in added}, request)
-
-    def _seated(self, seats: list[Participant], present: set[UUID], request: DiscussionFork) -> list[Participant]:
         for seat in seats:
+            seat.left_at = None if str(seat.id) in seated else self._parent.updated_at
             seat.joined_turn = min(seat.joined_turn, self._discussion.turn)
-            if seat.id not in present and seat.stands_in_for not in present:
-                seat.left_at = self._parent.updated_at
-            if request.model is not None and seat.kind == "llm":
-                seat.model = request.model
+        if request.participants is None:
+            await self._leave_out_strangers(seats)
+        else:
+            seats = await self._seated_anew(seats, request.participants)
+        if request.model is not None:
+            for seat in seats:
+                seat.model = request.model if seat.kind == "llm" else seat.model
         return seats
+
+    async def _leave_out_strangers(self, seats: list[Participant]) -> None:
+        """Who is no member of the workspace any more is not at the table, nor is who stood in for them."""
+        present = [seat for seat in seats if seat.left_at is None]
+        strangers = {seat.id for seat in await strangers_among(self._work, self._discussion, present)}
+        for seat in present:
+            if not strangers.isdisjoint({seat.id, seat.stands_in_for}):
+                seat.left_at = self._parent.updated_at
+        if strangers and not any(seat.role in SPEAKING_ROLES and seat.left_at is None for seat in seats):
+            raise UserNotFound("nobody who spoke is in this workspace any more; say who takes part in the fork")
+
+    async def _seated_anew(self, seats: list[Participant], wanted: list[ParticipantCreate]) -> list[Participant]:
+        known = [find_seat(seats, one) for one in wanted]
+        kept = [seat for seat in known if seat is not None]
+        _check_not_named_twice(kept)
+        await check_members(self._work, self._discussion, kept)
+        new = [one for one, seat in zip(wanted, known, strict=True) if seat is None]
+        added = await seat_all(self._work, self._discussion, new, seats)
+        newcomers = iter(added)
+        line_up = [seat or next(newcomers) for seat in known]
+        for one, seat in zip(wanted, line_up, strict=True):
+            seat.role, seat.model = one.role, one.model or seat.model
+        line_up += await seat_stand_ins(self._work, self._discussion, wanted, line_up, [*seats, *added])
+        for seat in line_up:
+            self._work.discussions.add_participant(seat)
+        table = list({seat.id: seat for seat in (*seats, *line_up)}.values())
+        for position, seat in enumerate(line_up, next_position(table)):  # in the order asked for
+            seat.position = position
+        for seat in table:
+            seat.left_at = None if seat in line_up else self._parent.updated_at
+        return sorted(table, key=lambda seat: seat.position)
 
     def _say_forked(self, participants: list[Participant]) -> None:
         discussion = self._discussion
@@ -244,9 +249,9 @@ class _Copy:
         self._work.log.append(discussion, forked)
 
 
-def _is_of(seat: Participant, wanted: ParticipantCreate) -> bool:
-    """Whether it is that agent's or person's own seat."""
-    return seat.role != "stand_in" and (seat.agent_id, seat.user_id) == (wanted.agent_id, wanted.user_id)
+def _check_not_named_twice(seats: list[Participant]) -> None:
+    if len({seat.id for seat in seats}) < len(seats):
+        raise DuplicateParticipant("the same agent or person is named twice")
 
 
 def _renamed(value: Any, ids: Mapping[str, str]) -> Any:

@@ -13,7 +13,8 @@ from app.services.auth import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import hand_on, history_of, name_next, queue_driver, take_floor
 from app.services.discussion_views import SPEAKING_ROLES, floor_of, participant_data
-from app.services.discussions import DuplicateParticipant, check_models, seat_all
+from app.services.discussions import DuplicateParticipant, check_members, check_models, find_seat, seat_all
+from app.services.seating_order import next_position
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -71,26 +72,21 @@ class DiscussionSeats:
 async def _seat(
     work: UnitOfWork, discussion: Discussion, participants: list[Participant], wanted: ParticipantCreate
 ) -> list[Participant]:
-    known = next(
-        (
-            seat
-            for seat in participants
-            if seat.role != "stand_in" and (seat.agent_id, seat.user_id) == (wanted.agent_id, wanted.user_id)
-        ),
-        None,
-    )
+    """Their seat, and that of their stand-in."""
+    known = find_seat(participants, wanted)
     if known is None:
         joined = await seat_all(work, discussion, [wanted], participants)
-        joined += await seat_stand_ins(work, discussion, [wanted], joined, participants)
-        participants.extend(joined)
-        for seat in joined:
-            work.discussions.add_participant(seat)
-        return joined
-    if known.left_at is None and known.role in SPEAKING_ROLES:
+    elif known.left_at is None and known.role in SPEAKING_ROLES:
         raise DuplicateParticipant(f"@{known.handle} sits at the table already")
-    known.left_at, known.role, known.joined_turn = None, wanted.role, discussion.turn
-    known.model = wanted.model or known.model
-    return [known]
+    else:
+        await check_members(work, discussion, [known])
+        known.left_at, known.role, known.joined_turn = None, wanted.role, discussion.turn
+        known.model, known.position = wanted.model or known.model, next_position(participants)
+        joined = [known]
+    joined += await seat_stand_ins(work, discussion, [wanted], joined, participants)
+    for seat in joined:
+        work.discussions.add_participant(seat)
+    return joined
 
 
 def _check_has_room(participants: list[Participant]) -> None:

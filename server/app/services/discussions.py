@@ -1,6 +1,6 @@
 """Discussions: open, show, change, delete."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from app.services.auth import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import begin, queue_driver, take_floor
 from app.services.discussion_views import participant_data, read_discussion, table_of
+from app.services.seating_order import next_position
 from app.services.stand_ins import AgentNotFound, seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -140,7 +141,8 @@ def _change(work: UnitOfWork, discussion: Discussion, changed: Mapping[str, Any]
     work.log.append(discussion, events.discussion_updated(shown, discussion.version))
 
 
-def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
+def blank_discussion(actor: Actor, **rules: Any) -> Discussion:
+    """A draft of the actor's in which nothing has happened."""
     return Discussion(
         id=new_id(),
         workspace_id=actor.workspace_id,
@@ -150,9 +152,21 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         last_seq=0,
         version=1,
         epoch=0,
+        turn_attempt=0,
+        turn_epoch=0,
         prompt_tokens=0,
         completion_tokens=0,
         cost_usd=0,
+        pause_requested=False,
+        warned=[],
+        failed_in_a_row=0,
+        **rules,
+    )
+
+
+def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
+    return blank_discussion(
+        actor,
         topic=request.topic,
         title=request.title,
         instructions=request.instructions,
@@ -164,9 +178,6 @@ def _new_discussion(actor: Actor, request: DiscussionCreate) -> Discussion:
         seed=request.seed,
         on_turn_failure=request.on_turn_failure,
         waiting=request.waiting.model_dump(mode="json"),
-        pause_requested=False,
-        warned=[],
-        failed_in_a_row=0,
     )
 
 
@@ -184,6 +195,28 @@ async def _check_documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> No
     missing = set(document_ids) - await work.knowledge.find_document_ids(document_ids)
     if missing:
         raise DocumentNotFound(f"there is no document {min(missing)}")
+
+
+def find_seat(participants: Iterable[Participant], wanted: ParticipantCreate) -> Participant | None:
+    """The seat that is or was theirs."""
+    ids = (wanted.agent_id, wanted.user_id)
+    return next(
+        (seat for seat in participants if seat.role != "stand_in" and (seat.agent_id, seat.user_id) == ids), None
+    )
+
+
+async def strangers_among(work: UnitOfWork, discussion: Discussion, seats: Iterable[Participant]) -> list[Participant]:
+    """The people in these seats who are not, or no longer, members of the workspace."""
+    people = [seat for seat in seats if seat.kind == "human"]
+    user_ids = [seat.user_id for seat in people if seat.user_id]
+    members = await work.accounts.find_members(discussion.workspace_id, user_ids) if user_ids else {}
+    return [seat for seat in people if seat.user_id not in members]
+
+
+async def check_members(work: UnitOfWork, discussion: Discussion, seats: Iterable[Participant]) -> None:
+    """Raise `UserNotFound` if somebody in these seats is no member of the workspace any more."""
+    for stranger in await strangers_among(work, discussion, seats):
+        raise UserNotFound(f"there is no user {stranger.user_id} in this workspace")
 
 
 async def seat_all(
@@ -206,7 +239,7 @@ async def seat_all(
             id=new_id(),
             workspace_id=discussion.workspace_id,
             discussion_id=discussion.id,
-            position=len(present) + position,
+            position=next_position(present) + position,
             role=seat.role,
             model=seat.model,
             joined_turn=discussion.turn,

@@ -69,6 +69,6 @@ async def _go_on_without(work: UnitOfWork, discussion: Discussion, reason: str) 
 
 
 def _stand_in_for(silent: Participant, discussion: Discussion, participants: list[Participant]) -> Participant | None:
-    if discussion.waiting.get("on_deadline") != "stand_in":
+    if discussion.waiting.get("on_deadline") == "skip":
         return None
     return next((seat for seat in participants if seat.stands_in_for == silent.id and seat.left_at is None), None)

@@ -20,7 +20,8 @@ from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.auth import Actor
 from app.services.discussion_flow import after_turn
 from app.services.discussion_views import participant_data, read_discussion, read_message
-from app.services.readers import reader_among, reader_of
+from app.services.readers import find_reader, reader_among, reader_of
+from app.services.seating_order import next_position
 from app.services.turn_rights import NotYourSeat, TurnTokenInvalid, seat_for
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -97,6 +98,11 @@ class MessageService:
         async with self._uow.reading(actor.workspace_id) as work:
             return await reader_of(work, actor, discussion_id)
 
+    async def find_reader(self, actor: Actor, discussion_id: UUID) -> Reader | None:
+        """What the actor may read by now, whatever they might before; None: nothing of this workspace."""
+        async with self._uow.reading(actor.workspace_id) as work:
+            return await find_reader(work, actor.user_id, discussion_id)
+
     async def list_after(self, actor: Actor, discussion_id: UUID, after_seq: int, limit: int) -> list[MessageRead]:
         """The first messages past a place in the log."""
         cursor = encode_cursor(f"seq:{after_seq}")
@@ -160,14 +166,14 @@ def _seat_of(
     if own is not None and own.left_at is None:
         return own
     if own is not None:
-        own.left_at, own.role = None, "guest"
+        own.left_at, own.role, own.position = None, "guest", next_position(participants)
         work.log.append(discussion, events.participant_joined(participant_data(own)))
         return own
     guest = Participant(
         id=new_id(),
         workspace_id=discussion.workspace_id,
         discussion_id=discussion.id,
-        position=len(participants),
+        position=next_position(participants),
         kind="human",
         role="guest",
         handle=free_handle(person_handle(actor.display_name), {seat.handle for seat in participants}),

@@ -107,7 +107,7 @@ async def test_a_stand_in_has_a_seat_outside_the_speaking_order(with_stand_in, d
         deputy.id,
     )
     assert principal["stands_in_for"] is None
-    assert discussion.waiting["on_deadline"] == "stand_in"
+    assert discussion.waiting["on_deadline"] is None
 
 
 async def test_a_stand_in_is_passed_over_where_a_skip_is_asked_for(client, with_stand_in):

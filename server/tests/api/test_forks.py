@@ -130,7 +130,7 @@ async def test_a_fork_may_have_another_line_up_model_and_topic(client, parent, m
     )
     await watch_to_the_end(client, made.id)
 
-    assert [seat["handle"] for seat in made.participants] == ["two", "newcomer"]
+    assert [seat["handle"] for seat in made.participants] == ["newcomer", "two"]
     assert (made.topic, {seat["model"] for seat in made.participants}) == ("And now?", {other.name})
     spoken = await messages(client, made)
     assert [message["handle"] for message in spoken] == ["one", "two", "newcomer", "two"]
@@ -388,3 +388,40 @@ async def test_a_policy_that_was_changed_begins_anew_in_a_fork(client, make_disc
 
 async def is_at(client, discussion, turn):
     return (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["turn"] >= turn
+
+
+@pytest.fixture
+async def with_former_member(client, owner, colleague, make_agent, make_discussion, sql):
+    """A draft of a person with a stand-in who is no member of the workspace any more, of the owner and an agent."""
+    person, deputy = await colleague("member"), await make_agent("Deputy")
+    people = [{"user_id": person.id, "stand_in_agent_id": deputy.id}, {"user_id": owner.id}]
+    made = await make_discussion(status=Status.DRAFT, participants=[*people, *seats(await make_agent("Skeptic"))])
+    sql("DELETE FROM memberships WHERE workspace_id = %s AND user_id = %s", owner.workspace_id, person.id)
+    return made
+
+
+async def test_a_fork_leaves_out_who_is_no_member_any_more_and_their_stand_in(client, with_former_member):
+    made = await fork(client, with_former_member, start=False)
+
+    assert [seat["handle"] for seat in made.participants] == ["ada-byron", "skeptic"]
+    forked = (await log(client, made))[-1]["data"]
+    assert [seat["handle"] for seat in forked["participants"]] == ["ada-byron", "skeptic"]
+
+
+async def test_a_fork_that_names_who_is_no_member_any_more_is_refused(client, with_former_member):
+    named = [
+        {"user_id": with_former_member.participants[0]["user_id"]},
+        {"user_id": with_former_member.participants[1]["user_id"]},
+    ]
+
+    response = await client.post(f"/api/v1/discussions/{with_former_member.id}/fork", json={"participants": named})
+
+    problem(response, 404, "user_not_found")
+
+
+async def test_a_fork_in_which_nobody_would_speak_is_refused(client, owner, colleague, make_discussion, sql):
+    person = await colleague("member")
+    made = await make_discussion(status=Status.DRAFT, participants=[{"user_id": person.id}])
+    sql("DELETE FROM memberships WHERE workspace_id = %s AND user_id = %s", owner.workspace_id, person.id)
+
+    problem(await client.post(f"/api/v1/discussions/{made.id}/fork", json={}), 404, "user_not_found")

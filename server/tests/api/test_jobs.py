@@ -9,14 +9,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def place(fresh_database, make_arena):
-    """Without a worker, so that jobs stay where they are."""
-    return make_arena(database={"database_url": fresh_database})
-
-
-@pytest.fixture
-async def owner(make_user, place):
-    return await make_user(at=place)
+async def owner(make_user, workerless):
+    return await make_user(at=workerless)
 
 
 @pytest.fixture

@@ -300,6 +300,16 @@ async def test_who_comes_back_has_the_same_seat(client, make_discussion):
     assert (back.status_code, back.json()["id"], back.json()["handle"]) == (201, seat["id"], seat["handle"])
 
 
+async def test_who_is_no_member_any_more_does_not_come_back(client, owner, colleague, make_agent, make_discussion, sql):
+    person = await colleague("member")
+    made = await make_discussion(status=Status.DRAFT, participants=[{"user_id": person.id}, *seats(await make_agent())])
+    address = f"/api/v1/discussions/{made.id}/participants"
+    await client.delete(f"{address}/{made.participants[0]['id']}")
+    sql("DELETE FROM memberships WHERE workspace_id = %s AND user_id = %s", owner.workspace_id, person.id)
+
+    problem(await client.post(address, json={"user_id": person.id}), 404, "user_not_found")
+
+
 async def test_the_last_one_cannot_leave(client, make_discussion, make_agent):
     draft = await make_discussion(status=Status.DRAFT, agents=[await make_agent()])
 

@@ -194,6 +194,40 @@ async def test_a_long_stream_ends_cleanly_and_goes_on_where_it_was(make_arena, m
     assert "retry: 1000" in response.text
 
 
+async def test_a_stream_ends_when_its_viewer_is_removed_from_the_workspace(
+    client, owner, colleague, make_agent, make_discussion, sql
+):
+    talk = await make_discussion(agents=[await make_agent(model="openai/fake?endless&delay_ms=20")])
+    viewer = await colleague("member")
+    address = f"/api/v1/discussions/{talk.id}/events"
+    async with viewer.http.stream("GET", address, headers={"Accept": "text/event-stream"}) as stream:
+        sql("DELETE FROM memberships WHERE workspace_id = %s AND user_id = %s", owner.workspace_id, viewer.id)
+        async with asyncio.timeout(5):
+            seen = await stream.aread()
+
+    assert seen.endswith(b"\n\n")
+    assert seen.count(b"retry: ") == 1  # whoever comes back at once is told why
+    assert (await viewer.http.get(address, headers={"Accept": "text/event-stream"})).status_code == 404
+    await client.post(f"/api/v1/discussions/{talk.id}/stop")
+
+
+async def test_a_silent_stream_ends_when_its_viewer_is_removed_from_the_workspace(
+    make_arena, make_user, make_discussion, connect, owner, sql
+):
+    quick = make_arena(server={"stream_heartbeat_seconds": 0.2})
+    viewer = await make_user("Charles Babbage")
+    sql(
+        "INSERT INTO memberships (workspace_id, user_id, role) VALUES (%s, %s, 'viewer')", owner.workspace_id, viewer.id
+    )
+    draft = await make_discussion(status=Status.DRAFT)
+    asking = {"Accept": "text/event-stream", "X-Workspace-ID": owner.workspace_id}
+    there = await connect(viewer.access_token, at=quick)
+    async with there.stream("GET", f"/api/v1/discussions/{draft.id}/events", headers=asking) as stream:
+        sql("DELETE FROM memberships WHERE workspace_id = %s AND user_id = %s", owner.workspace_id, viewer.id)
+        async with asyncio.timeout(5):
+            assert (await stream.aread()).endswith(b": heartbeat\n\n")
+
+
 async def test_a_viewer_on_another_replica_sees_the_same(
     make_arena, make_discussion, make_agent, client, connect, owner
 ):

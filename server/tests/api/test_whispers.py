@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS, seats
+from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
 from tests.fixtures.viewer import watch_to_the_end, watching
 
@@ -299,6 +300,47 @@ async def test_who_takes_a_seat_while_watching_is_shown_their_own_whispers(clien
 
     assert told.type == "message.completed"
     assert SECRET not in str(watcher.events)
+
+
+async def test_who_may_control_no_more_is_shown_no_more_whispers_while_watching(client, owner, colleague, table, sql):
+    moderator = await colleague("moderator", "Grace Hopper")
+    async with watching(moderator.http, table.id) as watcher:
+        await whisper(client, table, seat(table, "skeptic"))
+        await watcher.until("message.completed")
+        note = await whisper(moderator.http, table, seat(table, "skeptic"), content="Mine")
+        set_role(sql, owner, moderator, "viewer")
+
+        async def is_withheld():
+            await whisper(client, table, seat(table, "skeptic"))
+            return watcher.of_type("message.withheld")
+
+        await eventually(is_withheld, 5, "the first whisper that is withheld")
+        mine = await whisper(client, table, note["participant_id"], content="To you")
+        await watcher.until(lambda event: event.data.get("content") == "To you")
+        await client.post(f"/api/v1/discussions/{table.id}/stop")
+        await watcher.until_ended()
+
+    first = watcher.types.index("message.withheld")
+    assert [event.data for event in watcher.events[first:] if event.type == "message.completed"] == [mine]
+
+
+async def test_who_may_control_from_now_on_is_shown_whispers_while_watching(client, owner, colleague, table, sql):
+    viewer = await colleague("viewer", "Grace Hopper")
+    async with watching(viewer.http, table.id) as watcher:
+        await whisper(client, table, seat(table, "skeptic"))
+        await watcher.until("message.withheld")
+        set_role(sql, owner, viewer, "moderator")
+
+        async def is_shown():
+            await whisper(client, table, seat(table, "skeptic"))
+            return watcher.of_type("message.completed")
+
+        await eventually(is_shown, 5, "the first whisper that is shown")
+
+
+def set_role(sql, owner, person, role):
+    change = "UPDATE memberships SET role = %s WHERE workspace_id = %s AND user_id = %s"
+    sql(change, role, owner.workspace_id, person.id)
 
 
 async def test_a_whisper_while_an_agent_speaks_leaves_the_stream_whole(client, colleague, make_agent, make_discussion):

@@ -18,14 +18,8 @@ COLUMNS = "queue_name, task_name, priority, lock, queueing_lock, args, attempts"
 
 
 @pytest.fixture
-def place(fresh_database, make_arena):
-    """Without a worker at first."""
-    return make_arena(database={"database_url": fresh_database})
-
-
-@pytest.fixture
-async def owner(make_user, place):
-    return await make_user(at=place)
+async def owner(make_user, workerless):
+    return await make_user(at=workerless)
 
 
 @pytest.fixture
@@ -44,18 +38,18 @@ async def check_that_all_end(database, seconds=12):
     await eventually(lambda: rows(database, left) == [], 5, "an empty queue")
 
 
-async def test_what_a_dead_worker_had_in_hand_is_taken_up_by_others(place, discussions, fresh_database, keep):
+async def test_what_a_dead_worker_had_in_hand_is_taken_up_by_others(workerless, discussions, fresh_database, keep):
     [(dead,)] = rows(fresh_database, DEAD)
     rows(fresh_database, "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s", dead)
 
     for _ in range(2):
-        await asyncio.to_thread(keep, working(place.settings))
+        await asyncio.to_thread(keep, working(workerless.settings))
 
     await check_that_all_end(fresh_database)
 
 
 async def test_two_dead_jobs_of_one_discussion_do_not_stop_the_recovery_of_any(
-    place, discussions, fresh_database, keep
+    workerless, discussions, fresh_database, keep
 ):
     """One of them waited for the other's lease when both died."""
     [(dead,)] = rows(fresh_database, DEAD)
@@ -65,35 +59,35 @@ async def test_two_dead_jobs_of_one_discussion_do_not_stop_the_recovery_of_any(
     rows(fresh_database, "UPDATE procrastinate_jobs SET worker_id = %s", dead)
 
     for _ in range(2):
-        await asyncio.to_thread(keep, working(place.settings))
+        await asyncio.to_thread(keep, working(workerless.settings))
 
     await check_that_all_end(fresh_database)
 
 
-async def test_a_running_discussion_without_any_job_is_found(place, discussions, fresh_database, keep):
+async def test_a_running_discussion_without_any_job_is_found(workerless, discussions, fresh_database, keep):
     rows(fresh_database, "DELETE FROM procrastinate_jobs")
 
-    await asyncio.to_thread(keep, working(place.settings))
+    await asyncio.to_thread(keep, working(workerless.settings))
 
     await check_that_all_end(fresh_database)
 
 
-async def test_a_job_that_comes_twice_takes_no_turn_twice(place, discussions, fresh_database, keep):
+async def test_a_job_that_comes_twice_takes_no_turn_twice(workerless, discussions, fresh_database, keep):
     twin = f"INSERT INTO procrastinate_jobs ({COLUMNS}, status) SELECT {COLUMNS}, 'doing' FROM procrastinate_jobs"
     rows(fresh_database, twin)
 
-    await asyncio.to_thread(keep, working(place.settings))
+    await asyncio.to_thread(keep, working(workerless.settings))
 
     await check_that_all_end(fresh_database)
 
 
 async def test_one_discussion_that_is_locked_holds_up_no_other(
-    place, owner, make_agent, make_discussion, make_model, fresh_database, keep
+    workerless, owner, make_agent, make_discussion, make_model, fresh_database, keep
 ):
     """A command's transaction that is stuck on one row, for longer than every lease."""
     slow = await make_agent(model=make_model("tokens=60&delay_ms=100").name)
     stuck, free = [await make_discussion(agents=[slow], limits={"max_turns": 1}) for _ in range(2)]
-    await asyncio.to_thread(keep, working(place.settings))
+    await asyncio.to_thread(keep, working(workerless.settings))
     spoken = "SELECT count(*) FROM discussion_events WHERE type = 'turn.started'"
     await eventually(lambda: rows(fresh_database, spoken) == [(2,)], 5, "both turns")
     began = time.monotonic()

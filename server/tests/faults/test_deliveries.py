@@ -20,32 +20,26 @@ COUNT = 12
 
 
 @pytest.fixture
-def place(fresh_database, make_arena):
-    """Without a worker at first."""
-    return make_arena(database={"database_url": fresh_database})
+async def owner(make_user, workerless):
+    return await make_user(at=workerless)
 
 
 @pytest.fixture
-async def owner(make_user, place):
-    return await make_user(at=place)
-
-
-@pytest.fixture
-async def anonymous(connect, place):
-    return await connect(at=place)
+async def anonymous(connect, workerless):
+    return await connect(at=workerless)
 
 
 async def test_a_webhook_whose_worker_is_killed_is_delivered_by_another(
-    client, anonymous, place, make_external, make_discussion, receiver, start_worker
+    client, anonymous, workerless, make_external, make_discussion, receiver, start_worker
 ):
     """It comes twice, and says so; the answer is taken once."""
     receiver.answers(Stream([b" "], then="hold"), Reply())
     discussion = await make_discussion(agents=[await make_external()], limits={"max_turns": 1})
-    first = await asyncio.to_thread(start_worker, place.settings)
+    first = await asyncio.to_thread(start_worker, workerless.settings)
     one = await receiver.called()
     await asyncio.to_thread(first.kill)
 
-    await asyncio.to_thread(start_worker, place.settings)
+    await asyncio.to_thread(start_worker, workerless.settings)
     two = await receiver.called(15)
 
     assert one.headers["x-arena-delivery"] == two.headers["x-arena-delivery"]
@@ -56,17 +50,17 @@ async def test_a_webhook_whose_worker_is_killed_is_delivered_by_another(
 
 
 async def test_a_webhook_whose_worker_is_told_to_go_is_delivered_by_another(
-    client, anonymous, place, make_external, make_discussion, receiver, start_worker
+    client, anonymous, workerless, make_external, make_discussion, receiver, start_worker
 ):
     receiver.answers(Stream([b" "], then="hold"), Reply())
     waiting = {"external_seconds": None}
     discussion = await make_discussion(agents=[await make_external()], limits={"max_turns": 1}, waiting=waiting)
-    first = await asyncio.to_thread(start_worker, place.settings, ARENA_OUTGOING_SECONDS="60")
+    first = await asyncio.to_thread(start_worker, workerless.settings, ARENA_OUTGOING_SECONDS="60")
     one = await receiver.called()
     first.terminate()
     assert await asyncio.to_thread(first.wait, 10) == 0
 
-    await asyncio.to_thread(start_worker, place.settings)
+    await asyncio.to_thread(start_worker, workerless.settings)
     two = await receiver.called(15)
 
     assert one.headers["x-arena-delivery"] == two.headers["x-arena-delivery"]
@@ -75,7 +69,7 @@ async def test_a_webhook_whose_worker_is_told_to_go_is_delivered_by_another(
 
 
 async def test_deadlines_that_passed_while_no_worker_ran_are_kept_once_by_two(
-    owner, make_discussion, fresh_database, place, keep
+    owner, make_discussion, fresh_database, workerless, keep
 ):
     for _ in range(COUNT):
         await make_discussion(
@@ -83,7 +77,7 @@ async def test_deadlines_that_passed_while_no_worker_ran_are_kept_once_by_two(
         )
 
     for _ in range(2):
-        await asyncio.to_thread(keep, working(place.settings))
+        await asyncio.to_thread(keep, working(workerless.settings))
 
     ended = "SELECT count(*) FROM discussions WHERE status = 'ended' AND end_reason = 'max_turns'"
     await eventually(lambda: rows(fresh_database, ended) == [(COUNT,)], 10, "the end of all")
@@ -92,11 +86,11 @@ async def test_deadlines_that_passed_while_no_worker_ran_are_kept_once_by_two(
 
 
 async def test_agents_outside_that_hang_keep_no_turn_waiting(
-    client, place, make_agent, make_external, make_discussion, receiver, keep
+    client, workerless, make_agent, make_external, make_discussion, receiver, keep
 ):
     receiver.answers(Stream([b" "], then="hold"))
     outside = await make_external()
-    await asyncio.to_thread(keep, working(place.settings))
+    await asyncio.to_thread(keep, working(workerless.settings))
     for _ in range(5):
         await make_discussion(agents=[outside])
     await eventually(lambda: len(receiver.calls) == 5, 5, "five webhooks that hang")

@@ -29,11 +29,6 @@ def place(fresh_database, valkey, make_arena):
 
 
 @pytest.fixture
-async def person(make_user, place):
-    return await make_user(at=place)
-
-
-@pytest.fixture
 def talk(person, make_agent, make_discussion, make_model):
     async def begin(script="tokens=10&delay_ms=40", turns=6):
         agent = await make_agent("Speaker", by=person, model=make_model(script).name)

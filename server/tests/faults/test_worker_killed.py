@@ -21,17 +21,6 @@ RECOVERY = 40
 
 
 @pytest.fixture
-def place(fresh_database, make_arena):
-    """An API on a database of its own; workers come as processes."""
-    return make_arena(database={"database_url": fresh_database}, worker={"worker_drain_seconds": 20})
-
-
-@pytest.fixture
-async def person(make_user, place):
-    return await make_user(at=place)
-
-
-@pytest.fixture
 def talk(person, make_agent, make_discussion, make_model):
     """Open a discussion of one agent that speaks as scripted."""
 

@@ -22,6 +22,7 @@ from app.services.live import frames
 from app.services.live.bus import EVENTS, RECONNECT_SECONDS, LiveBus, channel_of, decode_events
 from app.services.live.frames import Frame, LogEntry
 from app.services.live.position import OpenMessage, Position
+from app.services.live.viewing import Viewing
 from app.services.live.watch import LogReader, Watch
 
 log = structlog.stdlib.get_logger(__name__)
@@ -57,19 +58,21 @@ class Hub:
             tasks.create_task(self._poll())
 
     async def follow(
-        self, discussion_id: UUID, position: Position, heartbeat_seconds: float
+        self, discussion_id: UUID, position: Position, heartbeat_seconds: float, viewing: Viewing | None = None
     ) -> AsyncGenerator[list[Frame], None]:
         """Yield what lies behind `position`, then what comes; an empty list when nothing came for a while.
 
         What the discussion does while the watch opens counts as coming, as long as it lies past `position.live_from`.
-        Ends after `discussion.ended`, when the discussion is deleted, and on `close`. Holds no connection of the pool
-        while waiting.
+        Ends after `discussion.ended`, when the discussion is deleted, when `viewing` is over, and on `close`. Holds no
+        connection of the pool while waiting.
         """
         async with self._watching(discussion_id) as watch:
             position.speaking = await self._speaking_at(discussion_id, position)
             if position.shown and position.speaking is None:
                 yield [frames.reset(position, "no message was being spoken at that position")]
             while not self.is_closing:
+                if viewing is not None and not await viewing.may_go_on(position):
+                    return
                 seen = watch.changes
                 batch = await self._next(watch, position)
                 if batch:
