@@ -1,6 +1,5 @@
 """The attempts at one turn: which model is asked, when again, and when it is given up."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -8,12 +7,13 @@ import structlog
 
 from app.core.errors import ArenaError
 from app.domain.limits import Left, Spending
+from app.domain.usage import Used
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
 from app.services.prompts import chat_request, prompt_tokens
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
-from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.turns.leases import HeldClaim
 from app.services.turns.room import NoRoom, fit, worst_case
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
@@ -39,9 +39,10 @@ class Spoke:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A speaker that had nothing to say, twice."""
+    """A speaker that had nothing to say, twice; `used` is what the second time took."""
 
     model: Model
+    used: Used
 
 
 class Attempts:
@@ -54,7 +55,7 @@ class Attempts:
         models: ModelCatalog,
         live: LiveBus,
         limit: int,
-        retry: Callable[[str], Awaitable[None]],
+        retry: Callable[[AgentSeat, ArenaError], Awaitable[None]],
     ) -> None:
         self._table = table
         self._held = held
@@ -64,7 +65,7 @@ class Attempts:
         self._retry = retry
 
     async def run(self, agent: AgentSeat) -> Spoke | Passed:
-        """`retry` is told why before each further attempt, and logs it."""
+        """`retry` is told before each further attempt what the last one failed with, and logs it."""
         course = Course([agent.config.model or "", *agent.config.model_fallbacks], self._limit)
         while True:
             try:
@@ -72,16 +73,17 @@ class Attempts:
                 return Spoke(await self._speak(model, request), model)
             except EmptyReply as error:
                 if course.is_mute():
-                    return Passed(model)
-                await self._retry(error.code)
+                    return Passed(model, error.used)
+                await self._retry(agent, error)
             except (ModelError, UnknownModel) as error:
                 self._note(error)
                 tokens = prompt_tokens(request) if isinstance(error, ModelContextExceeded) else 0
                 seconds = course.after(error, tokens)
                 if seconds is None:
                     raise
-                await self._back_off(error, seconds)
-                await self._retry(error.code)
+                if not await self._held.rest(seconds):  # nobody is speaking now
+                    raise PausedBetweenAttempts(error) from None
+                await self._retry(agent, error)
 
     def ask(
         self, agent: AgentSeat, left: Left | None = None, course: Course | None = None
@@ -138,14 +140,3 @@ class Attempts:
     def _note(self, error: ArenaError) -> None:
         state = self._table.state
         log.warning("turn_attempt_failed", turn=state.turn + 1, attempt=state.turn_attempt, code=error.code)
-
-    async def _back_off(self, error: ArenaError, seconds: float) -> None:
-        """Wait, unless the claim is lost or a pause is wanted: nobody is speaking now."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._held.disturbed.wait()
-        except TimeoutError:
-            return
-        if self._held.lost.is_set():
-            raise ClaimLost
-        raise PausedBetweenAttempts(error)

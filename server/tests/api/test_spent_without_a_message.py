@@ -1,0 +1,156 @@
+"""What attempts took that brought no message: the discussion, its log and the budgets of the day know of it."""
+
+import pytest
+
+from app.domain import snapshot
+from tests.factories.discussions import seats
+from tests.fixtures.databases import rows
+from tests.fixtures.viewer import watch_to_the_end, watching
+
+pytestmark = pytest.mark.anyio
+
+FIGURES = ("prompt_tokens", "completion_tokens", "cost_usd")
+
+
+async def read(http, discussion):
+    return (await http.get(f"/api/v1/discussions/{discussion.id}")).json()
+
+
+async def log(http, discussion):
+    page = await http.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})
+    return page.json()["items"]
+
+
+async def usage_by_the_log(http, discussion):
+    """What the log adds up to; its fold must give the fresh read."""
+    fresh, events = await read(http, discussion), await log(http, discussion)
+    folded = dict(snapshot.EMPTY)
+    for event in events:
+        folded = snapshot.apply(folded, event["seq"], event["type"], event["data"])
+    assert folded["usage"] == pytest.approx(fresh["usage"])
+    told = [event["data"]["usage"] for event in events if event["data"].get("usage")]
+    assert fresh["usage"] == pytest.approx({name: sum(one[name] for one in told) for name in FIGURES})
+    return fresh["usage"]
+
+
+def spent(viewer, kind):
+    return [event.data.get("usage") for event in viewer.of_type(kind)]
+
+
+async def test_attempts_that_were_cut_count_what_they_used(client, make_discussion, make_agent, make_model):
+    agent = await make_agent(model=make_model("tokens=40&disconnect_after=30&fail_times=2").name)
+    discussion = await make_discussion(agents=[agent], limits={"max_turns": 1})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    usage = await usage_by_the_log(client, discussion)
+    [message] = viewer.checker.messages.values()
+    assert message["usage"]["completion_tokens"] == 40
+    assert len(spent(viewer, "turn.retried")) == 2
+    for one in spent(viewer, "turn.retried"):
+        assert one["prompt_tokens"] > 0
+        assert one["completion_tokens"] >= 30
+    assert usage["completion_tokens"] >= 40 + 2 * 30
+
+
+async def test_an_attempt_that_failed_before_its_first_word_used_nothing(
+    client, make_discussion, make_agent, make_model
+):
+    agent = await make_agent(model=make_model("tokens=8&status=500&fail_times=1").name)
+    discussion = await make_discussion(agents=[agent], limits={"max_turns": 1})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    [retried] = viewer.of_type("turn.retried")
+    [message] = viewer.checker.messages.values()
+    assert "usage" not in retried.data
+    assert await usage_by_the_log(client, discussion) == message["usage"]
+
+
+@pytest.mark.parametrize("fault", ["whitespace", "whitespace&no_usage", "empty"])
+async def test_a_passed_turn_counts_what_it_used(client, make_discussion, make_agent, make_model, fault):
+    agent = await make_agent(model=make_model(fault).name)
+    discussion = await make_discussion(agents=[agent], limits={"max_turns": 2})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    usage = await usage_by_the_log(client, discussion)
+    assert all(one["prompt_tokens"] > 0 for one in [*spent(viewer, "turn.retried"), *spent(viewer, "turn.passed")])
+    assert len(viewer.of_type("turn.passed")) == 2
+    assert usage["prompt_tokens"] > 0
+
+
+@pytest.mark.parametrize("policy", ["pause", "continue", "end"])
+async def test_a_failed_turn_counts_all_its_attempts(client, make_discussion, make_agent, make_model, policy):
+    broken, good = make_model("tokens=40&disconnect_after=20"), make_model("tokens=5")
+    table = [await make_agent(name, model=model.name) for name, model in (("Broken", broken), ("Good", good))]
+    discussion = await make_discussion(participants=seats(*table), on_turn_failure=policy, limits={"max_turns": 4})
+    async with watching(client, discussion.id) as viewer:
+        await viewer.until("turn.failed", 20)
+        await viewer.until(lambda e: e.type in {"discussion.paused", "discussion.ended"}, 20)
+
+    [failed, *_] = spent(viewer, "turn.failed")
+    assert failed["completion_tokens"] >= 20
+    assert all(one["completion_tokens"] >= 20 for one in spent(viewer, "turn.retried"))
+    usage = await usage_by_the_log(client, discussion)
+    assert usage["completion_tokens"] >= 3 * 20
+    assert (await client.post(f"/api/v1/discussions/{discussion.id}/stop")).status_code in {200, 409}
+
+
+async def test_a_last_turn_that_failed_counts_what_it_used(client, make_discussion, make_agent, make_model):
+    table = [await make_agent("Good"), await make_agent("Broken", model=make_model("disconnect_after=20").name)]
+    discussion = await make_discussion(participants=seats(*table), limits={"max_turns": 2})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    assert viewer.events[-1].data["end_reason"] == "max_turns"
+    [failed] = spent(viewer, "turn.failed")
+    assert failed["completion_tokens"] >= 20
+    assert (await usage_by_the_log(client, discussion))["completion_tokens"] >= 8 + 3 * 20
+
+
+async def test_a_pause_between_attempts_keeps_what_the_last_one_used(
+    fresh_database, make_arena, make_user, make_discussion, make_agent, make_model
+):
+    place = make_arena(
+        with_worker=True,
+        database={"database_url": fresh_database},
+        models={"model_attempts": 4},
+        worker={"lease_seconds": 1},
+    )
+    person = await make_user(at=place)
+    agent = await make_agent(by=person, model=make_model("disconnect_after=20").name)
+    discussion = await make_discussion(by=person, agents=[agent])
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until(lambda e: e.type == "message.delta" and e.data["attempt"] == 3)
+        await person.http.post(f"/api/v1/discussions/{discussion.id}/pause")
+        await viewer.until("discussion.paused")
+
+    assert [event.data["attempt"] for event in viewer.of_type("turn.retried")] == [2, 3, 4]
+    assert all(one["completion_tokens"] >= 20 for one in spent(viewer, "turn.retried"))
+    assert (await usage_by_the_log(person.http, discussion))["completion_tokens"] >= 3 * 20
+
+
+async def test_cut_attempts_spend_the_budget_of_the_day_and_never_more(
+    fresh_database, make_arena, make_user, make_discussion, make_agent, make_model
+):
+    place = make_arena(
+        with_worker=True,
+        database={"database_url": fresh_database},
+        budgets={"user_tokens_per_day": 4000},
+        models={"model_attempts": 10, "model_breaker_failures": 0},
+    )
+    person = await make_user(at=place)
+    model = make_model("disconnect_after=60")
+    agent = await make_agent(by=person, model=model.name, params={"max_tokens": 3500})
+    discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 2})
+
+    viewer = await watch_to_the_end(person.http, discussion.id, 40)
+
+    assert viewer.events[-1].data["end_reason"] == "max_tokens"
+    assert "4,000 tokens" in viewer.events[-1].data["detail"]
+    usage = await usage_by_the_log(person.http, discussion)
+    tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 1 <= len(model.requests) < 10
+    assert rows(fresh_database, "SELECT tokens::int FROM daily_spending") == [(tokens,)] * 2
+    assert rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)]
