@@ -1,10 +1,15 @@
-"""What attempts took that brought no message: the discussion, its log and the budgets of the day know of it."""
+"""What attempts took that brought no message, or half of one: the discussion, its log and the budgets know of it."""
 
+import asyncio
+
+import psycopg
 import pytest
 
 from app.domain import snapshot
+from bench.fake_model import FakeModelServer
 from tests.factories.discussions import seats
 from tests.fixtures.databases import rows
+from tests.fixtures.deadlines import eventually
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +124,7 @@ async def test_a_pause_between_attempts_keeps_what_the_last_one_used(
         worker={"lease_seconds": 1},
     )
     person = await make_user(at=place)
-    agent = await make_agent(by=person, model=make_model("disconnect_after=20").name)
+    agent = await make_agent(by=person, model=make_model("disconnect_after=20&delay_ms=20").name)
     discussion = await make_discussion(by=person, agents=[agent])
     async with watching(person.http, discussion.id) as viewer:
         await viewer.until(lambda e: e.type == "message.delta" and e.data["attempt"] == 3)
@@ -154,3 +159,98 @@ async def test_cut_attempts_spend_the_budget_of_the_day_and_never_more(
     assert 1 <= len(model.requests) < 10
     assert rows(fresh_database, "SELECT tokens::int FROM daily_spending") == [(tokens,)] * 2
     assert rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)]
+
+
+def speaks_on(event):
+    return event.type == "message.delta" and event.data["offset"] > 100
+
+
+@pytest.mark.parametrize("command", ["interrupt", "stop"])
+async def test_an_interrupted_turn_counts_its_prompt_and_what_was_shown(
+    client, make_discussion, make_agent, make_model, command
+):
+    model = make_model("endless&delay_ms=5")
+    agent = await make_agent(model=model.name, params={"max_tokens": 3000})
+    discussion = await make_discussion(agents=[agent], limits={"max_turns": 5})
+    async with watching(client, discussion.id) as viewer:
+        await viewer.until(speaks_on)
+        await client.post(f"/api/v1/discussions/{discussion.id}/{command}")
+        message = (await viewer.until("message.completed")).data
+
+    [asked] = model.prompts
+    characters = sum(len(one["content"]) for one in asked)
+    assert characters / 5 < message["usage"]["prompt_tokens"] < characters / 2
+    assert len(viewer.text) / 5 < message["usage"]["completion_tokens"] < len(viewer.text) / 2
+    assert await usage_by_the_log(client, discussion) == message["usage"]
+
+
+async def test_an_interrupted_turn_has_the_price_of_its_model(
+    fresh_database, keep, make_arena, make_user, make_discussion, make_agent
+):
+    server = keep(FakeModelServer(default="endless&delay_ms=5"))
+    # Taken for Azure's address behind a gateway, whose prices are known, as `priced_models` says.
+    address = server.base_url.replace("127.0.0.1", "localhost").removesuffix("/v1")
+    place = make_arena(
+        with_worker=True,
+        models={"openai_base_url": f"{address}/x.openai.azure.com/v1"},
+        database={"database_url": fresh_database},
+        budgets={"workspace_usd_per_day": 10.0},
+    )
+    person = await make_user(at=place)
+    agent = await make_agent(by=person, model="openai/gpt-4o", params={"max_tokens": 3000})
+    discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 5})
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until(speaks_on)
+        await person.http.post(f"/api/v1/discussions/{discussion.id}/interrupt")
+        message = (await viewer.until("message.completed")).data
+
+    assert message["usage"]["cost_usd"] > 0
+    assert await usage_by_the_log(person.http, discussion) == message["usage"]
+    spent_today = rows(fresh_database, "SELECT DISTINCT cost_usd::float8 FROM daily_spending")
+    assert spent_today == [(message["usage"]["cost_usd"],)]
+
+
+@pytest.fixture
+async def interrupting(fresh_database, make_arena, make_user, make_discussion, make_agent, make_model):
+    """A person with a budget, and a discussion of theirs in which somebody speaks."""
+    place = make_arena(
+        with_worker=True, database={"database_url": fresh_database}, budgets={"user_tokens_per_day": 100_000}
+    )
+    person = await make_user(at=place)
+    agent = await make_agent(by=person, model=make_model("endless&delay_ms=5").name, params={"max_tokens": 3000})
+    discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 5})
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until(speaks_on)
+        yield person, discussion
+
+
+@pytest.mark.parametrize("command", ["interrupt", "stop"])
+async def test_an_interrupted_turn_spends_the_budget_of_the_day(fresh_database, interrupting, command):
+    person, discussion = interrupting
+
+    await person.http.post(f"/api/v1/discussions/{discussion.id}/{command}")
+
+    usage = await usage_by_the_log(person.http, discussion)
+    tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+    assert tokens > 0
+    assert rows(fresh_database, "SELECT tokens::int FROM daily_spending") == [(tokens,)] * 2
+    assert rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)]
+
+
+async def test_a_command_that_waits_for_the_budget_keeps_nobody_from_setting_room_aside(fresh_database, interrupting):
+    """Who sets room aside has the budget's row, and refers to the discussion's, which the command has."""
+    person, discussion = interrupting
+    with psycopg.connect(fresh_database) as other:
+        other.execute("SET lock_timeout = '5s'")
+        other.execute("SELECT 1 FROM daily_spending FOR UPDATE")
+        command = asyncio.create_task(person.http.post(f"/api/v1/discussions/{discussion.id}/interrupt"))
+        waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
+        await eventually(lambda: rows(fresh_database, waiting) == [(True,)])
+        other.execute("DELETE FROM reservations")
+        other.execute(
+            "INSERT INTO reservations (discussion_id, workspace_id, day, tokens, cost_usd) "
+            "SELECT id, workspace_id, current_date, 1, 0 FROM discussions"
+        )
+
+    assert (await command).status_code == 200
+    assert rows(fresh_database, "SELECT DISTINCT tokens > 0 FROM daily_spending") == [(True,)]

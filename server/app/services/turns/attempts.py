@@ -10,11 +10,12 @@ from app.domain.limits import Left, Spending
 from app.domain.usage import Used
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
-from app.services.prompts import chat_request, prompt_tokens
+from app.services.prompts import prompt_tokens
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
 from app.services.turns.leases import HeldClaim
-from app.services.turns.room import NoRoom, fit, worst_case
+from app.services.turns.requests import turn_request
+from app.services.turns.room import NoRoom, worst_case
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -93,22 +94,8 @@ class Attempts:
         It is asked for less than usual where only that fits what is `left`; raise `NoRoom` where nothing of use fits.
         """
         course = course or Course([agent.config.model or ""], self._limit)
-        model, table = self._models.get(course.model), self._table
-        brief = table.rules.brief(agent.counts_as, table.state.policy_state)
-        seed = table.rules.seed + table.state.turn if isinstance(table.rules.seed, int) else None
-        is_last, usual = table.state.wrap_up is not None, agent.config.params
-
-        def make(reply_tokens: int, most_tokens: int | None) -> ChatRequest:
-            shorter = reply_tokens < usual.max_tokens
-            return chat_request(
-                model,
-                usual.model_copy(update={"max_tokens": reply_tokens}) if shorter else usual,
-                lambda room: table.prompt_for(agent, min(room, most_tokens or room), brief, is_last=is_last),
-                seed=seed,
-                most_prompt_tokens=course.most_prompt_tokens,
-            )
-
-        return model, fit(model, make, usual.max_tokens, left)
+        model = self._models.get(course.model)
+        return model, turn_request(self._table, agent, model, left, course.most_prompt_tokens)
 
     def dearest(self, agent: AgentSeat) -> Spending:
         """The worst case of the turn, whichever of the agent's models comes to take it.
