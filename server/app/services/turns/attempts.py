@@ -23,10 +23,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class PausedBetweenAttempts(Exception):
-    """A pause was asked for while nobody was speaking; `error` is what the last attempt failed with."""
+    """A pause was asked for while nobody was speaking.
 
-    def __init__(self, error: ArenaError) -> None:
-        super().__init__(error.code)
+    `error` is what the last attempt failed with, None if that is logged already or there was none.
+    """
+
+    def __init__(self, error: ArenaError | None = None) -> None:
+        super().__init__(error.code if error else "not begun")
         self.error = error
 
 

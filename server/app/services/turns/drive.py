@@ -35,6 +35,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Of one turn by all drivers together. A lost worker is no fault of the model, and a deploy is no reason to give up.
 ATTEMPT_CEILING = 10
+# For others' turns to end that have taken the rest of a budget of the day.
+ROOM_SECONDS, LOOK_SECONDS = 10.0, 0.5
 
 
 class TurnAbandoned(UpstreamFailed):
@@ -70,6 +72,7 @@ class Drive:
         self._ledger = ledger
         self._must_give_way = must_give_way
         self._budget = budget
+        self._held = held
         self._epoch = held.claim.epoch
         self._attempts = Attempts(table, held, models, live, attempts, self._try_again)
         self._deliberation = Deliberation(table, held, models, self._affords)
@@ -147,12 +150,18 @@ class Drive:
             _log_turn(opened, outcome, perf_counter() - began)
 
     async def _reserve(self, agent: AgentSeat) -> None:
-        """Set the turn's worst case aside in the budgets of the day; raise `OutOfBudget` if one has no room."""
+        """Set the turn's worst case aside in the budgets of the day; raise `OutOfBudget` if one has no room.
+
+        What others have set aside is waited for a while, since much of it comes back when their turns are over.
+        """
         if self._budget is None:
             return
-        lacking = await self._budget.reserve(self._attempts.dearest(agent))
-        if lacking is not None:
-            raise OutOfBudget(lacking)
+        worst_case, began = self._attempts.dearest(agent), perf_counter()
+        while (lacking := await self._budget.reserve(worst_case)) is not None:
+            if not lacking.is_for_now or perf_counter() - began >= ROOM_SECONDS:
+                raise OutOfBudget(lacking)
+            if not await self._held.rest(LOOK_SECONDS):
+                raise PausedBetweenAttempts
 
     async def _commit(self, agent: AgentSeat, spoke: Spoke) -> None:
         """Record the turn and, unless models must be asked first, begin the next one in the same statement."""
@@ -300,10 +309,12 @@ class Drive:
         )
         return Decision(state, [retried])
 
-    async def _pause_between_attempts(self, error: ArenaError) -> None:
+    async def _pause_between_attempts(self, error: ArenaError | None) -> None:
         """Leave the next attempt announced, for whoever drives when the discussion is resumed."""
 
         def decide() -> Decision:
+            if error is None:
+                return paused(replace(self._table.state, turn_epoch=0), self._table.floor(), "requested")
             retried = self._retried(error.code, 0, _used(error))
             resting = paused(retried.state, self._table.floor(), "requested")
             return Decision(resting.state, [*retried.events, *resting.events])
