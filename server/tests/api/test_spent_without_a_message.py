@@ -85,6 +85,26 @@ async def test_a_passed_turn_counts_what_it_used(client, make_discussion, make_a
     assert usage["prompt_tokens"] > 0
 
 
+async def test_a_question_that_was_cut_off_counts_what_it_used(client, make_discussion, make_agent, make_model):
+    model = make_model("tokens=40&ignore_max_tokens&disconnect_after=10")
+    moderator = await make_agent("Moderator", model=model.name)
+    table = [await make_agent(name) for name in ("One", "Two", "Three")]
+    discussion = await make_discussion(
+        participants=[{"agent_id": moderator.id, "role": "moderator"}, *seats(*table)],
+        turn_policy={"type": "moderator"},
+        limits={"max_turns": 1},
+    )
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    [started], [message] = viewer.of_type("turn.started"), viewer.checker.messages.values()
+    choice, usage = started.data["choice"], (await read(client, discussion))["usage"]
+    assert len(model.requests) == 2
+    assert choice["prompt_tokens"] > 0
+    assert choice["completion_tokens"] >= 2 * 10
+    assert usage == pytest.approx({name: choice[name] + message["usage"][name] for name in FIGURES})
+
+
 @pytest.mark.parametrize("policy", ["pause", "continue", "end"])
 async def test_a_failed_turn_counts_all_its_attempts(client, make_discussion, make_agent, make_model, policy):
     broken, good = make_model("tokens=40&disconnect_after=20"), make_model("tokens=5")

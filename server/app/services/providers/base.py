@@ -67,6 +67,11 @@ class ModelError(UpstreamFailed):
         self.used: Used = NOTHING
 
 
+def used_until(error: Exception) -> Used:
+    """What the call took that failed with it."""
+    return error.used if isinstance(error, ModelError) else NOTHING
+
+
 class ModelUnauthorized(ModelError):
     """401 or 403: the provider refuses the key."""
 

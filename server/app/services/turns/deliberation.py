@@ -11,11 +11,12 @@ import structlog
 from app.domain.agreement import agreement_question
 from app.domain.limits import Spending
 from app.domain.policies import History, Question
+from app.domain.usage import Took
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.asking import Answer, ask
 from app.services.prompts import chat_request
-from app.services.providers.base import ChatRequest, ModelError
+from app.services.providers.base import ChatRequest, ModelError, used_until
 from app.services.turns.leases import ClaimLost, HeldClaim
 from app.services.turns.room import worst_case
 from app.services.turns.speaking import while_held
@@ -35,6 +36,12 @@ class Verdict:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+
+    def charge(self, took: Took) -> None:
+        """Add what a question took, answered or not."""
+        self.prompt_tokens += took.prompt_tokens
+        self.completion_tokens += took.completion_tokens
+        self.cost_usd += took.cost_usd
 
     @property
     def cost(self) -> Mapping[str, Any] | None:
@@ -107,10 +114,9 @@ class Deliberation:
                 answer = await self._answer(agent, question)
             except (ModelError, UnknownModel) as error:
                 log.warning("question_failed", participant_id=str(question.participant_id), code=error.code)
+                verdict.charge(used_until(error))
                 continue
-            verdict.prompt_tokens += answer.prompt_tokens
-            verdict.completion_tokens += answer.completion_tokens
-            verdict.cost_usd += answer.cost_usd
+            verdict.charge(answer)
             parsed = question.parse(answer.text)
             if parsed is not None:
                 return parsed

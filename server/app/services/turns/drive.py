@@ -20,7 +20,7 @@ from app.domain.usage import NOTHING, Took, Used
 from app.repositories.turns import TurnRecord, TurnState
 from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus
-from app.services.providers.base import ModelError
+from app.services.providers.base import ModelError, used_until
 from app.services.turns.attempts import Attempts, Passed, PausedBetweenAttempts, Spoke
 from app.services.turns.budget import TurnBudget
 from app.services.turns.deliberation import Deliberation, Verdict
@@ -294,7 +294,7 @@ class Drive:
         await self._ledger.write(lambda: self._retried(reason, self._epoch, used))
 
     async def _try_again(self, agent: AgentSeat, error: ArenaError) -> None:
-        used = _used(error)
+        used = used_until(error)
         await self._retry(error.code, used)
         if used:  # which was charged, and what had been set aside given back
             await self._reserve(agent)
@@ -315,7 +315,7 @@ class Drive:
         def decide() -> Decision:
             if error is None:
                 return paused(replace(self._table.state, turn_epoch=0), self._table.floor(), "requested")
-            retried = self._retried(error.code, 0, _used(error))
+            retried = self._retried(error.code, 0, used_until(error))
             resting = paused(retried.state, self._table.floor(), "requested")
             return Decision(resting.state, [*retried.events, *resting.events])
 
@@ -346,13 +346,13 @@ class Drive:
             error.code,
             error.detail,
             is_over=is_over,
-            used=_used(error),
+            used=used_until(error),
         )
 
     def _pause_failed(self, error: ArenaError) -> Decision:
         """The speaker keeps the floor and begins anew when the discussion is resumed."""
         state, floor = self._table.state, self._table.floor()
-        resting = charged(without_floor(state), _used(error))
+        resting = charged(without_floor(state), used_until(error))
         if floor is not None:
             resting.speaker_id, resting.speaker_reason = floor.participant_id, floor.reason
         decision = paused(resting, floor, "turn_failed", Step.FAIL)
@@ -362,12 +362,12 @@ class Drive:
         """The end that the turn was to be the last one before, without its last words."""
         state = self._table.state
         assert state.wrap_up is not None
-        over = charged(turn_over(state, agent.counts_as), _used(error))
+        over = charged(turn_over(state, agent.counts_as), used_until(error))
         decision = ended(over, EndReason(state.wrap_up))
         return Decision(decision.state, [self._failed(error, is_over=True), *decision.events], done)
 
     def _end_failed(self, error: ArenaError, done: TurnRecord) -> Decision:
-        decision = ended(charged(self._table.state, _used(error)), EndReason.FAILED, error.detail)
+        decision = ended(charged(self._table.state, used_until(error)), EndReason.FAILED, error.detail)
         return Decision(decision.state, [self._failed(error), *decision.events], done)
 
     async def _go_on_without(self, agent: AgentSeat, error: ArenaError, done: TurnRecord) -> None:
@@ -379,18 +379,13 @@ class Drive:
             failures = table.state.failed_in_a_row + 1
             if failures >= sum(not seat.needs_waiting for seat in table.rules.seats):
                 return self._end_failed(error, done)
-            over = charged(turn_over(table.state, agent.counts_as), _used(error))
+            over = charged(turn_over(table.state, agent.counts_as), used_until(error))
             state = replace(over, failed_in_a_row=failures)
             failed = self._failed(error, is_over=True)
             return self._after_turn(state, table.history(state, this_note), [failed], done)
 
         await self._ledger.write(decide)
         table.noted(this_note)
-
-
-def _used(error: ArenaError) -> Used:
-    """What the attempt took that failed with it."""
-    return error.used if isinstance(error, ModelError) else NOTHING
 
 
 def _log_turn(opened: TurnState, outcome: Spoke | Passed, seconds: float) -> None:
