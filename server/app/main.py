@@ -45,6 +45,7 @@ from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
 from app.services.health import HealthService
+from app.services.interrupted_turns import InterruptedTurns
 from app.services.knowledge import KnowledgeService
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
@@ -111,7 +112,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         auth=AuthService(uow, signer, settings),
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
-        lifecycle=DiscussionLifecycle(uow, bus),
+        lifecycle=DiscussionLifecycle(uow, bus, InterruptedTurns(models, settings.budgets)),
         seats=DiscussionSeats(uow, models),
         forks=DiscussionForks(uow, models),
         diffs=DiscussionDiffs(uow, messages),

@@ -42,11 +42,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Overdrawn:
-    """Whose daily budget has no room for a turn, and which half of it."""
+    """Whose daily budget has no room for a turn, and which half of it.
+
+    `is_for_now`: there is room but for what others have set aside, and they may give some of that back.
+    """
 
     scope: Scope
     reason: EndReason
     budget: Budget
+    is_for_now: bool = False
 
     @property
     def detail(self) -> str:
@@ -57,9 +61,13 @@ class Overdrawn:
 
 
 def overdrawn(accounts: Iterable[Account], worst_case: Spending) -> Overdrawn | None:
-    """The first budget that such a turn might break, None if it fits them all."""
+    """The first budget that such a turn might break, None if it fits them all; one for good before one for now."""
+    for_now: Overdrawn | None = None
     for account in accounts:
-        reason = account.budget.left(account.spent, account.reserved).lacks(worst_case)
+        reason = account.budget.left(account.spent, Spending()).lacks(worst_case)
         if reason is not None:
             return Overdrawn(account.scope, reason, account.budget)
-    return None
+        reason = account.budget.left(account.spent, account.reserved).lacks(worst_case)
+        if reason is not None and for_now is None:
+            for_now = Overdrawn(account.scope, reason, account.budget, is_for_now=True)
+    return for_now

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from app.domain.usage import NOTHING, Used
+
 DISCUSSION_CREATED = "discussion.created"
 DISCUSSION_STARTED = "discussion.started"
 DISCUSSION_WAITING = "discussion.waiting"
@@ -186,34 +188,50 @@ def turn_started(
     return Event(TURN_STARTED, data)
 
 
-def turn_retried(turn: int, attempt: int, speaker_id: UUID, message_id: UUID, reason: str) -> Event:
-    return Event(
-        TURN_RETRIED,
-        {"turn": turn, "attempt": attempt, "participant_id": speaker_id, "message_id": message_id, "reason": reason},
-    )
+def turn_retried(
+    turn: int, attempt: int, speaker_id: UUID, message_id: UUID, reason: str, used: Used = NOTHING
+) -> Event:
+    """`attempt` begins; `used` is what the one before it took."""
+    data = {"turn": turn, "attempt": attempt, "participant_id": speaker_id, "message_id": message_id, "reason": reason}
+    return Event(TURN_RETRIED, data | _usage(used))
 
 
-def turn_failed(turn: int, attempt: int, speaker_id: UUID, code: str, detail: str, *, is_over: bool = False) -> Event:
-    """`is_over`: the turn's number is used up and the discussion goes on; else the turn may be begun anew."""
-    return Event(
-        TURN_FAILED,
-        {
-            "turn": turn,
-            "attempt": attempt,
-            "participant_id": speaker_id,
-            "code": code,
-            "detail": detail,
-            "is_over": is_over,
-        },
-    )
+def turn_failed(
+    turn: int,
+    attempt: int,
+    speaker_id: UUID,
+    code: str,
+    detail: str,
+    *,
+    is_over: bool = False,
+    used: Used = NOTHING,
+) -> Event:
+    """`is_over`: the turn's number is used up and the discussion goes on; else the turn may be begun anew.
+
+    `used` is what the last attempt took.
+    """
+    data = {
+        "turn": turn,
+        "attempt": attempt,
+        "participant_id": speaker_id,
+        "code": code,
+        "detail": detail,
+        "is_over": is_over,
+    }
+    return Event(TURN_FAILED, data | _usage(used))
 
 
-def turn_passed(turn: int, attempt: int, speaker_id: UUID, reason: str) -> Event:
-    """The turn is over without a message.
+def turn_passed(turn: int, attempt: int, speaker_id: UUID, reason: str, used: Used = NOTHING) -> Event:
+    """The turn is over without a message; `used` is what its last attempt took.
 
     The speaker had nothing to say (`empty`), did not answer in time (`deadline`) or could not be told (`unreachable`).
     """
-    return Event(TURN_PASSED, {"turn": turn, "attempt": attempt, "participant_id": speaker_id, "reason": reason})
+    data = {"turn": turn, "attempt": attempt, "participant_id": speaker_id, "reason": reason}
+    return Event(TURN_PASSED, data | _usage(used))
+
+
+def _usage(used: Used) -> dict[str, Any]:
+    return {"usage": used.as_data()} if used else {}
 
 
 def message_completed(message: dict[str, Any], visible_to: Sequence[UUID] | None = None) -> Event:

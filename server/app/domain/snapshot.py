@@ -21,6 +21,8 @@ _STATED = frozenset(
         *("turn_policy", "limits", "stop_when", "on_turn_failure", "waiting", "version", "parent"),
     }
 )
+_SPEND = frozenset({events.MESSAGE_COMPLETED, events.TURN_RETRIED, events.TURN_PASSED, events.TURN_FAILED})
+"""Whose `usage`, where they have one, is added up: of a message's own attempt, and of those that brought none."""
 EMPTY: Mapping[str, Any] = {
     "status": "draft",
     "end_reason": None,
@@ -59,7 +61,7 @@ def apply(snapshot: Mapping[str, Any], seq: int, kind: str, data: Mapping[str, A
         after |= {"turn": data["turn"], "next_speaker": None}
     if "policy_state" in data:
         after["policy_state"] = data["policy_state"]
-    for spent in (data.get("usage") if kind == events.MESSAGE_COMPLETED else None, data.get("choice")):
+    for spent in (data.get("usage") if kind in _SPEND else None, data.get("choice")):
         if spent:
             after["usage"] = {name: after["usage"][name] + spent[name] for name in after["usage"]}
     return after

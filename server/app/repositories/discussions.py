@@ -32,8 +32,12 @@ class DiscussionRepository(Repository):
         return found
 
     async def get_for_update(self, discussion_id: UUID) -> Discussion:
-        """Lock the discussion's row until the unit of work ends: all changes of one discussion queue here."""
-        return await self._get(self._visible().where(Discussion.id == discussion_id).with_for_update())
+        """Lock the discussion's row until the unit of work ends: all changes of one discussion queue here.
+
+        Rows that only refer to it may come meanwhile: a reservation does, by whoever has the budget's row locked that a
+        command may want next.
+        """
+        return await self._get(self._visible().where(Discussion.id == discussion_id).with_for_update(key_share=True))
 
     async def get_to_copy(self, discussion_id: UUID) -> Discussion:
         """Keep the discussion from being deleted until the unit of work ends; it may go on meanwhile."""
@@ -43,7 +47,9 @@ class DiscussionRepository(Repository):
 
     async def find_for_update(self, discussion_id: UUID, *, if_free: bool = False) -> Discussion | None:
         """The same, but None if it is gone or, with `if_free`, somebody else has it in hand just now."""
-        query = self._visible().where(Discussion.id == discussion_id).with_for_update(skip_locked=if_free)
+        query = (
+            self._visible().where(Discussion.id == discussion_id).with_for_update(key_share=True, skip_locked=if_free)
+        )
         discussion: Discussion | None = await self._session.scalar(query)
         return discussion
 

@@ -4,8 +4,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from app.services.ai_models import Model
-from app.services.prompts import tokens_used
-from app.services.providers.base import ChatRequest, Finished, ModelContextExceeded, ModelRejected
+from app.services.prompts import used
+from app.services.providers.base import ChatRequest, Finished, ModelContextExceeded, ModelError, ModelRejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Answer:
 
 
 async def ask(model: Model, request: ChatRequest) -> Answer:
-    """Return the whole reply; raise a `ModelError`.
+    """Return the whole reply; raise a `ModelError` that says what was used.
 
     A `response_schema` and a `temperature` are wishes: where the provider refuses one, the model is asked without, and
     from then on at once. Read the answer leniently, therefore. Nothing is retried: a model that fails now is for the
@@ -69,12 +69,17 @@ async def _ask_for_less(model: Model, wish: ChatRequest, refusal: ModelRejected)
 async def _collect(model: Model, request: ChatRequest) -> Answer:
     parts: list[str] = []
     finished = Finished("stop")
-    async with aclosing(model.client.stream(request)) as items:
-        async for item in items:
-            if isinstance(item, Finished):
-                finished = item
-            else:
-                parts.append(item.text)
+    try:
+        async with aclosing(model.client.stream(request)) as items:
+            async for item in items:
+                if isinstance(item, Finished):
+                    finished = item
+                else:
+                    parts.append(item.text)
+    except ModelError as error:
+        if parts:  # a call that failed before the first word is not charged for
+            error.used = used(model, request, finished, "".join(parts))
+        raise
     text = "".join(parts)
-    prompt_tokens, completion_tokens = tokens_used(request, finished, text)
-    return Answer(text, prompt_tokens, completion_tokens, model.cost_usd(prompt_tokens, completion_tokens))
+    took = used(model, request, finished, text)
+    return Answer(text, took.prompt_tokens, took.completion_tokens, took.cost_usd)

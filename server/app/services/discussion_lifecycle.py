@@ -30,7 +30,7 @@ from app.services.discussion_flow import (
     take_floor,
 )
 from app.services.discussion_views import floor_of, read_discussion, spending_of, table_of
-from app.services.interrupted_turns import keep_interrupted
+from app.services.interrupted_turns import InterruptedTurns
 from app.services.live.bus import LiveBus
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -56,9 +56,10 @@ class _Cut:
 class DiscussionLifecycle:
     """Every method is one step, whole or not at all."""
 
-    def __init__(self, uow: UnitOfWorkFactory, live: LiveBus) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, live: LiveBus, interrupted: InterruptedTurns) -> None:
         self._uow = uow
         self._live = live
+        self._interrupted = interrupted
 
     async def start(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """Open the floor of a draft and queue the first turn, or do neither."""
@@ -99,7 +100,7 @@ class DiscussionLifecycle:
         async with self._uow(actor.workspace_id) as work:
             discussion, participants = await _take(work, actor, discussion_id, cut)
             if shown:
-                keep_interrupted(work, discussion, participants, shown)
+                await self._interrupted.keep(work, discussion, participants, shown)
                 take_floor(discussion)
                 name_next(discussion, participants, await history_of(work, discussion))
             elif cut.message_id is not None:
@@ -114,7 +115,7 @@ class DiscussionLifecycle:
         async with self._uow(actor.workspace_id) as work:
             discussion, participants = await _take(work, actor, discussion_id, cut)
             if shown:
-                keep_interrupted(work, discussion, participants, shown)
+                await self._interrupted.keep(work, discussion, participants, shown)
             end(work, discussion, EndReason.STOPPED, step=Step.STOP)
         return read_discussion(discussion, participants)
 

@@ -1,18 +1,82 @@
-"""A turn that was cut: its message holds exactly what viewers were shown."""
+"""A turn that was cut: its message holds exactly what viewers were shown, and is charged for as well as can be told."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
+from app.config import BudgetSettings
 from app.core.clock import utc_now
 from app.domain import events
+from app.domain.context import estimate_tokens
+from app.domain.limits import Spending
+from app.domain.usage import Used
 from app.models import Discussion, Message, Participant, Turn
+from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.discussion_views import read_message
+from app.services.prompts import used
+from app.services.providers.base import Finished
+from app.services.turns.budget import payers_of
+from app.services.turns.requests import turn_request
+from app.services.turns.room import NoRoom
+from app.services.turns.table_state import load_table
 from app.services.unit_of_work import UnitOfWork
 
 
-def keep_interrupted(work: UnitOfWork, discussion: Discussion, participants: Sequence[Participant], shown: str) -> None:
-    """Record the open turn of the locked discussion with an `interrupted` message."""
-    speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
-    message = Message(
+class InterruptedTurns:
+    """Keeps what was shown of turns that a command cut."""
+
+    def __init__(self, models: ModelCatalog, budgets: BudgetSettings) -> None:
+        self._models = models
+        self._keeps_budgets = budgets.is_set
+
+    async def keep(
+        self, work: UnitOfWork, discussion: Discussion, participants: Sequence[Participant], shown: str
+    ) -> None:
+        """Record the open turn of the locked discussion with an `interrupted` message, and charge for it."""
+        took = await self._estimate(work, discussion, shown)
+        speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
+        message = _interrupted_message(discussion, speaker, shown, took)
+        discussion.turn += 1
+        discussion.last_speaker_id = speaker.stands_in_for or speaker.id
+        work.messages.add(message)
+        work.messages.add_turn(_interrupted_turn(discussion, speaker, message))
+        work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
+        await self._charge(work, discussion, took)
+
+    async def _estimate(self, work: UnitOfWork, discussion: Discussion, shown: str) -> Used:
+        """What the attempt took, by estimates: the provider never came to tell.
+
+        Its driver's request is made again of what the driver knew. Which of the agent's models it was is not told; it
+        counts as the first that can be asked.
+        """
+        table = await load_table(work, discussion.id)
+        agent = table.agents.get(discussion.speaker_id) if discussion.speaker_id else None
+        names = [agent.config.model or "", *agent.config.model_fallbacks] if agent else []
+        for name in names:
+            assert agent is not None
+            try:
+                model = self._models.get(name)
+                request = turn_request(table, agent, model, table.left(table.state))
+            except (UnknownModel, NoRoom):
+                continue
+            return used(model, request, Finished("interrupted"), shown)
+        return Used(completion_tokens=estimate_tokens(shown))
+
+    async def _charge(self, work: UnitOfWork, discussion: Discussion, took: Used) -> None:
+        discussion.prompt_tokens += took.prompt_tokens
+        discussion.completion_tokens += took.completion_tokens
+        discussion.cost_usd += _exact(took)
+        if self._keeps_budgets:
+            spent = Spending(tokens=took.prompt_tokens + took.completion_tokens, cost_usd=took.cost_usd)
+            payers = payers_of(discussion.workspace_id, discussion.created_by)
+            await work.budgets.settle(discussion.id, payers, spent)
+
+
+def _exact(took: Used) -> Decimal:
+    return Decimal(str(round(took.cost_usd, 8)))
+
+
+def _interrupted_message(discussion: Discussion, speaker: Participant, shown: str, took: Used) -> Message:
+    return Message(
         id=discussion.turn_message_id,
         workspace_id=discussion.workspace_id,
         discussion_id=discussion.id,
@@ -25,13 +89,11 @@ def keep_interrupted(work: UnitOfWork, discussion: Discussion, participants: Seq
         kind=speaker.kind,
         content=shown,
         status="interrupted",
+        prompt_tokens=took.prompt_tokens,
+        completion_tokens=took.completion_tokens,
+        cost_usd=_exact(took),
         created_at=utc_now(),
     )
-    discussion.turn += 1
-    discussion.last_speaker_id = speaker.stands_in_for or speaker.id
-    work.messages.add(message)
-    work.messages.add_turn(_interrupted_turn(discussion, speaker, message))
-    work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
 
 
 def _interrupted_turn(discussion: Discussion, speaker: Participant, message: Message) -> Turn:

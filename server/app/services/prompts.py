@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from app.domain.context import estimate_tokens
 from app.domain.prompt import ChatMessage
+from app.domain.usage import Used
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model
 from app.services.providers.base import ChatRequest, Finished
@@ -51,3 +52,9 @@ def tokens_used(request: ChatRequest, finished: Finished, text: str) -> tuple[in
     completion = estimate_tokens(text) if text else 0
     # The estimate is on the high side; the reply was bounded.
     return prompt_tokens(request), completion if request.max_tokens is None else min(completion, request.max_tokens)
+
+
+def used(model: Model, request: ChatRequest, finished: Finished, text: str) -> Used:
+    """The same, with its price."""
+    prompt, completion = tokens_used(request, finished, text)
+    return Used(prompt, completion, model.cost_usd(prompt, completion))

@@ -98,11 +98,11 @@ async def test_what_a_crash_left_of_a_discussion_that_was_stopped_since_is_swept
     place, make_user, make_agent, make_discussion, make_model, start_worker, fresh_database
 ):
     person = await make_user(at=place)
-    agent = await make_agent(by=person, model=make_model("endless&delay_ms=50").name, params={"max_tokens": 3500})
+    agent = await make_agent(by=person, model=make_model("hang_first").name, params={"max_tokens": 3500})
     worker = start_worker(place.settings)
     discussion = await make_discussion(by=person, agents=[agent])
     async with watching(person.http, discussion.id) as viewer:
-        await viewer.until("message.delta")
+        await eventually(lambda: rows(fresh_database, "SELECT count(*) FROM reservations") == [(1,)])
         worker.kill()
         await person.http.post(f"/api/v1/discussions/{discussion.id}/stop")
         await viewer.until_ended()

@@ -32,6 +32,16 @@ def test_the_first_budget_without_room_is_named():
     )
 
 
+def test_what_others_set_aside_is_lacking_for_now_and_what_is_spent_for_good():
+    budget, worst = Budget(tokens=100), Spending(tokens=60)
+    spent, reserved = account(budget=budget, spent=50), account(budget=budget, reserved=50)
+
+    assert overdrawn([spent], worst) == Overdrawn(Scope.USER, EndReason.MAX_TOKENS, budget)
+    assert overdrawn([reserved], worst) == Overdrawn(Scope.USER, EndReason.MAX_TOKENS, budget, is_for_now=True)
+    of_workspace = account(Scope.WORKSPACE, budget=budget, spent=50)
+    assert overdrawn([reserved, of_workspace], worst) == Overdrawn(Scope.WORKSPACE, EndReason.MAX_TOKENS, budget)
+
+
 @pytest.mark.parametrize(
     ("scope", "budget", "reason", "detail"),
     [

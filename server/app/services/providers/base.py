@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from app.core.errors import UpstreamFailed
 from app.domain.prompt import ChatMessage
+from app.domain.usage import NOTHING, Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class ModelTimeouts:
 class ModelError(UpstreamFailed):
     """A model call failed; `retryable` says whether the same call may succeed later.
 
-    `retry_after_seconds` says when, if it is known: from the provider's Retry-After, or from us.
+    `retry_after_seconds` says when, if it is known: from the provider's Retry-After, or from us. `used` is what the
+    call took until then, told by whoever made it.
     """
 
     code: ClassVar[str] = "model_failed"
@@ -62,6 +64,12 @@ class ModelError(UpstreamFailed):
     def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
+        self.used: Used = NOTHING
+
+
+def used_until(error: Exception) -> Used:
+    """What the call took that failed with it."""
+    return error.used if isinstance(error, ModelError) else NOTHING
 
 
 class ModelUnauthorized(ModelError):

@@ -1,6 +1,5 @@
 """The attempts at one turn: which model is asked, when again, and when it is given up."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -8,13 +7,15 @@ import structlog
 
 from app.core.errors import ArenaError
 from app.domain.limits import Left, Spending
+from app.domain.usage import Used
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
-from app.services.prompts import chat_request, prompt_tokens
+from app.services.prompts import prompt_tokens
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
-from app.services.turns.leases import ClaimLost, HeldClaim
-from app.services.turns.room import NoRoom, fit, worst_case
+from app.services.turns.leases import HeldClaim
+from app.services.turns.requests import turn_request
+from app.services.turns.room import NoRoom, worst_case
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -22,10 +23,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class PausedBetweenAttempts(Exception):
-    """A pause was asked for while nobody was speaking; `error` is what the last attempt failed with."""
+    """A pause was asked for while nobody was speaking.
 
-    def __init__(self, error: ArenaError) -> None:
-        super().__init__(error.code)
+    `error` is what the last attempt failed with, None if that is logged already or there was none.
+    """
+
+    def __init__(self, error: ArenaError | None = None) -> None:
+        super().__init__(error.code if error else "not begun")
         self.error = error
 
 
@@ -39,9 +43,10 @@ class Spoke:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A speaker that had nothing to say, twice."""
+    """A speaker that had nothing to say, twice; `used` is what the second time took."""
 
     model: Model
+    used: Used
 
 
 class Attempts:
@@ -54,7 +59,7 @@ class Attempts:
         models: ModelCatalog,
         live: LiveBus,
         limit: int,
-        retry: Callable[[str], Awaitable[None]],
+        retry: Callable[[AgentSeat, ArenaError], Awaitable[None]],
     ) -> None:
         self._table = table
         self._held = held
@@ -64,7 +69,7 @@ class Attempts:
         self._retry = retry
 
     async def run(self, agent: AgentSeat) -> Spoke | Passed:
-        """`retry` is told why before each further attempt, and logs it."""
+        """`retry` is told before each further attempt what the last one failed with, and logs it."""
         course = Course([agent.config.model or "", *agent.config.model_fallbacks], self._limit)
         while True:
             try:
@@ -72,16 +77,17 @@ class Attempts:
                 return Spoke(await self._speak(model, request), model)
             except EmptyReply as error:
                 if course.is_mute():
-                    return Passed(model)
-                await self._retry(error.code)
+                    return Passed(model, error.used)
+                await self._retry(agent, error)
             except (ModelError, UnknownModel) as error:
                 self._note(error)
                 tokens = prompt_tokens(request) if isinstance(error, ModelContextExceeded) else 0
                 seconds = course.after(error, tokens)
                 if seconds is None:
                     raise
-                await self._back_off(error, seconds)
-                await self._retry(error.code)
+                if not await self._held.rest(seconds):  # nobody is speaking now
+                    raise PausedBetweenAttempts(error) from None
+                await self._retry(agent, error)
 
     def ask(
         self, agent: AgentSeat, left: Left | None = None, course: Course | None = None
@@ -91,22 +97,8 @@ class Attempts:
         It is asked for less than usual where only that fits what is `left`; raise `NoRoom` where nothing of use fits.
         """
         course = course or Course([agent.config.model or ""], self._limit)
-        model, table = self._models.get(course.model), self._table
-        brief = table.rules.brief(agent.counts_as, table.state.policy_state)
-        seed = table.rules.seed + table.state.turn if isinstance(table.rules.seed, int) else None
-        is_last, usual = table.state.wrap_up is not None, agent.config.params
-
-        def make(reply_tokens: int, most_tokens: int | None) -> ChatRequest:
-            shorter = reply_tokens < usual.max_tokens
-            return chat_request(
-                model,
-                usual.model_copy(update={"max_tokens": reply_tokens}) if shorter else usual,
-                lambda room: table.prompt_for(agent, min(room, most_tokens or room), brief, is_last=is_last),
-                seed=seed,
-                most_prompt_tokens=course.most_prompt_tokens,
-            )
-
-        return model, fit(model, make, usual.max_tokens, left)
+        model = self._models.get(course.model)
+        return model, turn_request(self._table, agent, model, left, course.most_prompt_tokens)
 
     def dearest(self, agent: AgentSeat) -> Spending:
         """The worst case of the turn, whichever of the agent's models comes to take it.
@@ -138,14 +130,3 @@ class Attempts:
     def _note(self, error: ArenaError) -> None:
         state = self._table.state
         log.warning("turn_attempt_failed", turn=state.turn + 1, attempt=state.turn_attempt, code=error.code)
-
-    async def _back_off(self, error: ArenaError, seconds: float) -> None:
-        """Wait, unless the claim is lost or a pause is wanted: nobody is speaking now."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._held.disturbed.wait()
-        except TimeoutError:
-            return
-        if self._held.lost.is_set():
-            raise ClaimLost
-        raise PausedBetweenAttempts(error)

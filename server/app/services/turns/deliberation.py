@@ -9,8 +9,8 @@ from uuid import UUID
 from app.domain.agreement import agreement_question
 from app.domain.limits import Spending
 from app.domain.policies import History, Question
+from app.domain.usage import Took
 from app.services.ai_models import ModelCatalog
-from app.services.asking import Answer
 from app.services.turns.inquiry import Inquiry
 from app.services.turns.leases import ClaimLost, HeldClaim
 from app.services.turns.speaking import while_held
@@ -27,11 +27,11 @@ class Verdict:
     completion_tokens: int = 0
     cost_usd: float = 0.0
 
-    def add(self, answer: Answer) -> None:
-        """Count what it took."""
-        self.prompt_tokens += answer.prompt_tokens
-        self.completion_tokens += answer.completion_tokens
-        self.cost_usd += answer.cost_usd
+    def charge(self, took: Took) -> None:
+        """Add what a question took, answered or not."""
+        self.prompt_tokens += took.prompt_tokens
+        self.completion_tokens += took.completion_tokens
+        self.cost_usd += took.cost_usd
 
     @property
     def cost(self) -> Mapping[str, Any] | None:
@@ -95,4 +95,4 @@ class Deliberation:
 
     def _inquiry(self, question: Question, verdict: Verdict) -> Inquiry | None:
         agent = self._table.agents.get(question.participant_id)
-        return Inquiry(self._table, self._models, agent, question, verdict.add) if agent is not None else None
+        return Inquiry(self._table, self._models, agent, question, verdict.charge) if agent is not None else None

@@ -16,10 +16,11 @@ from app.domain.limits import Left, Spending
 from app.domain.policies import History, Seat
 from app.domain.progress import Floor
 from app.domain.stop_conditions import find_met
+from app.domain.usage import NOTHING, Took, Used
 from app.repositories.turns import TurnRecord, TurnState
 from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus
-from app.services.providers.base import ModelError
+from app.services.providers.base import ModelError, used_until
 from app.services.turns.attempts import Attempts, Passed, PausedBetweenAttempts, Spoke
 from app.services.turns.budget import TurnBudget
 from app.services.turns.deliberation import Deliberation, Verdict
@@ -27,13 +28,15 @@ from app.services.turns.leases import HeldClaim
 from app.services.turns.ledger import Decision, Ledger
 from app.services.turns.records import message_data, note, record, spoken
 from app.services.turns.room import NoRoom, worst_case
-from app.services.turns.steps import ended, give_floor, paused, turn_over, without_floor
+from app.services.turns.steps import charged, ended, give_floor, paused, turn_over, without_floor
 from app.services.turns.table_state import AgentSeat, TableState
 
 log = structlog.stdlib.get_logger(__name__)
 
 # Of one turn by all drivers together. A lost worker is no fault of the model, and a deploy is no reason to give up.
 ATTEMPT_CEILING = 10
+# For others' turns to end that have taken the rest of a budget of the day.
+ROOM_SECONDS, LOOK_SECONDS = 10.0, 0.5
 
 
 class TurnAbandoned(UpstreamFailed):
@@ -69,8 +72,9 @@ class Drive:
         self._ledger = ledger
         self._must_give_way = must_give_way
         self._budget = budget
+        self._held = held
         self._epoch = held.claim.epoch
-        self._attempts = Attempts(table, held, models, live, attempts, self._retry)
+        self._attempts = Attempts(table, held, models, live, attempts, self._try_again)
         self._deliberation = Deliberation(table, held, models, self._affords)
         # Of what was just said and no prompt holds yet, while it is decided what follows.
         self._unheard_tokens = 0
@@ -146,12 +150,18 @@ class Drive:
             _log_turn(opened, outcome, perf_counter() - began)
 
     async def _reserve(self, agent: AgentSeat) -> None:
-        """Set the turn's worst case aside in the budgets of the day; raise `OutOfBudget` if one has no room."""
+        """Set the turn's worst case aside in the budgets of the day; raise `OutOfBudget` if one has no room.
+
+        What others have set aside is waited for a while, since much of it comes back when their turns are over.
+        """
         if self._budget is None:
             return
-        lacking = await self._budget.reserve(self._attempts.dearest(agent))
-        if lacking is not None:
-            raise OutOfBudget(lacking)
+        worst_case, began = self._attempts.dearest(agent), perf_counter()
+        while (lacking := await self._budget.reserve(worst_case)) is not None:
+            if not lacking.is_for_now or perf_counter() - began >= ROOM_SECONDS:
+                raise OutOfBudget(lacking)
+            if not await self._held.rest(LOOK_SECONDS):
+                raise PausedBetweenAttempts
 
     async def _commit(self, agent: AgentSeat, spoke: Spoke) -> None:
         """Record the turn and, unless models must be asked first, begin the next one in the same statement."""
@@ -163,13 +173,7 @@ class Drive:
 
         def decide() -> Decision:
             data["seq"] = table.known_seq + 1
-            state = replace(
-                turn_over(table.state, agent.counts_as),
-                prompt_tokens=table.state.prompt_tokens + reply.prompt_tokens,
-                completion_tokens=table.state.completion_tokens + reply.completion_tokens,
-                cost_usd=table.state.cost_usd + reply.cost_usd,
-                failed_in_a_row=0,
-            )
+            state = replace(charged(turn_over(table.state, agent.counts_as), reply), failed_in_a_row=0)
             history = table.history(state, this_note, said)
             return self._after_turn(state, history, [events.message_completed(data)], done)
 
@@ -185,12 +189,12 @@ class Drive:
         table = self._table
         opened = table.state
         assert opened.speaker_id is not None
-        happened = events.turn_passed(opened.turn + 1, opened.turn_attempt, opened.speaker_id, "empty")
+        happened = events.turn_passed(opened.turn + 1, opened.turn_attempt, opened.speaker_id, "empty", passed.used)
         done = record(opened, table.now(), outcome="passed", model=passed.model.name)
         this_note = note(opened, agent, "passed")
 
         def decide() -> Decision:
-            state = replace(turn_over(table.state, agent.counts_as), failed_in_a_row=0)
+            state = replace(charged(turn_over(table.state, agent.counts_as), passed.used), failed_in_a_row=0)
             return self._after_turn(state, table.history(state, this_note), [happened], done)
 
         await self._ledger.write(decide)
@@ -215,7 +219,7 @@ class Drive:
 
     def _go_on(self, state: TurnState, history: History, verdict: Verdict | None = None) -> Decision:
         """The end, a pause that was asked for, or the next speaker."""
-        decision = self._following(_with_cost(state, verdict), history, verdict)
+        decision = self._following(charged(state, verdict) if verdict else state, history, verdict)
         if verdict is not None and verdict.cost is not None and decision.events:
             decision.events[-1].data["choice"] = verdict.cost
         return decision
@@ -285,27 +289,36 @@ class Drive:
             return False
         return self._budget is None or await self._budget.reserve(worst()) is None
 
-    async def _retry(self, reason: str) -> None:
-        """Log that the open turn begins anew, as the next attempt."""
-        await self._ledger.write(lambda: self._retried(reason, self._epoch))
+    async def _retry(self, reason: str, used: Used = NOTHING) -> None:
+        """Log that the open turn begins anew, as the next attempt, and what the last one took."""
+        await self._ledger.write(lambda: self._retried(reason, self._epoch, used))
 
-    def _retried(self, reason: str, epoch: int) -> Decision:
-        state = replace(self._table.state, turn_attempt=self._table.state.turn_attempt + 1, turn_epoch=epoch)
+    async def _try_again(self, agent: AgentSeat, error: ArenaError) -> None:
+        used = used_until(error)
+        await self._retry(error.code, used)
+        if used:  # which was charged, and what had been set aside given back
+            await self._reserve(agent)
+
+    def _retried(self, reason: str, epoch: int, used: Used) -> Decision:
+        opened = self._table.state
+        state = replace(charged(opened, used), turn_attempt=opened.turn_attempt + 1, turn_epoch=epoch)
         assert state.turn_message_id is not None
         assert state.speaker_id is not None
         retried = events.turn_retried(
-            state.turn + 1, state.turn_attempt, state.speaker_id, state.turn_message_id, reason
+            state.turn + 1, state.turn_attempt, state.speaker_id, state.turn_message_id, reason, used
         )
         return Decision(state, [retried])
 
-    async def _pause_between_attempts(self, error: ArenaError) -> None:
+    async def _pause_between_attempts(self, error: ArenaError | None) -> None:
         """Leave the next attempt announced, for whoever drives when the discussion is resumed."""
 
         def decide() -> Decision:
             floor = self._table.floor()
             if floor is None:  # the speaker has left meanwhile
                 return paused(_without_turn(self._table.state), None, "requested")
-            retried = self._retried(error.code, 0)
+            if error is None:
+                return paused(replace(self._table.state, turn_epoch=0), floor, "requested")
+            retried = self._retried(error.code, 0, used_until(error))
             resting = paused(retried.state, floor, "requested")
             return Decision(resting.state, [*retried.events, *resting.events])
 
@@ -330,13 +343,19 @@ class Drive:
         state = self._table.state
         assert state.speaker_id is not None
         return events.turn_failed(
-            state.turn + 1, state.turn_attempt, state.speaker_id, error.code, error.detail, is_over=is_over
+            state.turn + 1,
+            state.turn_attempt,
+            state.speaker_id,
+            error.code,
+            error.detail,
+            is_over=is_over,
+            used=used_until(error),
         )
 
     def _pause_failed(self, error: ArenaError) -> Decision:
         """The speaker keeps the floor and begins anew when the discussion is resumed."""
         state, floor = self._table.state, self._table.floor()
-        resting = without_floor(state)
+        resting = charged(without_floor(state), used_until(error))
         if floor is not None:
             resting.speaker_id, resting.speaker_reason = floor.participant_id, floor.reason
         decision = paused(resting, floor, "turn_failed", Step.FAIL)
@@ -346,11 +365,12 @@ class Drive:
         """The end that the turn was to be the last one before, without its last words."""
         state = self._table.state
         assert state.wrap_up is not None
-        decision = ended(turn_over(state, agent.counts_as), EndReason(state.wrap_up))
+        over = charged(turn_over(state, agent.counts_as), used_until(error))
+        decision = ended(over, EndReason(state.wrap_up))
         return Decision(decision.state, [self._failed(error, is_over=True), *decision.events], done)
 
     def _end_failed(self, error: ArenaError, done: TurnRecord) -> Decision:
-        decision = ended(self._table.state, EndReason.FAILED, error.detail)
+        decision = ended(charged(self._table.state, used_until(error)), EndReason.FAILED, error.detail)
         return Decision(decision.state, [self._failed(error), *decision.events], done)
 
     async def _go_on_without(self, agent: AgentSeat, error: ArenaError, done: TurnRecord) -> None:
@@ -362,7 +382,8 @@ class Drive:
             failures = table.state.failed_in_a_row + 1
             if failures >= _most_failures(table.rules.seats):
                 return self._end_failed(error, done)
-            state = replace(turn_over(table.state, agent.counts_as), failed_in_a_row=failures)
+            over = charged(turn_over(table.state, agent.counts_as), used_until(error))
+            state = replace(over, failed_in_a_row=failures)
             failed = self._failed(error, is_over=True)
             return self._after_turn(state, table.history(state, this_note), [failed], done)
 
@@ -381,31 +402,16 @@ def _without_turn(state: TurnState) -> TurnState:
     return replace(without_floor(state), wrap_up=None)
 
 
-def _with_cost(state: TurnState, verdict: Verdict | None) -> TurnState:
-    if verdict is None:
-        return state
-    return replace(
-        state,
-        prompt_tokens=state.prompt_tokens + verdict.prompt_tokens,
-        completion_tokens=state.completion_tokens + verdict.completion_tokens,
-        cost_usd=state.cost_usd + verdict.cost_usd,
-    )
-
-
 def _log_turn(opened: TurnState, outcome: Spoke | Passed, seconds: float) -> None:
-    figures = {}
-    if isinstance(outcome, Spoke):
-        reply = outcome.reply
-        figures = {
-            "prompt_tokens": reply.prompt_tokens,
-            "completion_tokens": reply.completion_tokens,
-            "first_token_ms": reply.first_token_ms,
-        }
+    took: Took = outcome.reply if isinstance(outcome, Spoke) else outcome.used
+    figures = {"first_token_ms": outcome.reply.first_token_ms} if isinstance(outcome, Spoke) else {}
     log.info(
-        "turn_completed" if figures else "turn_passed",
+        "turn_completed" if isinstance(outcome, Spoke) else "turn_passed",
         turn=opened.turn + 1,
         attempt=opened.turn_attempt,
         model=outcome.model.name,
+        prompt_tokens=took.prompt_tokens,
+        completion_tokens=took.completion_tokens,
         **figures,
         duration_ms=round(seconds * 1000, 2),
     )

@@ -13,11 +13,12 @@ import structlog
 
 from app.domain.limits import Spending
 from app.domain.policies import Question
+from app.domain.usage import Took
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
-from app.services.asking import Answer, ask
+from app.services.asking import ask
 from app.services.prompts import chat_request, prompt_tokens
-from app.services.providers.base import ChatRequest, ModelCircuitOpen, ModelError, ModelTimedOut
+from app.services.providers.base import ChatRequest, ModelCircuitOpen, ModelError, ModelTimedOut, used_until
 from app.services.turns.course import Course
 from app.services.turns.room import worst_case
 from app.services.turns.table_state import AgentSeat, TableState
@@ -33,7 +34,7 @@ LEAST_REPLY_TOKENS = 200
 
 
 class Inquiry:
-    """`heard` is told of every answer, for what it took."""
+    """`charge` is told what every call took, answered or not."""
 
     def __init__(
         self,
@@ -41,13 +42,13 @@ class Inquiry:
         models: ModelCatalog,
         agent: AgentSeat,
         question: Question,
-        heard: Callable[[Answer], None],
+        charge: Callable[[Took], None],
     ) -> None:
         self._table = table
         self._models = models
         self._agent = agent
         self._question = question
-        self._heard = heard
+        self._charge = charge
         self._names = [agent.config.model or "", *agent.config.model_fallbacks]
         self._seconds = min(QUESTION_SECONDS, models.first_token_seconds)
         self._unusable = 0
@@ -83,12 +84,13 @@ class Inquiry:
             try:
                 answer = await ask(model, request)
             except ModelError as error:
+                self._charge(used_until(error))
                 seconds = course.after(error, prompt_tokens(request))
                 if seconds is None or seconds > LONGEST_WAIT_SECONDS or _is_hopeless(error):
                     raise
                 await asyncio.sleep(seconds)
                 continue
-            self._heard(answer)
+            self._charge(answer)
             parsed = self._question.parse(answer.text)
             if parsed is not None:
                 return parsed

@@ -25,6 +25,17 @@ class HeldClaim:
         self.lost = asyncio.Event()
         self.disturbed = asyncio.Event()
 
+    async def rest(self, seconds: float) -> bool:
+        """Wait that long; False as soon as a pause is wanted, `ClaimLost` as soon as the claim is another's."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.disturbed.wait()
+        except TimeoutError:
+            return True
+        if self.lost.is_set():
+            raise ClaimLost
+        return False
+
 
 class LeaseKeeper:
     """Renews every held claim in one statement."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
+from app.domain.usage import Used
 from app.services.ai_models import Model
 from app.services.live.bus import LiveBus, LiveMessage
-from app.services.prompts import tokens_used
+from app.services.prompts import used
 from app.services.providers.base import ChatRequest, Finished, ModelError
 from app.services.turns.leases import ClaimLost, HeldClaim
 
@@ -20,6 +21,10 @@ class EmptyReply(ModelError):
     """The model answered with nothing but white space."""
 
     code = "model_empty_reply"
+
+    def __init__(self, used: Used) -> None:
+        super().__init__("the model answered with nothing")
+        self.used = used
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Reply:
 
 
 async def speak(model: Model, request: ChatRequest, message: LiveMessage, live: LiveBus, held: HeldClaim) -> Reply:
-    """Stream one reply; raise a `ModelError`, or `ClaimLost` as soon as the claim is another's."""
+    """Stream one reply; raise a `ModelError` that says what was used, or `ClaimLost` as soon as it is another's."""
     return await while_held(held, _stream(model, request, message, live, held))
 
 
@@ -63,25 +68,30 @@ async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live
     began = perf_counter()
     first_token = 0.0
     finished = Finished("stop")
-    async with aclosing(model.client.stream(request)) as deltas:
-        async for delta in deltas:
-            if isinstance(delta, Finished):
-                finished = delta
-                continue
-            first_token = first_token or perf_counter()
-            message.add(delta.text)
-            live.push(message)
+    try:
+        async with aclosing(model.client.stream(request)) as deltas:
+            async for delta in deltas:
+                if isinstance(delta, Finished):
+                    finished = delta
+                    continue
+                first_token = first_token or perf_counter()
+                message.add(delta.text)
+                live.push(message)
+    except ModelError as error:
+        if message.text:  # a call that failed before the first word is not charged for
+            error.used = used(model, request, finished, message.text)
+        raise
     content = message.text
+    took = used(model, request, finished, content)
     if not content.strip():
-        raise EmptyReply("the model answered with nothing")
+        raise EmptyReply(took)
     if held.lost.is_set():
         raise ClaimLost
-    prompt_tokens, completion_tokens = tokens_used(request, finished, content)
     return Reply(
         content=content,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        cost_usd=model.cost_usd(prompt_tokens, completion_tokens),
+        prompt_tokens=took.prompt_tokens,
+        completion_tokens=took.completion_tokens,
+        cost_usd=took.cost_usd,
         first_token_ms=round((first_token - began) * 1000, 3),
         duration_ms=round((perf_counter() - began) * 1000, 3),
     )

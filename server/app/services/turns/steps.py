@@ -10,9 +10,20 @@ from app.domain.discussion import EndReason, Step, advance
 from app.domain.events import NextSpeaker
 from app.domain.policies import Seat
 from app.domain.progress import Floor
+from app.domain.usage import Took
 from app.repositories.turns import TurnState
 from app.services.turns.ledger import Decision
 from app.services.turns.table_state import TableState
+
+
+def charged(state: TurnState, took: Took) -> TurnState:
+    """With what was used added to what the discussion has used."""
+    return replace(
+        state,
+        prompt_tokens=state.prompt_tokens + took.prompt_tokens,
+        completion_tokens=state.completion_tokens + took.completion_tokens,
+        cost_usd=state.cost_usd + took.cost_usd,
+    )
 
 
 def turn_over(opened: TurnState, last_speaker_id: UUID | None) -> TurnState:
