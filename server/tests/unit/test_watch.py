@@ -218,6 +218,17 @@ async def test_a_jump_is_filled_from_the_log_without_waiting_for_a_poll():
     assert watch.last_seq == 3
 
 
+async def test_an_announcement_of_nothing_changes_nothing():
+    world = World()
+    world.interject()
+    watch = Watch(DISCUSSION, world, world)
+    await watch.open()
+
+    watch.on_events([])
+
+    assert (watch.last_seq, watch.changes) == (1, 0)
+
+
 async def test_a_long_log_is_kept_only_at_its_recent_end():
     world = World()
     watch = Watch(DISCUSSION, world, world)

@@ -142,7 +142,7 @@ class LiveBus:
 
     def announce(self, discussion_id: UUID, events: Sequence[StoredEvent]) -> None:
         """Tell viewers of committed events."""
-        if len(self._outbox) < OUTBOX_LIMIT:
+        if events and len(self._outbox) < OUTBOX_LIMIT:
             self._outbox.append(_Announcement(discussion_id, events))
             self._wake.set()
 

@@ -88,7 +88,7 @@ class Watch:
 
     def on_events(self, stored: Sequence[StoredEvent]) -> None:
         """Take committed events; a jump in `seq` is filled from PostgreSQL."""
-        if not self.is_open:
+        if not self.is_open or not stored:
             return
         if stored[0].seq > self.last_seq + 1:
             self.refresh()
