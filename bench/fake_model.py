@@ -9,9 +9,10 @@ import asyncio
 import os
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,13 +34,14 @@ _PARENT_POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A chat request as it came in; `ordinal` counts the requests of its model from 0."""
+    """A chat request as it came in; `ordinal` counts the requests of its model from 0, `at` is a monotonic time."""
 
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
     model: str
     ordinal: int
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
