@@ -126,16 +126,24 @@ def _settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    """End a command with its children: it leads a session of its own. initdb's would go on without it."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 async def run_to_end(command: Command) -> Finished:
-    """Run `command` and return what it said; it is killed if we are cancelled."""
+    """Run `command` and return what it said; it is killed, with what it started, if we are cancelled."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = spawn(command, output=output, errors=errors)
         try:
             code = await exited(process)
         finally:
             if process.poll() is None:
-                process.kill()
-                process.wait()
+                _kill_session(process)
         output.seek(0)
         errors.seek(0)
         return Finished(code, output.read().decode(errors="replace"), errors.read().decode(errors="replace"))

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from app.core.errors import StartupFailed
-from app.engines.process import Command
+from app.engines.process import Command, run_to_end
 from app.engines.supervisor import Child, Supervisor
 
 pytestmark = pytest.mark.anyio
@@ -181,3 +181,15 @@ async def test_a_killed_supervisor_leaves_no_child(user):
         parent.kill()
 
     await eventually(lambda: not child.is_running())
+
+
+async def test_a_command_that_is_cancelled_takes_its_children_with_it(tmp_path):
+    told = tmp_path / "child"
+    run = asyncio.create_task(run_to_end(Command(["sh", "-c", f"sleep 60 & echo $! > {told}; wait"])))
+    await eventually(lambda: told.exists() and told.read_text().strip())
+    child = psutil.Process(int(told.read_text()))
+
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+
+    await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
