@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from app.domain.limits import LimitUse
 from app.domain.usage import NOTHING, Used
 
 DISCUSSION_CREATED = "discussion.created"
@@ -243,9 +244,15 @@ def message_withheld(turn: int | None = None) -> Event:
     return Event(MESSAGE_WITHHELD, {} if turn is None else {"turn": turn})
 
 
-def limit_warning(limit: str, used: float, most: float) -> Event:
-    """Four fifths of a limit are used; `limit` is its name in `limits`."""
-    return Event(LIMIT_WARNING, {"limit": limit, "used": used, "max": most})
+def limit_warning(use: LimitUse, *, is_last: bool = False) -> Event:
+    """Four fifths of a limit are used; `limit` is its name in `limits`, or that of a budget of the day.
+
+    `wrap_up`: that budget has room for no more than a shorter turn, so the one that has begun is the last.
+    """
+    data: dict[str, Any] = {"limit": use.limit, "used": use.used, "max": use.most}
+    if is_last:
+        data["wrap_up"] = True
+    return Event(LIMIT_WARNING, data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Limits of a discussion, checked before a turn with its worst case.
 
-The turn before the end is the wrap-up turn: the last one of `max_turns`, the first one after `max_seconds`, or a
-shorter one where the next would not fit what is left of `max_tokens` or `max_cost_usd`.
+The turn before the end is the wrap-up turn: the last one of `max_turns`, the first one after `max_seconds`, or the one
+that may leave too little of `max_tokens` or `max_cost_usd` for another, made shorter where it must be to fit.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from app.domain.discussion import EndReason
 
 MAX_TURNS = 10_000
+LAST_SECONDS = 300.0
+_SHORT_OF = {EndReason.MAX_TOKENS: "max_tokens", EndReason.MAX_COST: "max_cost_usd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,17 @@ class Spending:
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
-    """Four fifths of a limit are used."""
+class LimitUse:
+    """How much of a limit is used."""
 
     limit: str
     used: float
     most: float
+
+    @property
+    def is_near(self) -> bool:
+        """Whether four fifths are used."""
+        return self.used * 5 >= self.most * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,21 @@ class Left:
             return EndReason.MAX_COST
         return None
 
+    def without(self, spending: Spending) -> "Left":
+        """What that leaves of it."""
+        return Left(
+            None if self.tokens is None else self.tokens - spending.tokens,
+            None if self.cost_usd is None else self.cost_usd - spending.cost_usd,
+        )
+
+    def within(self, other: "Left | None") -> "Left":
+        """What both leave."""
+        if other is None:
+            return self
+        tokens = (one.tokens for one in (self, other) if one.tokens is not None)
+        dollars = (one.cost_usd for one in (self, other) if one.cost_usd is not None)
+        return Left(min(tokens, default=None), min(dollars, default=None))
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -70,13 +92,11 @@ class Limits:
         """The most turns there can be."""
         return self.max_turns or MAX_TURNS
 
-    def over(self, used: Spending, wrap_up: str | None) -> EndReason | None:
-        """Why no turn may follow the one that is over, whatever it would use; `wrap_up` is why that was the last."""
-        if wrap_up is not None:
-            return EndReason(wrap_up)
+    def over(self, used: Spending) -> EndReason | None:
+        """Why no turn may follow the one that is over, whatever it would use."""
         if used.turns >= self.turns:
             return EndReason.MAX_TURNS
-        return self._left(used).lacks(Spending())
+        return self._all.without(used).lacks(Spending())
 
     def last_turn(self, used: Spending) -> EndReason | None:
         """Why the turn that follows is the last one, None if more may follow or it is the only one."""
@@ -89,35 +109,38 @@ class Limits:
     def deadline(self, now: datetime, seconds: float | None, started_at: datetime | None) -> datetime | None:
         """Until when somebody outside may answer: for so many seconds, and no longer than the discussion may last.
 
-        Past `max_seconds` the wrap-up turn has all its seconds.
+        Past `max_seconds` the wrap-up turn has all its seconds, and `LAST_SECONDS` where nothing else bounds it.
         """
-        moments = [] if seconds is None else [now + timedelta(seconds=seconds)]
         if self.max_seconds is not None and started_at is not None:
             over = started_at + timedelta(seconds=self.max_seconds)
-            moments += [over] if over > now else []
-        return min(moments, default=None)
+            if over <= now:
+                return now + timedelta(seconds=seconds or LAST_SECONDS)
+            return over if seconds is None else min(over, now + timedelta(seconds=seconds))
+        return None if seconds is None else now + timedelta(seconds=seconds)
 
     def left(self, used: Spending) -> Left | None:
         """What may still be spent; None where nothing bounds that."""
         if self.max_tokens is None and self.max_cost_usd is None:
             return None
-        return self._left(used)
+        return self._all.without(used)
 
-    def _left(self, used: Spending) -> Left:
-        return Left(
-            None if self.max_tokens is None else self.max_tokens - used.tokens,
-            None if self.max_cost_usd is None else self.max_cost_usd - used.cost_usd,
-        )
+    @property
+    def _all(self) -> Left:
+        return Left(self.max_tokens, self.max_cost_usd)
 
-    def warnings(self, used: Spending, warned: Collection[str]) -> list[Warned]:
-        """The limits that are used to four fifths by now and were not warned of yet."""
-        return [one for one in self._used(used) if one.limit not in warned and one.used * 5 >= one.most * 4]
+    def warnings(self, used: Spending, warned: Collection[str], last: EndReason | None = None) -> list[LimitUse]:
+        """The limits that are used to four fifths by now, or leave room for no more than a `last` turn.
 
-    def _used(self, used: Spending) -> Iterator[Warned]:
-        yield Warned("max_turns", used.turns, self.turns)
+        None is warned of twice.
+        """
+        short_of = _SHORT_OF.get(last) if last is not None else None
+        return [one for one in self._used(used) if one.limit not in warned and (one.is_near or one.limit == short_of)]
+
+    def _used(self, used: Spending) -> Iterator[LimitUse]:
+        yield LimitUse("max_turns", used.turns, self.turns)
         if self.max_tokens is not None:
-            yield Warned("max_tokens", used.tokens, self.max_tokens)
+            yield LimitUse("max_tokens", used.tokens, self.max_tokens)
         if self.max_cost_usd is not None:
-            yield Warned("max_cost_usd", round(used.cost_usd, 8), self.max_cost_usd)
+            yield LimitUse("max_cost_usd", round(used.cost_usd, 8), self.max_cost_usd)
         if self.max_seconds is not None:
-            yield Warned("max_seconds", round(used.seconds, 3), self.max_seconds)
+            yield LimitUse("max_seconds", round(used.seconds, 3), self.max_seconds)

@@ -68,6 +68,10 @@ _CHARGE = text(
         SET tokens = d.tokens + excluded.tokens, cost_usd = d.cost_usd + excluded.cost_usd
     """
 )
+_KEEP = text(
+    "UPDATE reservations SET tokens = :tokens, cost_usd = CAST(:cost_usd AS numeric) "
+    "WHERE discussion_id = :discussion_id"
+)
 _RELEASE = text("DELETE FROM reservations WHERE discussion_id = :discussion_id")
 _RELEASE_IDLE = text(
     """
@@ -137,12 +141,16 @@ class BudgetRepository:
         }
         return (await self._session.execute(_RESERVE, values)).scalar_one_or_none() is not None
 
-    async def settle(self, discussion_id: UUID, payers: Payers, spent: Spending) -> None:
-        """Charge what was spent, and give back what was set aside for it."""
+    async def settle(self, discussion_id: UUID, payers: Payers, spent: Spending, kept: Spending) -> None:
+        """Charge what was spent, and give back what was set aside, but for what is kept."""
         if spent.tokens or spent.cost_usd:
             values = {"discussion_id": discussion_id, "tokens": spent.tokens, "cost_usd": _exact(spent.cost_usd)}
             await self._session.execute(_CHARGE, values | _who(payers))
-        await self._session.execute(_RELEASE, {"discussion_id": discussion_id})
+        if kept.tokens:
+            values = {"discussion_id": discussion_id, "tokens": kept.tokens, "cost_usd": _exact(kept.cost_usd)}
+            await self._session.execute(_KEEP, values)
+        else:
+            await self._session.execute(_RELEASE, {"discussion_id": discussion_id})
 
     async def release_idle(self, grace_seconds: float, limit: int) -> None:
         """Forget what was set aside by discussions that have not run for a while; it counts for nothing already."""

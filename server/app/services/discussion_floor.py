@@ -12,7 +12,7 @@ from app.schemas.discussion import DiscussionRead
 from app.schemas.policies import FloorGive
 from app.services.auth import Actor
 from app.services.discussion_access import require_control
-from app.services.discussion_flow import give_floor, queue_driver
+from app.services.discussion_flow import give_floor, queue_driver, take_floor
 from app.services.discussion_views import read_discussion, table_of
 from app.services.unit_of_work import UnitOfWorkFactory
 
@@ -39,6 +39,7 @@ class DiscussionFloor:
             participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
             seat = get_seat(request.participant, table_of(discussion, participants).seats, "participant")
             speaker = NextSpeaker(seat.participant_id, seat.handle, "manual")
+            take_floor(discussion)
             discussion.status = advance(discussion.status, Step.GO_ON)
             work.log.append(discussion, events.discussion_resumed(speaker))
             give_floor(work, discussion, participants, Floor(speaker, discussion.policy_state))

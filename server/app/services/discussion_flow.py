@@ -1,11 +1,14 @@
 """Steps of a discussion's life, inside the caller's unit of work with the discussion's row locked or new."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from app.core.clock import rfc3339, utc_now
 from app.core.ids import new_id
 from app.domain import events
+from app.domain.budgets import anew_after_pause
 from app.domain.discussion import EndReason, Step, advance
+from app.domain.endings import find_ending
 from app.domain.events import NextSpeaker
 from app.domain.limits import Limits
 from app.domain.policies import History, Spoken
@@ -43,7 +46,7 @@ RECENT_TURNS = 102
 
 def begin(work: UnitOfWork, discussion: Discussion, participants: Seats, history: History) -> None:
     """Start a draft and give its first speaker the floor."""
-    over = table_of(discussion, participants).limits.over(spending_of(discussion), None)
+    over = table_of(discussion, participants).limits.over(spending_of(discussion))
     floor = next_floor(discussion, participants, history) if over is None else None
     discussion.status = advance(discussion.status, Step.START)
     discussion.started_at = utc_now()
@@ -86,15 +89,15 @@ def name_next(discussion: Discussion, participants: Seats, history: History) -> 
         discussion.policy_state = dict(floor.state) if floor.state is not None else None
 
 
-def rest(work: UnitOfWork, discussion: Discussion, participants: Seats, step: Step) -> None:
+def rest(work: UnitOfWork, discussion: Discussion, participants: Seats, step: Step, reason: str) -> None:
     """Pause it now: whoever drives it is fenced off, a turn that is open stays so, nobody is waited for."""
     discussion.status = advance(discussion.status, step)
     discussion.pause_requested = False
+    discussion.wrap_up = anew_after_pause(discussion.wrap_up)
     if discussion.floor_id is not None:  # given anew when resumed
         discussion.floor_id = discussion.deadline_at = discussion.wrap_up = None
     discussion.epoch += 1
     discussion.lease_owner = discussion.lease_until = None
-    reason = "interrupted" if step == Step.INTERRUPT else "requested"
     work.log.append(discussion, events.discussion_paused(floor_of(discussion, participants), reason))
 
 
@@ -118,11 +121,10 @@ def go_on(work: UnitOfWork, discussion: Discussion, participants: Seats, speaker
 
 
 def give_floor(work: UnitOfWork, discussion: Discussion, participants: Seats, floor: Floor) -> None:
-    """Hand the floor of a running discussion to a speaker; one from outside is waited for."""
+    """Hand the floor of a running discussion to a speaker; one from outside, or a human's choice, is waited for."""
     discussion.policy_state = dict(floor.state) if floor.state is not None else None
     if floor.speaker is None:
-        discussion.status = advance(discussion.status, Step.WAIT)
-        work.log.append(discussion, events.discussion_waiting(None, policy_state=floor.state))
+        _wait(work, discussion, None, "human")
         return
     discussion.speaker_id, discussion.speaker_reason = floor.speaker.participant_id, floor.speaker.reason
     seat = next(seat for seat in participants if seat.id == floor.speaker.participant_id)
@@ -132,17 +134,22 @@ def give_floor(work: UnitOfWork, discussion: Discussion, participants: Seats, fl
 
 def wait_for(work: UnitOfWork, discussion: Discussion, seat: Participant, speaker: NextSpeaker) -> None:
     """Somebody outside has the floor, until the deadline."""
-    discussion.status = advance(discussion.status, Step.WAIT)
-    limits = Limits(**discussion.limits)
-    discussion.wrap_up = last = limits.last_turn(spending_of(discussion))
-    discussion.floor_id = new_id()
-    seconds = discussion.waiting.get(f"{seat.kind}_seconds")
-    discussion.deadline_at = limits.deadline(work.now(), seconds, discussion.started_at)
-    deadline = rfc3339(discussion.deadline_at) if discussion.deadline_at else None
+    discussion.wrap_up = Limits(**discussion.limits).last_turn(spending_of(discussion))
+    floor_id = _wait(work, discussion, speaker, seat.kind)
     if seat.kind == "external":
-        work.jobs.tell_external(GivenFloor(discussion.workspace_id, discussion.id, discussion.floor_id))
-    waiting = events.discussion_waiting(speaker, deadline, discussion.policy_state, is_last=last is not None)
-    work.log.append(discussion, waiting)
+        work.jobs.tell_external(GivenFloor(discussion.workspace_id, discussion.id, floor_id))
+
+
+def _wait(work: UnitOfWork, discussion: Discussion, speaker: NextSpeaker | None, kind: str) -> UUID:
+    """Wait for the speaker, or for a human to choose one; return the id of this giving of the floor."""
+    discussion.status = advance(discussion.status, Step.WAIT)
+    discussion.floor_id = floor_id = new_id()
+    seconds = discussion.waiting.get(f"{kind}_seconds")
+    discussion.deadline_at = Limits(**discussion.limits).deadline(work.now(), seconds, discussion.started_at)
+    deadline = rfc3339(discussion.deadline_at) if discussion.deadline_at else None
+    is_last = speaker is not None and discussion.wrap_up is not None
+    work.log.append(discussion, events.discussion_waiting(speaker, deadline, discussion.policy_state, is_last=is_last))
+    return floor_id
 
 
 async def after_turn(
@@ -212,12 +219,12 @@ def end_if_over(work: UnitOfWork, discussion: Discussion, table: Table, history:
     """After a turn from outside: end it if a stop condition or a limit says so, else warn of limits that are near."""
     used = spending_of(discussion)
     met = find_met(table.stop_when, table.seats, history) if said_to_all else None
-    reason = EndReason.STOP_CONDITION if met is not None else table.limits.over(used, discussion.wrap_up)
-    if reason is not None:
-        end(work, discussion, reason, met)
+    ending = find_ending(table.limits, used, discussion.wrap_up, met)
+    if ending is not None:
+        end(work, discussion, ending.reason, ending.detail)
         return True
     for one in table.limits.warnings(used, discussion.warned):
-        work.log.append(discussion, events.limit_warning(one.limit, one.used, one.most))
+        work.log.append(discussion, events.limit_warning(one))
         discussion.warned = [*discussion.warned, one.limit]
     return False
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from app.core.errors import Conflict
 from app.domain import events
 from app.domain.discussion import EndReason, Step, advance
+from app.domain.endings import find_ending
 from app.domain.policies import History
 from app.domain.stop_conditions import find_met
 from app.models import Discussion, Participant
@@ -76,7 +77,7 @@ class DiscussionLifecycle:
             discussion, participants = await _take(work, actor, discussion_id)
             advance(discussion.status, Step.PAUSE)
             if not await work.discussions.is_mid_turn(discussion):
-                rest(work, discussion, participants, Step.PAUSE)
+                rest(work, discussion, participants, Step.PAUSE, "requested")
             elif not discussion.pause_requested:
                 discussion.pause_requested = True
                 work.log.append(discussion, events.discussion_pausing())
@@ -105,7 +106,7 @@ class DiscussionLifecycle:
                 name_next(discussion, participants, await history_of(work, discussion))
             elif cut.message_id is not None:
                 _announce_again(work, discussion)
-            rest(work, discussion, participants, Step.INTERRUPT)
+            rest(work, discussion, participants, Step.INTERRUPT, "interrupted")
         return read_discussion(discussion, participants)
 
     async def stop(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
@@ -185,11 +186,11 @@ def _end_what_is_over(
     """End it instead if what was interrupted was the last turn, or said what was to end it."""
     table = table_of(discussion, participants)
     met = find_met(table.stop_when, table.seats, history) if discussion.turn else None
-    reason = EndReason.STOP_CONDITION if met else table.limits.over(spending_of(discussion), discussion.wrap_up)
-    if reason is None:
+    ending = find_ending(table.limits, spending_of(discussion), discussion.wrap_up, met)
+    if ending is None:
         return False
     discussion.status = advance(discussion.status, Step.RESUME)
-    end(work, discussion, reason, met)
+    end(work, discussion, ending.reason, ending.detail)
     return True
 
 

@@ -1,4 +1,4 @@
-"""What follows when somebody from outside who has the floor does not answer.
+"""What follows when somebody from outside who has the floor does not answer, or nobody chooses who gets it.
 
 Everything is looked at again under the discussion's row lock, so it does no harm to be told of the same floor twice,
 late, or by two workers at once.
@@ -6,11 +6,13 @@ late, or by two workers at once.
 
 import structlog
 
-from app.domain.discussion import Status
+from app.domain.discussion import EndReason, Status, Step
+from app.domain.limits import Limits
 from app.models import Discussion, Participant
 from app.repositories.jobs import GivenFloor
 from app.repositories.turns import TurnRepository
-from app.services.discussion_flow import let_stand_in, pass_turn
+from app.services.discussion_flow import end, let_stand_in, pass_turn, rest
+from app.services.discussion_views import spending_of
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 log = structlog.stdlib.get_logger(__name__)
@@ -19,7 +21,7 @@ OVERDUE_LIMIT = 200
 
 
 class FloorDeadlines:
-    """Passes turns on, or to the stand-in, as the discussion is configured."""
+    """Passes turns on, or to the stand-in, as the discussion is configured; pauses one in which nobody chooses."""
 
     def __init__(self, uow: UnitOfWorkFactory, turns: TurnRepository) -> None:
         self._uow = uow
@@ -52,6 +54,9 @@ def _is_current(discussion: Discussion, floor: GivenFloor) -> bool:
 
 async def _go_on_without(work: UnitOfWork, discussion: Discussion, reason: str) -> None:
     participants = (await work.discussions.list_participants([discussion.id]))[discussion.id]
+    if discussion.speaker_id is None:
+        _go_on_unchosen(work, discussion, participants)
+        return
     silent = next(seat for seat in participants if seat.id == discussion.speaker_id)
     stand_in = _stand_in_for(silent, discussion, participants)
     log.info(
@@ -66,6 +71,16 @@ async def _go_on_without(work: UnitOfWork, discussion: Discussion, reason: str) 
         await pass_turn(work, discussion, participants, silent, reason)
     else:
         await let_stand_in(work, discussion, stand_in)
+
+
+def _go_on_unchosen(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
+    """Nobody chose a speaker: nothing is said, or paid for, before somebody resumes it; past its time it is over."""
+    is_over = Limits(**discussion.limits).last_turn(spending_of(discussion, work.now())) == EndReason.MAX_SECONDS
+    log.info("floor_not_given", discussion_id=str(discussion.id), turn=discussion.turn + 1, is_over=is_over)
+    if is_over:
+        end(work, discussion, EndReason.MAX_SECONDS, "nobody chose who speaks last")
+    else:
+        rest(work, discussion, participants, Step.PAUSE, "deadline")
 
 
 def _stand_in_for(silent: Participant, discussion: Discussion, participants: list[Participant]) -> Participant | None:

@@ -15,7 +15,8 @@ from app.services.discussion_views import read_message
 from app.services.prompts import used
 from app.services.providers.base import Finished
 from app.services.turns.budget import payers_of
-from app.services.turns.requests import turn_request
+from app.services.turns.course import Course
+from app.services.turns.requests import TurnRequests
 from app.services.turns.room import NoRoom
 from app.services.turns.table_state import load_table
 from app.services.unit_of_work import UnitOfWork
@@ -50,12 +51,11 @@ class InterruptedTurns:
         """
         table = await load_table(work, discussion.id)
         agent = table.agents.get(discussion.speaker_id) if discussion.speaker_id else None
-        names = [agent.config.model or "", *agent.config.model_fallbacks] if agent else []
-        for name in names:
+        requests = TurnRequests(table, self._models)
+        for name in agent.models if agent else ():
             assert agent is not None
             try:
-                model = self._models.get(name)
-                request = turn_request(table, agent, model, table.left(table.state))
+                model, request = requests.ask(agent, table.left(table.state), Course([name], 1))
             except (UnknownModel, NoRoom):
                 continue
             return used(model, request, Finished("interrupted"), shown)
@@ -68,7 +68,7 @@ class InterruptedTurns:
         if self._keeps_budgets:
             spent = Spending(tokens=took.prompt_tokens + took.completion_tokens, cost_usd=took.cost_usd)
             payers = payers_of(discussion.workspace_id, discussion.created_by)
-            await work.budgets.settle(discussion.id, payers, spent)
+            await work.budgets.settle(discussion.id, payers, spent, Spending())
 
 
 def _exact(took: Used) -> Decimal:

@@ -10,6 +10,8 @@ from app.services.ai_models import Model
 from app.services.providers.base import ChatRequest, Finished
 
 PROMPT_MARGIN_TOKENS = 64
+MESSAGE_TOKENS = 5
+"""That a chat template puts around a message: `<|im_start|>user\\n…<|im_end|>\\n` in ChatML."""
 
 
 def chat_request(
@@ -41,8 +43,8 @@ def chat_request(
 
 
 def prompt_tokens(request: ChatRequest) -> int:
-    """The size of a request's prompt, estimated."""
-    return sum(estimate_tokens(message.content) for message in request.messages)
+    """The size of a request's prompt, estimated, as the model's chat template will frame it."""
+    return sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in request.messages)
 
 
 def tokens_used(request: ChatRequest, finished: Finished, text: str) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, time, timedelta
 
 from app.config import BudgetSettings
-from app.domain.budgets import Budget, Scope
-from app.domain.limits import Spending
+from app.domain.budgets import Scope
+from app.domain.limits import Left, Spending
 from app.schemas.usage import BudgetUse, UsageRead
 from app.services.auth import Actor
 from app.services.turns.budget import budgets_of, payers_of
@@ -34,7 +34,7 @@ class UsageService:
         return UsageRead(day=today.day, renews_at=renews_at, user=use(Scope.USER), workspace=use(Scope.WORKSPACE))
 
 
-def _use(budget: Budget, spent: Spending | None, reserved: Spending) -> BudgetUse:
+def _use(budget: Left, spent: Spending | None, reserved: Spending) -> BudgetUse:
     return BudgetUse(
         tokens=spent.tokens if spent else None,
         cost_usd=spent.cost_usd if spent else None,

@@ -64,6 +64,55 @@ async def test_an_answer_in_time_ends_the_wait(client, owner, make_agent, make_d
 
 
 @pytest.fixture
+def left_to_a_person(make_agent, make_discussion):
+    """A discussion in which a person has to choose every speaker."""
+
+    async def make(**changes):
+        return await make_discussion(agents=[await make_agent()], turn_policy={"type": "manual"}, **changes)
+
+    return make
+
+
+async def test_in_which_nobody_chooses_a_speaker_it_pauses_and_asks_again_when_resumed(client, left_to_a_person):
+    discussion = await left_to_a_person(waiting=SOON)
+    async with watching(client, discussion.id) as viewer:
+        first = await viewer.until("discussion.paused")
+        resumed = (await client.post(f"/api/v1/discussions/{discussion.id}/resume")).json()
+        again = await viewer.until(lambda event: event.type == "discussion.paused" and event.id != first.id)
+
+    assert (discussion.status, resumed["status"]) == ("waiting", "waiting")
+    assert discussion.deadline < resumed["deadline"]
+    assert again.data == first.data
+    assert (first.data["status"], first.data["next_speaker"], first.data["reason"]) == ("paused", None, "deadline")
+    assert [event.type for event in viewer.events[-3:]] == [
+        "discussion.resumed",
+        "discussion.waiting",
+        "discussion.paused",
+    ]
+
+
+async def test_past_its_time_one_in_which_nobody_chooses_is_over(client, left_to_a_person):
+    discussion = await left_to_a_person(waiting={"human_seconds": None}, limits={"max_turns": 5, "max_seconds": 1})
+
+    viewer = await watch_to_the_end(client, discussion.id)
+
+    assert discussion.deadline is not None
+    ended = viewer.events[-1].data
+    assert (ended["end_reason"], ended["detail"]) == ("max_seconds", "nobody chose who speaks last")
+    assert viewer.of_type("turn.started") == []
+
+
+async def test_whoever_is_chosen_speaks_without_the_deadline_of_the_choice(client, left_to_a_person):
+    discussion = await left_to_a_person(waiting={"human_seconds": 30}, limits={"max_turns": 1})
+
+    request = {"participant": discussion.participants[0]["handle"]}
+    chosen = await client.post(f"/api/v1/discussions/{discussion.id}/floor", json=request)
+
+    assert (chosen.json()["status"], chosen.json()["deadline"]) == ("running", None)
+    assert (await watch_to_the_end(client, discussion.id)).events[-1].data["end_reason"] == "max_turns"
+
+
+@pytest.fixture
 async def deputy(make_agent):
     return await make_agent("Deputy")
 

@@ -162,21 +162,22 @@ async def test_cut_attempts_spend_the_budget_of_the_day_and_never_more(
     place = make_arena(
         with_worker=True,
         database={"database_url": fresh_database},
-        budgets={"user_tokens_per_day": 4000},
+        budgets={"user_tokens_per_day": 600},
         models={"model_attempts": 10, "model_breaker_failures": 0},
     )
     person = await make_user(at=place)
     model = make_model("disconnect_after=60")
-    agent = await make_agent(by=person, model=model.name, params={"max_tokens": 3500})
+    agent = await make_agent(by=person, model=model.name, params={"max_tokens": 400})
     discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 2})
 
     viewer = await watch_to_the_end(person.http, discussion.id, 40)
 
     assert viewer.events[-1].data["end_reason"] == "max_tokens"
-    assert "4,000 tokens" in viewer.events[-1].data["detail"]
+    assert "the daily budget of tokens of the person" in viewer.events[-1].data["detail"]
     usage = await usage_by_the_log(person.http, discussion)
     tokens = usage["prompt_tokens"] + usage["completion_tokens"]
-    assert 1 <= len(model.requests) < 10
+    assert 1 < len(model.requests) < 10
+    assert tokens <= 600
     assert rows(fresh_database, "SELECT tokens::int FROM daily_spending") == [(tokens,)] * 2
     assert rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)]
 

@@ -77,77 +77,13 @@ async def test_a_running_turns_worst_case_is_set_aside_until_the_discussion_stop
     discussion = await make_discussion(by=person, agents=[agent])
     async with watching(person.http, discussion.id) as viewer:
         await viewer.until("message.delta")
-        assert 3000 < (await usage(person))["user"]["reserved_tokens"] < 3300
+        # Besides the turn, a short one to conclude with.
+        assert 3000 + 128 < (await usage(person))["user"]["reserved_tokens"] < 3000 + 128 + 2 * 150
 
         await person.http.post(f"/api/v1/discussions/{discussion.id}/stop")
 
         assert (await usage(person))["user"]["reserved_tokens"] == 0
         await viewer.until_ended()
-
-
-@pytest.fixture
-async def occupied(person, make_agent, make_discussion, make_model):
-    """A discussion whose endless turn has set most of the budget aside, and an agent there is no room for meanwhile."""
-    slow = await make_agent(
-        "Slow", by=person, model=make_model("endless&delay_ms=20").name, params={"max_tokens": 3000}
-    )
-    other = await make_agent("Other", by=person, params={"max_tokens": 3000})
-    first = await make_discussion(by=person, agents=[slow])
-    async with watching(person.http, first.id) as viewer:
-        await viewer.until("message.delta")
-        yield first, other
-
-
-async def test_two_turns_that_fit_one_by_one_are_not_taken_together(person, make_discussion, occupied):
-    first, other = occupied
-    refused = await watch_to_the_end(person.http, (await make_discussion(by=person, agents=[other])).id, 30)
-    await person.http.post(f"/api/v1/discussions/{first.id}/stop")
-    taken = await watch_to_the_end(person.http, (await make_discussion(by=person, agents=[other])).id)
-
-    began, ended = refused.of_type("turn.started")[0], refused.events[-1]
-    assert ended.data["end_reason"] == "max_tokens"
-    assert "the person who opened this discussion (5,000 tokens)" in ended.data["detail"]
-    assert len(refused.checker.messages) == 0
-    assert 9 < ended.at - began.at < 25
-    assert (taken.events[-1].data["end_reason"], len(taken.checker.messages)) == ("max_turns", 2)
-
-
-async def test_a_turn_waits_a_while_for_what_others_have_set_aside(person, make_discussion, occupied):
-    first, other = occupied
-    waiting = await make_discussion(by=person, agents=[other])
-    async with watching(person.http, waiting.id) as viewer:
-        await viewer.until("turn.started")
-        await person.http.post(f"/api/v1/discussions/{first.id}/stop")
-        ended = await viewer.until_ended()
-
-    assert (ended.data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 2)
-
-
-async def test_a_turn_that_waits_for_room_is_paused_and_taken_when_resumed(person, make_discussion, occupied):
-    first, other = occupied
-    waiting = await make_discussion(by=person, agents=[other])
-    async with watching(person.http, waiting.id) as viewer:
-        await viewer.until("turn.started")
-        await person.http.post(f"/api/v1/discussions/{waiting.id}/pause")
-        await viewer.until("discussion.paused", 5)
-        await person.http.post(f"/api/v1/discussions/{first.id}/stop")
-        await person.http.post(f"/api/v1/discussions/{waiting.id}/resume")
-        ended = await viewer.until_ended()
-
-    assert (ended.data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 2)
-    assert [message["attempt"] for message in viewer.checker.messages.values()] == [1, 1]
-    assert viewer.of_type("turn.retried") == []
-
-
-async def test_a_turn_that_waits_for_room_can_be_stopped_at_once(person, make_discussion, occupied):
-    _, other = occupied
-    waiting = await make_discussion(by=person, agents=[other])
-    async with watching(person.http, waiting.id) as viewer:
-        await viewer.until("turn.started")
-        await person.http.post(f"/api/v1/discussions/{waiting.id}/stop")
-        ended = await viewer.until_ended(5)
-
-    assert (ended.data["end_reason"], len(viewer.checker.messages)) == ("stopped", 0)
 
 
 async def test_a_deleted_discussion_gives_back_what_it_had_set_aside(person, make_agent, make_discussion, make_model):

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from app.services.turns import reservations
 from tests.fixtures.arena import working
 from tests.fixtures.databases import rows
 from tests.fixtures.deadlines import eventually
@@ -41,10 +42,25 @@ def total(fresh_database):
     return lambda: rows(fresh_database, statement)[0]
 
 
+def last_warnings(viewer):
+    return [event for event in viewer.of_type("limit.warning") if event.data.get("wrap_up")]
+
+
+def says_last_words(viewer):
+    """The turn that was announced as the last one has a message, and no other follows it."""
+    [announced] = last_warnings(viewer)
+    return [event.type for event in viewer.events if event.is_durable and event.at > announced.at] == [
+        "message.completed",
+        "discussion.ended",
+    ]
+
+
 @pytest.mark.parametrize("name", BUDGETS)
 async def test_discussions_on_two_workers_never_exceed_a_budget_together(
-    place_with, make_user, make_agent, make_discussion, fresh_database, total, name
+    place_with, make_user, make_agent, make_discussion, fresh_database, total, name, monkeypatch
 ):
+    """And each has its one turn to conclude, for which it kept some of it back."""
+    monkeypatch.setattr(reservations, "ROOM_SECONDS", 1.0)
     person = await make_user(at=place_with(name))
     agent = await make_agent(by=person, model="openai/gpt-4o", params={"max_tokens": 150})
     opened = await asyncio.gather(
@@ -56,6 +72,8 @@ async def test_discussions_on_two_workers_never_exceed_a_budget_together(
     whose = "the person who opened" if name.startswith("user") else "this workspace"
     assert {end["end_reason"] for end in ends} == {"max_tokens" if "tokens" in name else "max_cost"}
     assert all(whose in end["detail"] for end in ends)
+    assert [[one.data["limit"] for one in last_warnings(viewer)] for viewer in viewers] == [[name]] * DISCUSSIONS
+    assert all(says_last_words(viewer) for viewer in viewers)
     tokens, dollars = total()
     most = BUDGETS[name]
     assert 0.5 * most < (tokens if "tokens" in name else dollars) <= most

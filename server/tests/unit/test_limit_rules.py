@@ -1,11 +1,13 @@
 """Limits of a discussion: what is never exceeded, what is warned of, which turn is the last."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.discussion import EndReason
-from app.domain.limits import MAX_TURNS, Left, Limits, Spending
+from app.domain.limits import LAST_SECONDS, MAX_TURNS, Left, Limits, Spending
 from app.domain.prompt import ChatMessage
 from app.services.ai_models import Model
 from app.services.providers.base import ChatRequest
@@ -26,12 +28,7 @@ from app.services.turns.room import LEAST_PROMPT_TOKENS, NoRoom, fit, worst_case
     ],
 )
 def test_a_discussion_is_over_when_no_turn_may_follow(limits, used, reason):
-    assert limits.over(used, None) == reason
-
-
-@pytest.mark.parametrize("reason", ["max_turns", "max_tokens", "max_cost", "max_seconds"])
-def test_after_the_wrap_up_turn_it_is_over_for_the_reason_of_that(reason):
-    assert Limits().over(Spending(turns=1), reason) == EndReason(reason)
+    assert limits.over(used) == reason
 
 
 @pytest.mark.parametrize(
@@ -61,6 +58,36 @@ def test_the_wrap_up_turn_is_the_last_of_them_or_the_first_after_the_time(limits
 )
 def test_a_limit_lacks_room_for_a_worst_case_and_not_for_what_just_fits(left, worst, reason):
     assert left.lacks(worst) == reason
+
+
+def test_two_bounds_leave_what_is_the_least_of_each():
+    assert Left(tokens=40, cost_usd=1.0).within(Left(tokens=50, cost_usd=0.5)) == Left(tokens=40, cost_usd=0.5)
+    assert Left(tokens=40).within(Left(cost_usd=0.5)) == Left(tokens=40, cost_usd=0.5)
+    assert Left(tokens=40).within(None) == Left(tokens=40)
+    assert Left(tokens=0).within(Left(tokens=40)) == Left(tokens=0)
+
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("max_seconds", "since_start", "own", "expected"),
+    [
+        (None, 10, None, None),
+        (None, 10, 60, 60),
+        (100, 10, None, 90),
+        (100, 10, 60, 60),
+        (100, 50, 60, 50),
+        (100, 100, 60, 60),
+        (100, 500, None, LAST_SECONDS),
+    ],
+)
+def test_nobody_is_waited_for_longer_than_the_discussion_may_last_but_for_its_last_turn(
+    max_seconds, since_start, own, expected
+):
+    deadline = Limits(max_seconds=max_seconds).deadline(NOON, own, NOON - timedelta(seconds=since_start))
+
+    assert deadline == (None if expected is None else NOON + timedelta(seconds=expected))
 
 
 def test_an_unbounded_discussion_has_nothing_to_reckon_with():

@@ -6,31 +6,19 @@ from dataclasses import dataclass
 import structlog
 
 from app.core.errors import ArenaError
-from app.domain.limits import Left, Spending
+from app.domain.limits import Left
 from app.domain.usage import Used
-from app.services.ai_models import Model, ModelCatalog, UnknownModel
+from app.services.ai_models import Model, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
 from app.services.prompts import prompt_tokens
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
-from app.services.turns.leases import HeldClaim
-from app.services.turns.requests import turn_request
-from app.services.turns.room import NoRoom, worst_case
+from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
+from app.services.turns.requests import TurnRequests
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-class PausedBetweenAttempts(Exception):
-    """A pause was asked for while nobody was speaking.
-
-    `error` is what the last attempt failed with, None if that is logged already or there was none.
-    """
-
-    def __init__(self, error: ArenaError | None = None) -> None:
-        super().__init__(error.code if error else "not begun")
-        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +44,26 @@ class Attempts:
         self,
         table: TableState,
         held: HeldClaim,
-        models: ModelCatalog,
+        requests: TurnRequests,
         live: LiveBus,
         limit: int,
+        left: Callable[[], Left | None],
         retry: Callable[[AgentSeat, ArenaError], Awaitable[None]],
     ) -> None:
         self._table = table
         self._held = held
-        self._models = models
+        self._requests = requests
         self._live = live
         self._limit = limit
+        self._left = left
         self._retry = retry
 
     async def run(self, agent: AgentSeat) -> Spoke | Passed:
         """`retry` is told before each further attempt what the last one failed with, and logs it."""
-        course = Course([agent.config.model or "", *agent.config.model_fallbacks], self._limit)
+        course = Course(agent.models, self._limit)
         while True:
             try:
-                model, request = self.ask(agent, self._table.left(self._table.state), course)
+                model, request = self._requests.ask(agent, self._left(), course)
                 return Spoke(await self._speak(model, request), model)
             except EmptyReply as error:
                 if course.is_mute():
@@ -88,35 +78,6 @@ class Attempts:
                 if not await self._held.rest(seconds):  # nobody is speaking now
                     raise PausedBetweenAttempts(error) from None
                 await self._retry(agent, error)
-
-    def ask(
-        self, agent: AgentSeat, left: Left | None = None, course: Course | None = None
-    ) -> tuple[Model, ChatRequest]:
-        """The model that is due, by default the agent's first, and what it is asked now.
-
-        It is asked for less than usual where only that fits what is `left`; raise `NoRoom` where nothing of use fits.
-        """
-        course = course or Course([agent.config.model or ""], self._limit)
-        model = self._models.get(course.model)
-        return model, turn_request(self._table, agent, model, left, course.most_prompt_tokens)
-
-    def dearest(self, agent: AgentSeat) -> Spending:
-        """The worst case of the turn, whichever of the agent's models comes to take it.
-
-        A model that is not there, or that nothing of use is left for, takes none; raise what keeps the first from it
-        if that is all of them.
-        """
-        left = self._table.left(self._table.state)
-        cases: list[Spending] = []
-        problems: list[UnknownModel | NoRoom] = []
-        for name in [agent.config.model or "", *agent.config.model_fallbacks]:
-            try:
-                cases.append(worst_case(*self.ask(agent, left, Course([name], 1))))
-            except (UnknownModel, NoRoom) as problem:
-                problems.append(problem)
-        if not cases:
-            raise problems[0]
-        return Spending(tokens=max(one.tokens for one in cases), cost_usd=max(one.cost_usd for one in cases))
 
     async def _speak(self, model: Model, request: ChatRequest) -> Reply:
         state = self._table.state

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.config import BudgetSettings
-from app.domain.budgets import Account, Budget, Overdrawn, Scope, overdrawn
-from app.domain.limits import Spending
+from app.domain.budgets import Account, Funds, Overdrawn, Scope
+from app.domain.discussion import Status
+from app.domain.limits import Left, Spending
 from app.repositories.budgets import Payers
 from app.repositories.turns import Claim, TurnState
 from app.services.turns.leases import ClaimLost
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
+NOTHING = Spending()
 
-def budgets_of(settings: BudgetSettings) -> dict[Scope, Budget]:
+
+def budgets_of(settings: BudgetSettings) -> dict[Scope, Left]:
     """Each scope's budget, as the operator has set it."""
     return {
-        Scope.USER: Budget(settings.user_tokens_per_day, settings.user_usd_per_day),
-        Scope.WORKSPACE: Budget(settings.workspace_tokens_per_day, settings.workspace_usd_per_day),
+        Scope.USER: Left(settings.user_tokens_per_day, settings.user_usd_per_day),
+        Scope.WORKSPACE: Left(settings.workspace_tokens_per_day, settings.workspace_usd_per_day),
     }
 
 
@@ -28,41 +31,44 @@ def payers_of(workspace_id: UUID, created_by: UUID | None) -> Payers:
     return {Scope.WORKSPACE: workspace_id} | ({Scope.USER: created_by} if created_by is not None else {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TurnBudget:
-    """The budgets that one driver's discussion draws on."""
+    """The budgets that one driver's discussion draws on, and what it keeps of them from turn to turn."""
 
     uow: UnitOfWorkFactory
-    budgets: dict[Scope, Budget]
+    budgets: dict[Scope, Left]
     claim: Claim
     payers: Payers
+    kept: Spending = NOTHING
 
-    async def reserve(self, worst_case: Spending) -> Overdrawn | None:
-        """Set aside the worst case of what comes next, or say whose budget has no room for it.
+    async def reserve(self, worst_case: Spending, keep: Spending = NOTHING) -> tuple[Funds, Overdrawn | None]:
+        """Set aside the worst case of what comes next, and what is to be kept after it, or say whose budget lacks it.
 
         Raise `ClaimLost` if the discussion is another driver's by now.
         """
-        async with self.uow(self.claim.workspace_id) as work:
+        claim = self.claim
+        async with self.uow(claim.workspace_id) as work:
             today = await work.budgets.lock(self.payers)
-            reserved = await work.budgets.reserved(self.payers, today.day, but=self.claim.discussion_id)
+            reserved = await work.budgets.reserved(self.payers, today.day, but=claim.discussion_id)
             accounts = [
                 Account(scope, self.budgets[scope], today.spent[scope], reserved[scope])
                 for scope in Scope
                 if scope in self.payers
             ]
-            lacking = overdrawn(accounts, worst_case)
-            if lacking is None:
-                claim = self.claim
-                is_ours = await work.budgets.reserve(
-                    claim.discussion_id, claim.epoch, self.payers, today.day, worst_case
-                )
-                if not is_ours:
-                    raise ClaimLost
-        return lacking
+            funds = Funds(today.day, accounts)
+            lacking = funds.overdrawn(worst_case + keep)
+            if lacking is None and not await work.budgets.reserve(
+                claim.discussion_id, claim.epoch, self.payers, today.day, worst_case + keep
+            ):
+                raise ClaimLost
+        if lacking is None:
+            self.kept = keep
+        return funds, lacking
 
     async def settle(self, work: UnitOfWork, before: TurnState, after: TurnState) -> None:
-        """In the transaction that writes `after`: charge what was spent since `before`, give the rest back."""
-        await work.budgets.settle(self.claim.discussion_id, self.payers, _spent_between(before, after))
+        """In the transaction that writes `after`: charge what was spent since `before`, give back what is not kept."""
+        kept = self.kept if after.status == Status.RUNNING else NOTHING
+        await work.budgets.settle(self.claim.discussion_id, self.payers, _spent_between(before, after), kept)
 
 
 def _spent_between(before: TurnState, after: TurnState) -> Spending:

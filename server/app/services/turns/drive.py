@@ -8,9 +8,9 @@ import structlog
 
 from app.core.errors import ArenaError, UpstreamFailed
 from app.domain import events
-from app.domain.budgets import Overdrawn
 from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
+from app.domain.endings import announced_ending, find_ending
 from app.domain.events import Event
 from app.domain.limits import Left, Spending
 from app.domain.policies import History, Seat
@@ -21,12 +21,14 @@ from app.repositories.turns import TurnRecord, TurnState
 from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.live.bus import LiveBus
 from app.services.providers.base import ModelError, used_until
-from app.services.turns.attempts import Attempts, Passed, PausedBetweenAttempts, Spoke
+from app.services.turns.attempts import Attempts, Passed, Spoke
 from app.services.turns.budget import TurnBudget
 from app.services.turns.deliberation import Deliberation, Verdict
-from app.services.turns.leases import HeldClaim
+from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
 from app.services.turns.ledger import Decision, Ledger
 from app.services.turns.records import message_data, note, record, spoken
+from app.services.turns.requests import TurnRequests
+from app.services.turns.reservations import OutOfBudget, Reservations
 from app.services.turns.room import NoRoom, worst_case
 from app.services.turns.steps import charged, ended, give_floor, paused, turn_over, without_floor
 from app.services.turns.table_state import AgentSeat, TableState
@@ -35,22 +37,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Of one turn by all drivers together. A lost worker is no fault of the model, and a deploy is no reason to give up.
 ATTEMPT_CEILING = 10
-# For others' turns to end that have taken the rest of a budget of the day.
-ROOM_SECONDS, LOOK_SECONDS = 10.0, 0.5
 
 
 class TurnAbandoned(UpstreamFailed):
     """Worker after worker was lost in the turn: something about it ends them."""
 
     code = "turn_abandoned"
-
-
-class OutOfBudget(Exception):
-    """Somebody's budget of the day has no room for the turn."""
-
-    def __init__(self, lacking: Overdrawn) -> None:
-        super().__init__(lacking.detail)
-        self.lacking = lacking
 
 
 class Drive:
@@ -71,11 +63,12 @@ class Drive:
         self._table = table
         self._ledger = ledger
         self._must_give_way = must_give_way
-        self._budget = budget
+        self._requests = TurnRequests(table, models)
+        self._reservations = Reservations(table, ledger, held, self._requests, budget)
         self._held = held
         self._epoch = held.claim.epoch
-        self._attempts = Attempts(table, held, models, live, attempts, self._try_again)
-        self._deliberation = Deliberation(table, held, models, self._affords)
+        self._attempts = Attempts(table, held, self._requests, live, attempts, self._reservations.left, self._try_again)
+        self._deliberation = Deliberation(table, held, models, self._reservations.affords)
         # Of what was just said and no prompt holds yet, while it is decided what follows.
         self._unheard_tokens = 0
 
@@ -129,7 +122,7 @@ class Drive:
         assert self._table.state.speaker_id is not None
         agent = self._table.agents[self._table.state.speaker_id]
         try:
-            await self._reserve(agent)
+            await self._reservations.reserve(agent)
             outcome = await self._attempts.run(agent)
         except PausedBetweenAttempts as pause:
             await self._pause_between_attempts(pause.error)
@@ -139,8 +132,8 @@ class Drive:
             reason = error.reason
             await self._ledger.write(lambda: ended(self._table.state, reason))
         except OutOfBudget as error:
-            lacking = error.lacking
-            await self._ledger.write(lambda: ended(self._table.state, lacking.reason, lacking.detail))
+            limit = error.limit
+            await self._ledger.write(lambda: ended(self._table.state, limit.reason, limit.detail))
         else:
             opened = self._table.state
             if isinstance(outcome, Passed):
@@ -148,20 +141,6 @@ class Drive:
             else:
                 await self._commit(agent, outcome)
             _log_turn(opened, outcome, perf_counter() - began)
-
-    async def _reserve(self, agent: AgentSeat) -> None:
-        """Set the turn's worst case aside in the budgets of the day; raise `OutOfBudget` if one has no room.
-
-        What others have set aside is waited for a while, since much of it comes back when their turns are over.
-        """
-        if self._budget is None:
-            return
-        worst_case, began = self._attempts.dearest(agent), perf_counter()
-        while (lacking := await self._budget.reserve(worst_case)) is not None:
-            if not lacking.is_for_now or perf_counter() - began >= ROOM_SECONDS:
-                raise OutOfBudget(lacking)
-            if not await self._held.rest(LOOK_SECONDS):
-                raise PausedBetweenAttempts
 
     async def _commit(self, agent: AgentSeat, spoke: Spoke) -> None:
         """Record the turn and, unless models must be asked first, begin the next one in the same statement."""
@@ -239,10 +218,8 @@ class Drive:
         rules = self._table.rules
         agreement = verdict.agreement if verdict else None
         met = find_met(rules.stop_when, rules.seats, history, agreement=agreement)
-        if met is not None:
-            return ended(state, EndReason.STOP_CONDITION, met)
-        reason = rules.limits.over(self._table.spent(state), state.wrap_up)
-        return ended(state, reason) if reason else None
+        ending = find_ending(rules.limits, self._table.spent(state), state.wrap_up, met)
+        return ended(state, ending.reason, ending.detail) if ending else None
 
     def _pause_before(self, state: TurnState, floor: Floor) -> Decision:
         """The speaker has finished; whoever is next speaks when the discussion is resumed."""
@@ -261,33 +238,29 @@ class Drive:
                 last = last or self._short_of(agent, limits.left(used))
             except NoRoom as error:
                 return ended(state, error.reason)
-        warnings = limits.warnings(used, state.warned)
+        warnings = limits.warnings(used, state.warned, last)
         begun = replace(state, wrap_up=last, warned=(*state.warned, *(one.limit for one in warnings)))
         epoch = 0 if self._must_give_way() else self._epoch
         given = give_floor(self._table, begun, floor, epoch, is_last=last is not None)
-        given.events[:0] = [events.limit_warning(one.limit, one.used, one.most) for one in warnings]
+        given.events[:0] = [events.limit_warning(one) for one in warnings]
         return given
 
     def _short_of(self, agent: AgentSeat, left: Left | None) -> EndReason | None:
-        """Which limit leaves room for no more than a short turn of that agent; raise `NoRoom` if not even for that."""
+        """Which limit has room for one turn of that agent and no more; raise `NoRoom` if not even for a short one."""
         if left is None:
             return None
         try:
-            model, request = self._attempts.ask(agent)
-            lacking = left.lacks(worst_case(model, request) + Spending(tokens=self._unheard_tokens))
+            model, request = self._requests.ask(agent)
+            worst = worst_case(model, request) + Spending(tokens=self._unheard_tokens)
+            lacking = left.lacks(worst)
             if lacking is not None:
-                self._attempts.ask(agent, left)
+                self._requests.ask(agent, left)
+                return lacking
+            rest = left.without(worst)
+            return rest.lacks(self._requests.closing(agent)) if rest.lacks(worst) is not None else None
         except UnknownModel:
             # The turn itself will fail for this, and say so.
             return None
-        return lacking
-
-    async def _affords(self, worst: Callable[[], Spending]) -> bool:
-        """Whether limits and budgets leave that much for questions to models; it is then set aside."""
-        left = self._table.left(self._table.state)
-        if left is not None and left.lacks(worst()) is not None:
-            return False
-        return self._budget is None or await self._budget.reserve(worst()) is None
 
     async def _retry(self, reason: str, used: Used = NOTHING) -> None:
         """Log that the open turn begins anew, as the next attempt, and what the last one took."""
@@ -297,7 +270,7 @@ class Drive:
         used = used_until(error)
         await self._retry(error.code, used)
         if used:  # which was charged, and what had been set aside given back
-            await self._reserve(agent)
+            await self._reservations.reserve(agent)
 
     def _retried(self, reason: str, epoch: int, used: Used) -> Decision:
         opened = self._table.state
@@ -366,7 +339,8 @@ class Drive:
         state = self._table.state
         assert state.wrap_up is not None
         over = charged(turn_over(state, agent.counts_as), used_until(error))
-        decision = ended(over, EndReason(state.wrap_up))
+        ending = announced_ending(state.wrap_up)
+        decision = ended(over, ending.reason, ending.detail)
         return Decision(decision.state, [self._failed(error, is_over=True), *decision.events], done)
 
     def _end_failed(self, error: ArenaError, done: TurnRecord) -> Decision:

@@ -49,7 +49,7 @@ class Inquiry:
         self._agent = agent
         self._question = question
         self._charge = charge
-        self._names = [agent.config.model or "", *agent.config.model_fallbacks]
+        self._names = agent.models
         self._seconds = min(QUESTION_SECONDS, models.first_token_seconds)
         self._unusable = 0
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from app.core.errors import Unavailable
+from app.core.errors import ArenaError, Unavailable
 from app.repositories.turns import Claim, TurnRepository
 
 log = structlog.stdlib.get_logger(__name__)
@@ -15,6 +15,17 @@ log = structlog.stdlib.get_logger(__name__)
 
 class ClaimLost(Exception):
     """Another epoch has the discussion: write nothing and stop."""
+
+
+class PausedBetweenAttempts(Exception):
+    """A pause was asked for while nobody was speaking.
+
+    `error` is what the last attempt failed with, None if that is logged already or there was none.
+    """
+
+    def __init__(self, error: ArenaError | None = None) -> None:
+        super().__init__(error.code if error else "not begun")
+        self.error = error
 
 
 class HeldClaim:

@@ -11,6 +11,8 @@ from app.services.providers.base import ChatRequest
 
 LEAST_REPLY_TOKENS = 32
 LEAST_PROMPT_TOKENS = 128
+CLOSING_REPLY_TOKENS, CLOSING_PROMPT_TOKENS = 128, 384
+"""Of a short last turn: enough for who speaks and the last words that were said."""
 SHRINKS = 6
 SHRINK = 0.8
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from app.core.clock import rfc3339
 from app.core.ids import new_id
 from app.domain import events
+from app.domain.budgets import anew_after_pause
 from app.domain.discussion import EndReason, Step, advance
 from app.domain.events import NextSpeaker
-from app.domain.policies import Seat
 from app.domain.progress import Floor
 from app.domain.usage import Took
 from app.repositories.turns import TurnState
@@ -54,7 +54,8 @@ def ended(state: TurnState, reason: EndReason, detail: str | None = None) -> Dec
 
 def paused(state: TurnState, following: NextSpeaker | None, reason: str, step: Step = Step.PAUSE) -> Decision:
     """Nothing runs until somebody resumes; a turn that is open stays so."""
-    still = replace(state, status=advance(state.status, step), pause_requested=False)
+    wrap_up = anew_after_pause(state.wrap_up)
+    still = replace(state, status=advance(state.status, step), pause_requested=False, wrap_up=wrap_up)
     return Decision(still, [events.discussion_paused(following, reason)])
 
 
@@ -64,15 +65,14 @@ def give_floor(table: TableState, state: TurnState, floor: Floor, epoch: int, *,
     `epoch` 0 leaves the turn announced for the next driver to begin.
     """
     given = replace(without_floor(state), policy_state=floor.state)
-    if floor.speaker is None:
-        given.wrap_up = None  # no turn has begun: whether it is the last one is told when somebody is chosen
-        given.status = advance(state.status, Step.WAIT)
-        return Decision(given, [events.discussion_waiting(None, policy_state=floor.state)])
     speaker = floor.speaker
+    if speaker is None:
+        given.wrap_up = None  # no turn has begun: whether it is the last one is told when somebody is chosen
+        return _wait(table, given, None, "human")
     given.speaker_id, given.speaker_reason = speaker.participant_id, speaker.reason
     seat = table.rules.seat(speaker.participant_id)
     if seat is not None and seat.needs_waiting:
-        return _wait_for(table, given, speaker, seat, is_last=is_last)
+        return _wait(table, given, speaker, seat.kind, is_last=is_last)
     given.turn_message_id, given.turn_attempt, given.turn_epoch = new_id(), 1, epoch
     started = events.turn_started(
         given.turn + 1, 1, speaker, given.turn_message_id, policy_state=floor.state, is_last=is_last
@@ -80,10 +80,13 @@ def give_floor(table: TableState, state: TurnState, floor: Floor, epoch: int, *,
     return Decision(given, [started], gives_way=epoch == 0)
 
 
-def _wait_for(table: TableState, given: TurnState, speaker: NextSpeaker, seat: Seat, *, is_last: bool) -> Decision:
+def _wait(
+    table: TableState, given: TurnState, speaker: NextSpeaker | None, kind: str, *, is_last: bool = False
+) -> Decision:
+    """Wait for the speaker, or for a human to choose one."""
     given.status = advance(given.status, Step.WAIT)
     given.floor_id = new_id()
-    seconds = table.waiting.get(f"{seat.kind}_seconds")
+    seconds = table.waiting.get(f"{kind}_seconds")
     given.deadline_at = table.rules.limits.deadline(table.now(), seconds, table.started_at)
     deadline = rfc3339(given.deadline_at) if given.deadline_at else None
     waiting = events.discussion_waiting(speaker, deadline, given.policy_state, is_last=is_last)

@@ -43,6 +43,11 @@ class AgentSeat:
     config: AgentConfig
     counts_as: UUID
 
+    @property
+    def models(self) -> list[str]:
+        """The names of its models in the order in which they are asked."""
+        return [self.config.model or "", *self.config.model_fallbacks]
+
 
 @dataclass(frozen=True, slots=True)
 class Roster:
