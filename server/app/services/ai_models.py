@@ -144,7 +144,7 @@ class ModelCatalog:
             self._cache,
             concurrency=concurrency,
             per_minute=per_minute,
-            wait_seconds=self._settings.model_first_token_seconds,
+            wait_seconds=self._settings.openai_wait_seconds,
         )
 
     def _recorded(self, name: str, recording: str) -> Model:

@@ -10,14 +10,10 @@ from app.domain.context import estimate_tokens
 from app.domain.limits import Spending
 from app.domain.usage import Used
 from app.models import Discussion, Message, Participant, Turn
-from app.services.ai_models import ModelCatalog, UnknownModel
+from app.services.ai_models import ModelCatalog
 from app.services.discussion_views import read_message
-from app.services.prompts import used
-from app.services.providers.base import Finished
 from app.services.turns.budget import payers_of
-from app.services.turns.course import Course
 from app.services.turns.requests import TurnRequests
-from app.services.turns.room import NoRoom
 from app.services.turns.table_state import load_table
 from app.services.unit_of_work import UnitOfWork
 
@@ -33,7 +29,10 @@ class InterruptedTurns:
         self, work: UnitOfWork, discussion: Discussion, participants: Sequence[Participant], shown: str
     ) -> None:
         """Record the open turn of the locked discussion with an `interrupted` message, and charge for it."""
-        took = await self._estimate(work, discussion, shown)
+        table = await load_table(work, discussion.id)
+        agent = table.agents.get(discussion.speaker_id) if discussion.speaker_id else None
+        requests = TurnRequests(table, self._models)
+        took = requests.cut(agent, shown) if agent else Used(completion_tokens=estimate_tokens(shown))
         speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
         message = _interrupted_message(discussion, speaker, shown, took)
         discussion.turn += 1
@@ -42,24 +41,6 @@ class InterruptedTurns:
         work.messages.add_turn(_interrupted_turn(discussion, speaker, message))
         work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
         await self._charge(work, discussion, took)
-
-    async def _estimate(self, work: UnitOfWork, discussion: Discussion, shown: str) -> Used:
-        """What the attempt took, by estimates: the provider never came to tell.
-
-        Its driver's request is made again of what the driver knew. Which of the agent's models it was is not told; it
-        counts as the first that can be asked.
-        """
-        table = await load_table(work, discussion.id)
-        agent = table.agents.get(discussion.speaker_id) if discussion.speaker_id else None
-        requests = TurnRequests(table, self._models)
-        for name in agent.models if agent else ():
-            assert agent is not None
-            try:
-                model, request = requests.ask(agent, table.left(table.state), Course([name], 1))
-            except (UnknownModel, NoRoom):
-                continue
-            return used(model, request, Finished("interrupted"), shown)
-        return Used(completion_tokens=estimate_tokens(shown))
 
     async def _charge(self, work: UnitOfWork, discussion: Discussion, took: Used) -> None:
         discussion.prompt_tokens += took.prompt_tokens

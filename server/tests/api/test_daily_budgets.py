@@ -47,7 +47,8 @@ async def tokens_of(person, discussion):
     return taken["prompt_tokens"] + taken["completion_tokens"]
 
 
-async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent, make_discussion, make_model):
+async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent, make_discussion, make_model, spend):
+    before = spend(person, 0.77 * BUDGET)
     model = make_model("tokens=10&no_usage")
     agent = await make_agent(by=person, model=model.name, params={"max_tokens": 40})
     discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 100})
@@ -63,7 +64,7 @@ async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent,
     assert asked[:-1] == [40] * (last - 1)
     assert asked[-1] <= 40
     assert (viewer.events[-1].data["end_reason"], viewer.events[-1].data["detail"]) == ("max_tokens", OVER)
-    assert 0.8 * BUDGET < await tokens_of(person, discussion) <= BUDGET
+    assert 0.9 * BUDGET < before + await tokens_of(person, discussion) <= BUDGET
 
 
 async def test_without_room_for_a_short_turn_it_ends_unsaid(person, make_discussion, place, spend):
@@ -140,6 +141,7 @@ def spend(fresh_database):
             person.id,
             int(tokens),
         )
+        return int(tokens)
 
     return write
 

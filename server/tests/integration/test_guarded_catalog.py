@@ -83,7 +83,7 @@ async def test_a_provider_that_cannot_be_reached_is_left_alone_with_all_its_mode
 
 async def test_the_cap_of_the_settings_holds_over_processes(make_catalog, server):
     one, other = [
-        make_catalog(server.base_url, openai_concurrency=1, model_first_token_seconds=0.3).get("openai/fake")
+        make_catalog(server.base_url, openai_concurrency=1, openai_wait_seconds=0.3).get("openai/fake")
         for _ in range(2)
     ]
 

@@ -9,6 +9,7 @@ import pytest
 from app.config import RedisSettings
 from app.core.cache import make_cache
 from app.domain.prompt import ChatMessage
+from app.services.providers import caps as module
 from app.services.providers.base import ChatRequest, ModelBusy
 from app.services.providers.breaker import Breakers
 from app.services.providers.caps import Caps
@@ -95,7 +96,7 @@ async def test_a_call_waits_for_a_slot_only_so_long_and_then_says_which_cap_it_w
 
 async def test_the_slot_of_a_process_that_was_killed_lapses(make_caps):
     killed, other = make_caps(concurrency=1, lease_seconds=1), make_caps(concurrency=1, wait_seconds=5)
-    assert await killed._acquire("a call that nobody gives back") == 0
+    assert await killed._acquire("a call that nobody gives back") is None
 
     started = asyncio.get_running_loop().time()
     await begins(other)
@@ -149,6 +150,66 @@ async def test_a_call_that_would_wait_too_long_for_the_window_is_told_at_once_wh
         await begins(caps)
 
     assert 50 < caught.value.retry_after_seconds <= 60
+
+
+async def test_calls_begin_in_the_order_in_which_they_came_whichever_process_they_are_of(make_caps):
+    processes = [make_caps(concurrency=1, wait_seconds=20) for _ in range(2)]
+    begun = []
+
+    async def call(number):
+        async with processes[number % 2].slot():
+            begun.append(number)
+
+    async with processes[0].slot():
+        waiting = []
+        for number in range(12):
+            waiting.append(asyncio.create_task(call(number)))
+            await eventually(lambda n=number: _waiting(processes[0], n + 1))
+    await asyncio.gather(*waiting)
+
+    assert begun == list(range(12))
+
+
+async def _waiting(caps, number):
+    return await caps._cache.zcard(caps._keys[2]) == number
+
+
+async def test_whoever_waits_no_more_leaves_its_place_to_the_next(make_caps):
+    one, other = make_caps(concurrency=1), make_caps(concurrency=1, wait_seconds=5)
+    async with one.slot():
+        first = asyncio.create_task(begins(one))
+        await eventually(lambda: _waiting(one, 1))
+        second = asyncio.create_task(begins(other))
+        await eventually(lambda: _waiting(one, 2))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert await _waiting(one, 1)
+
+    async with asyncio.timeout(2):
+        await second
+
+
+async def test_the_place_of_a_process_that_was_killed_while_it_waited_lapses(make_caps, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    killed, other = make_caps(concurrency=1), make_caps(concurrency=1, wait_seconds=5)
+    async with killed.slot():
+        place = await killed._acquire("a call that does not ask again")
+    assert (place.number, place.room_in) == (1, 0.0)
+
+    started = asyncio.get_running_loop().time()
+    await begins(other)
+
+    assert 0.2 < asyncio.get_running_loop().time() - started < 4
+
+
+async def test_whoever_waits_for_the_window_is_told_its_own_time_not_that_of_the_first(make_caps):
+    caps = make_caps(per_minute=2, window_seconds=100.0)
+    for number in range(2):
+        assert await caps._acquire(f"begun {number}") is None
+
+    rooms = [(await caps._acquire(f"waiting {number}")).room_in for number in range(5)]
+
+    assert rooms == [pytest.approx(expected, abs=5) for expected in (100, 100, 200, 200, 300)]
 
 
 async def test_entries_from_a_clock_set_back_do_not_block_anybody(make_caps):

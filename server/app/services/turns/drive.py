@@ -62,6 +62,7 @@ class Drive:
     ) -> None:
         self._table = table
         self._ledger = ledger
+        self._live = live
         self._must_give_way = must_give_way
         self._requests = TurnRequests(table, models)
         self._reservations = Reservations(table, ledger, held, self._requests, budget)
@@ -95,7 +96,8 @@ class Drive:
         elif state.turn_attempt >= ATTEMPT_CEILING:
             await self._fail(agent, TurnAbandoned(f"the turn was begun {state.turn_attempt} times and never finished"))
         else:
-            await self._retry("worker_lost")
+            shown = await self._live.retained(self._held.claim.discussion_id, state.turn_message_id, state.turn_attempt)
+            await self._retry("worker_lost", self._requests.cut(agent, shown) if shown else NOTHING)
 
     async def _open_floor(self) -> None:
         """Give the floor to whom a command named, or to whom the policy chooses, asking models first if it must."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from app.domain.context import estimate_tokens
 from app.domain.limits import Left, Spending
+from app.domain.usage import Used
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
-from app.services.prompts import chat_request
-from app.services.providers.base import ChatRequest
+from app.services.prompts import chat_request, used
+from app.services.providers.base import ChatRequest, Finished
 from app.services.turns.course import Course
 from app.services.turns.room import CLOSING_PROMPT_TOKENS, CLOSING_REPLY_TOKENS, Make, NoRoom, fit, worst_case
 from app.services.turns.table_state import AgentSeat, TableState
@@ -40,6 +42,19 @@ class TurnRequests:
     def closing(self, agent: AgentSeat) -> Spending:
         """The same of a short last turn, which is kept back for it while others are taken."""
         return self._dearest(agent, lambda name: self._ask_to_close(agent, self._models.get(name)))
+
+    def cut(self, agent: AgentSeat, shown: str) -> Used:
+        """What an attempt took whose provider never came to tell, by estimates of its request and of what was shown.
+
+        Which of the agent's models it was is not told; it counts as the first that can be asked.
+        """
+        for name in agent.models:
+            try:
+                model, request = self.ask(agent, self._table.left(self._table.state), Course([name], 1))
+            except (UnknownModel, NoRoom):
+                continue
+            return used(model, request, Finished("interrupted"), shown)
+        return Used(completion_tokens=estimate_tokens(shown))
 
     def _dearest(self, agent: AgentSeat, ask: Callable[[str], tuple[Model, ChatRequest]]) -> Spending:
         cases: list[Spending] = []
