@@ -1,6 +1,6 @@
 """Budgets of a day: what one person's and one workspace's discussions may spend together. Without I/O."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -128,3 +128,8 @@ class Funds:
     def mark(self, limit: str) -> str:
         """What is noted of a warning, since a budget is warned of once a day."""
         return f"{limit} {self.day}"
+
+
+def marks_in(warned: Iterable[str]) -> list[str]:
+    """The marks of budgets of a day among what was warned of."""
+    return [mark for mark in warned if mark.partition(" ")[0] in DAILY_LIMITS]

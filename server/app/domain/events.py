@@ -245,9 +245,9 @@ def message_withheld(turn: int | None = None) -> Event:
 
 
 def limit_warning(use: LimitUse, *, is_last: bool = False) -> Event:
-    """Four fifths of a limit are used; `limit` is its name in `limits`, or that of a budget of the day.
+    """Four fifths of a limit are used, or there is room for one turn of use and no more.
 
-    `wrap_up`: that budget has room for no more than a shorter turn, so the one that has begun is the last.
+    `limit` is its name in `limits`, or that of a budget of the day. `wrap_up`: the turn that has begun is the last one.
     """
     data: dict[str, Any] = {"limit": use.limit, "used": use.used, "max": use.most}
     if is_last:

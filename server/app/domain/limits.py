@@ -32,6 +32,26 @@ class Spending:
             self.seconds + other.seconds,
         )
 
+    def __sub__(self, other: "Spending") -> "Spending":
+        """What is left of it, never less than nothing."""
+        return Spending(
+            max(self.turns - other.turns, 0),
+            max(self.tokens - other.tokens, 0),
+            max(self.cost_usd - other.cost_usd, 0.0),
+            max(self.seconds - other.seconds, 0.0),
+        )
+
+    def at_least(self, other: "Spending") -> "Spending":
+        """The greater of both in tokens and in dollars."""
+        return Spending(tokens=max(self.tokens, other.tokens), cost_usd=max(self.cost_usd, other.cost_usd))
+
+    def within(self, left: "Left") -> "Spending":
+        """As much of its tokens and dollars as that leaves room for."""
+        return Spending(
+            tokens=self.tokens if left.tokens is None else min(self.tokens, left.tokens),
+            cost_usd=self.cost_usd if left.cost_usd is None else min(self.cost_usd, left.cost_usd),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LimitUse:
@@ -96,7 +116,7 @@ class Limits:
         """Why no turn may follow the one that is over, whatever it would use."""
         if used.turns >= self.turns:
             return EndReason.MAX_TURNS
-        return self._all.without(used).lacks(Spending())
+        return self.most.without(used).lacks(Spending())
 
     def last_turn(self, used: Spending) -> EndReason | None:
         """Why the turn that follows is the last one, None if more may follow or it is the only one."""
@@ -122,10 +142,11 @@ class Limits:
         """What may still be spent; None where nothing bounds that."""
         if self.max_tokens is None and self.max_cost_usd is None:
             return None
-        return self._all.without(used)
+        return self.most.without(used)
 
     @property
-    def _all(self) -> Left:
+    def most(self) -> Left:
+        """What may be spent in all."""
         return Left(self.max_tokens, self.max_cost_usd)
 
     def warnings(self, used: Spending, warned: Collection[str], last: EndReason | None = None) -> list[LimitUse]:
@@ -135,6 +156,10 @@ class Limits:
         """
         short_of = _SHORT_OF.get(last) if last is not None else None
         return [one for one in self._used(used) if one.limit not in warned and (one.is_near or one.limit == short_of)]
+
+    def use_of(self, reason: EndReason, used: Spending) -> LimitUse:
+        """How much is used of the limit on tokens or dollars that ends it for that reason."""
+        return next(one for one in self._used(used) if one.limit == _SHORT_OF[reason])
 
     def _used(self, used: Spending) -> Iterator[LimitUse]:
         yield LimitUse("max_turns", used.turns, self.turns)

@@ -5,8 +5,9 @@ is spent and set aside never exceeds the budget. Rows are locked in the order of
 row where that is locked too, and before its reservation. The day is the database's, in UTC; a turn is charged to the
 day on which it was reserved.
 
-A reservation counts as long as its discussion runs: a discussion that is paused, waits or has ended sets nothing
-aside, whoever brought it there, and one whose driver crashed keeps its room until the turn is taken again.
+A reservation counts as long as its discussion runs or waits, on its day and the one after: a discussion that is paused
+or has ended sets nothing aside, whoever brought it there, and one whose driver crashed keeps its room until the turn is
+taken again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +42,8 @@ _RESERVED = text(
            coalesce(sum(r.tokens) FILTER (WHERE r.workspace_id = :workspace_id), 0)::bigint AS workspace_tokens,
            coalesce(sum(r.cost_usd) FILTER (WHERE r.workspace_id = :workspace_id), 0) AS workspace_usd
     FROM reservations r JOIN discussions d ON d.id = r.discussion_id
-    WHERE (r.user_id = :user_id OR r.workspace_id = :workspace_id) AND r.day = :day
-      AND d.status = 'running' AND r.discussion_id IS DISTINCT FROM CAST(:but AS uuid)
+    WHERE (r.user_id = :user_id OR r.workspace_id = :workspace_id) AND r.day >= CAST(:day AS date) - 1
+      AND d.status IN ('running', 'waiting') AND r.discussion_id IS DISTINCT FROM CAST(:but AS uuid)
     """
 )
 _RESERVE = text(
@@ -68,6 +69,7 @@ _CHARGE = text(
         SET tokens = d.tokens + excluded.tokens, cost_usd = d.cost_usd + excluded.cost_usd
     """
 )
+_RESERVED_BY = text("SELECT tokens, cost_usd FROM reservations WHERE discussion_id = :discussion_id")
 _KEEP = text(
     "UPDATE reservations SET tokens = :tokens, cost_usd = CAST(:cost_usd AS numeric) "
     "WHERE discussion_id = :discussion_id"
@@ -77,7 +79,8 @@ _RELEASE_IDLE = text(
     """
     DELETE FROM reservations WHERE discussion_id IN (
         SELECT r.discussion_id FROM reservations r JOIN discussions d ON d.id = r.discussion_id
-        WHERE d.status <> 'running' AND d.updated_at < now() - make_interval(secs => :grace) LIMIT :limit)
+        WHERE (d.status NOT IN ('running', 'waiting') OR r.day < (clock_timestamp() AT TIME ZONE 'UTC')::date - 1)
+          AND d.updated_at < now() - make_interval(secs => :grace) LIMIT :limit)
     """
 )
 _TODAY = text(
@@ -116,7 +119,7 @@ class BudgetRepository:
         return Day(rows[0].day, {Scope(row.scope): _spending(row.tokens, row.cost_usd) for row in rows if row.scope})
 
     async def reserved(self, payers: Payers, day: date, *, but: UUID | None = None) -> dict[Scope, Spending]:
-        """What is set aside for running turns of that day, in each scope, `but` that discussion's."""
+        """What is set aside on that day or the one before, in each scope, `but` that discussion's."""
         values = {
             "user_id": payers.get(Scope.USER),
             "workspace_id": payers.get(Scope.WORKSPACE),
@@ -141,19 +144,26 @@ class BudgetRepository:
         }
         return (await self._session.execute(_RESERVE, values)).scalar_one_or_none() is not None
 
-    async def settle(self, discussion_id: UUID, payers: Payers, spent: Spending, kept: Spending) -> None:
-        """Charge what was spent, and give back what was set aside, but for what is kept."""
+    async def reserved_by(self, discussion_id: UUID) -> Spending | None:
+        """What the discussion has set aside, None if nothing."""
+        row = (await self._session.execute(_RESERVED_BY, {"discussion_id": discussion_id})).one_or_none()
+        return _spending(row.tokens, row.cost_usd) if row is not None else None
+
+    async def settle(self, discussion_id: UUID, payers: Payers, spent: Spending, rest: Spending | None) -> None:
+        """Charge what was spent, and give back what was set aside, but for the `rest`; None: give nothing back."""
         if spent.tokens or spent.cost_usd:
             values = {"discussion_id": discussion_id, "tokens": spent.tokens, "cost_usd": _exact(spent.cost_usd)}
             await self._session.execute(_CHARGE, values | _who(payers))
-        if kept.tokens:
-            values = {"discussion_id": discussion_id, "tokens": kept.tokens, "cost_usd": _exact(kept.cost_usd)}
+        if rest is None:
+            return
+        if rest.tokens:
+            values = {"discussion_id": discussion_id, "tokens": rest.tokens, "cost_usd": _exact(rest.cost_usd)}
             await self._session.execute(_KEEP, values)
         else:
             await self._session.execute(_RELEASE, {"discussion_id": discussion_id})
 
     async def release_idle(self, grace_seconds: float, limit: int) -> None:
-        """Forget what was set aside by discussions that have not run for a while; it counts for nothing already."""
+        """Forget what was set aside by discussions that have rested for a while; it counts for nothing already."""
         await self._session.execute(_RELEASE_IDLE, {"grace": grace_seconds, "limit": limit})
 
 

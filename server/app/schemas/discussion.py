@@ -59,9 +59,9 @@ class LimitsConfig(Request):
 class WaitingConfig(Request):
     """How long those outside may take who have the floor, and what follows when they do not answer.
 
-    Null seconds: as long as they like. `skip` passes their turn on; `stand_in`, or null, lets the stand-in agent take
-    it that their seat has by then, and passes it on where there is none. The same follows at once when an external
-    agent cannot be told that it has the floor.
+    Null seconds: as long as they like, or 300 s for the last turn past `max_seconds`. `skip` passes their turn on;
+    `stand_in`, or null, lets the stand-in agent take it that their seat has by then, and passes it on where there is
+    none. The same follows at once when an external agent cannot be told that it has the floor.
     """
 
     human_seconds: Annotated[float, Field(gt=0, le=10**7)] | None = 86_400

@@ -105,7 +105,7 @@ def give_up(work: UnitOfWork, discussion: Discussion) -> None:
     """Pause a running discussion that no driver can drive, for a reason of ours."""
     take_floor(discussion)
     discussion.status = advance(discussion.status, Step.FAIL)
-    discussion.pause_requested = False
+    discussion.pause_requested, discussion.wrap_up = False, None
     discussion.epoch += 1
     discussion.lease_owner = discussion.lease_until = None
     work.log.append(discussion, events.discussion_paused(None, "driver_failed"))

@@ -7,6 +7,7 @@ from uuid import UUID
 from app.core.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.core.ids import new_id
 from app.domain import events
+from app.domain.budgets import marks_in
 from app.domain.discussion import Status
 from app.domain.handles import free_handle, person_handle
 from app.domain.policies import History, settle_policy
@@ -136,7 +137,7 @@ def _change(work: UnitOfWork, discussion: Discussion, changed: Mapping[str, Any]
             take_floor(discussion)
             shown["next_speaker"] = None
     if "limits" in changed:
-        discussion.warned, discussion.wrap_up = [], None
+        discussion.warned, discussion.wrap_up = marks_in(discussion.warned), None
     discussion.version += 1
     work.log.append(discussion, events.discussion_updated(shown, discussion.version))
 

@@ -7,14 +7,14 @@ from app.config import BudgetSettings
 from app.core.clock import utc_now
 from app.domain import events
 from app.domain.context import estimate_tokens
-from app.domain.limits import Spending
+from app.domain.limits import Left, Spending
 from app.domain.usage import Used
 from app.models import Discussion, Message, Participant, Turn
 from app.services.ai_models import ModelCatalog
 from app.services.discussion_views import read_message
 from app.services.turns.budget import payers_of
 from app.services.turns.requests import TurnRequests
-from app.services.turns.table_state import load_table
+from app.services.turns.table_state import TableState, load_table
 from app.services.unit_of_work import UnitOfWork
 
 
@@ -31,8 +31,10 @@ class InterruptedTurns:
         """Record the open turn of the locked discussion with an `interrupted` message, and charge for it."""
         table = await load_table(work, discussion.id)
         agent = table.agents.get(discussion.speaker_id) if discussion.speaker_id else None
-        requests = TurnRequests(table, self._models)
-        took = requests.cut(agent, shown) if agent else Used(completion_tokens=estimate_tokens(shown))
+        took = Used(completion_tokens=estimate_tokens(shown))
+        if agent is not None:
+            left = await self._left(work, discussion, table)
+            took = TurnRequests(table, self._models).cut(agent, shown, left)
         speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
         message = _interrupted_message(discussion, speaker, shown, took)
         discussion.turn += 1
@@ -41,6 +43,12 @@ class InterruptedTurns:
         work.messages.add_turn(_interrupted_turn(discussion, speaker, message))
         work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
         await self._charge(work, discussion, took)
+
+    async def _left(self, work: UnitOfWork, discussion: Discussion, table: TableState) -> Left | None:
+        """What the attempt that was cut could use at most."""
+        left = table.left(table.state)
+        reserved = await work.budgets.reserved_by(discussion.id) if self._keeps_budgets else None
+        return Left(reserved.tokens, reserved.cost_usd).within(left) if reserved is not None else left
 
     async def _charge(self, work: UnitOfWork, discussion: Discussion, took: Used) -> None:
         discussion.prompt_tokens += took.prompt_tokens

@@ -77,10 +77,12 @@ async def test_without_room_for_a_short_turn_it_ends_unsaid(person, make_discuss
     assert viewer.checker.messages == {}
 
 
-async def test_each_discussion_of_a_day_is_warned_once(person, make_discussion, spend):
+async def test_each_discussion_of_a_day_is_warned_once(person, make_agent, make_discussion, spend):
     spend(person, 0.8 * BUDGET)
+    agent = await make_agent(by=person, params={"max_tokens": 40})
 
-    viewers = [await watch_to_the_end(person.http, (await make_discussion(by=person)).id) for _ in range(2)]
+    discussions = [await make_discussion(by=person, agents=[agent]) for _ in range(2)]
+    viewers = [await watch_to_the_end(person.http, one.id) for one in discussions]
 
     assert [warnings(viewer) for viewer in viewers] == [[("user_tokens_per_day", BUDGET, False)]] * 2
     assert [viewer.events[-1].data["end_reason"] for viewer in viewers] == ["max_turns"] * 2
@@ -120,6 +122,7 @@ async def test_a_budget_that_renews_in_a_pause_lets_it_go_on(person, make_agent,
         assert warnings(viewer) == [("user_tokens_per_day", BUDGET, True)]
         await person.http.post(f"/api/v1/discussions/{discussion.id}/interrupt")
         await viewer.until("discussion.paused")
+        assert 0 < await tokens_of(person, discussion) <= 0.1 * BUDGET
         spend(person, 0)
         await person.http.post(f"/api/v1/discussions/{discussion.id}/resume")
         ended = await viewer.until_ended()

@@ -16,8 +16,8 @@ DISCUSSIONS = 16
 BUDGETS = {
     "user_tokens_per_day": 20_000,
     "workspace_tokens_per_day": 20_000,
-    "user_usd_per_day": 0.05,
-    "workspace_usd_per_day": 0.05,
+    "user_usd_per_day": 0.1,
+    "workspace_usd_per_day": 0.1,
 }
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import structlog
 
 from app.core.errors import ArenaError
-from app.domain.limits import Left
 from app.domain.usage import Used
 from app.services.ai_models import Model, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
@@ -14,7 +13,8 @@ from app.services.prompts import prompt_tokens
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
 from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
-from app.services.turns.requests import TurnRequests
+from app.services.turns.reservations import Reservations
+from app.services.turns.room import NoRoom
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -44,32 +44,35 @@ class Attempts:
         self,
         table: TableState,
         held: HeldClaim,
-        requests: TurnRequests,
         live: LiveBus,
         limit: int,
-        left: Callable[[], Left | None],
+        reservations: Reservations,
         retry: Callable[[AgentSeat, ArenaError], Awaitable[None]],
     ) -> None:
         self._table = table
         self._held = held
-        self._requests = requests
         self._live = live
         self._limit = limit
-        self._left = left
+        self._reservations = reservations
         self._retry = retry
 
     async def run(self, agent: AgentSeat) -> Spoke | Passed:
         """`retry` is told before each further attempt what the last one failed with, and logs it."""
         course = Course(agent.models, self._limit)
+        failed: ArenaError | None = None
         while True:
             try:
-                model, request = self._requests.ask(agent, self._left(), course)
+                model, request = await self._reservations.fit(agent, course)
                 return Spoke(await self._speak(model, request), model)
+            except NoRoom as error:
+                if not course.skip():
+                    raise failed or error from None
             except EmptyReply as error:
                 if course.is_mute():
                     return Passed(model, error.used)
                 await self._retry(agent, error)
             except (ModelError, UnknownModel) as error:
+                failed = error
                 self._note(error)
                 tokens = prompt_tokens(request) if isinstance(error, ModelContextExceeded) else 0
                 seconds = course.after(error, tokens)

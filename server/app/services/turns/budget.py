@@ -3,7 +3,7 @@
 Where no budget is set nothing here is called and no statement is sent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.config import BudgetSettings
@@ -14,8 +14,6 @@ from app.repositories.budgets import Payers
 from app.repositories.turns import Claim, TurnState
 from app.services.turns.leases import ClaimLost
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
-
-NOTHING = Spending()
 
 
 def budgets_of(settings: BudgetSettings) -> dict[Scope, Left]:
@@ -33,15 +31,16 @@ def payers_of(workspace_id: UUID, created_by: UUID | None) -> Payers:
 
 @dataclass(slots=True)
 class TurnBudget:
-    """The budgets that one driver's discussion draws on, and what it keeps of them from turn to turn."""
+    """The budgets that one driver's discussion draws on, and what it has set aside in them."""
 
     uow: UnitOfWorkFactory
     budgets: dict[Scope, Left]
     claim: Claim
     payers: Payers
-    kept: Spending = NOTHING
+    _reserved: Spending | None = None
+    _kept: Spending = field(default_factory=Spending)
 
-    async def reserve(self, worst_case: Spending, keep: Spending = NOTHING) -> tuple[Funds, Overdrawn | None]:
+    async def reserve(self, worst_case: Spending, keep: Spending) -> tuple[Funds, Overdrawn | None]:
         """Set aside the worst case of what comes next, and what is to be kept after it, or say whose budget lacks it.
 
         Raise `ClaimLost` if the discussion is another driver's by now.
@@ -62,13 +61,35 @@ class TurnBudget:
             ):
                 raise ClaimLost
         if lacking is None:
-            self.kept = keep
+            self._reserved, self._kept = worst_case + keep, keep
         return funds, lacking
 
-    async def settle(self, work: UnitOfWork, before: TurnState, after: TurnState) -> None:
-        """In the transaction that writes `after`: charge what was spent since `before`, give back what is not kept."""
-        kept = self.kept if after.status == Status.RUNNING else NOTHING
-        await work.budgets.settle(self.claim.discussion_id, self.payers, _spent_between(before, after), kept)
+    @property
+    def most(self) -> Left:
+        """What all of them leave of a day on which nothing is spent."""
+        most = Left()
+        for scope in self.payers:
+            most = most.within(self.budgets[scope])
+        return most
+
+    async def reserved_before(self) -> Spending | None:
+        """What a driver before has set aside for the discussion, None if nothing."""
+        async with self.uow.reading(self.claim.workspace_id) as work:
+            return await work.budgets.reserved_by(self.claim.discussion_id)
+
+    async def settle(self, work: UnitOfWork, before: TurnState, after: TurnState, *, turn_is_over: bool) -> None:
+        """In the transaction that writes `after`: charge what was spent since `before`, give the rest back."""
+        spent = _spent_between(before, after)
+        rest = self._rest(spent, after, turn_is_over=turn_is_over)
+        await work.budgets.settle(self.claim.discussion_id, self.payers, spent, rest)
+
+    def _rest(self, spent: Spending, after: TurnState, *, turn_is_over: bool) -> Spending | None:
+        """What stays set aside; None: all of it, which a driver before has set aside."""
+        if after.status not in {Status.RUNNING, Status.WAITING}:
+            return Spending()
+        if self._reserved is None:
+            return None
+        return self._kept if turn_is_over else (self._reserved - spent).at_least(self._kept)
 
 
 def _spent_between(before: TurnState, after: TurnState) -> Spending:

@@ -62,6 +62,10 @@ class Course:
         # Never sooner, and not all at the same moment.
         return max(seconds, asked_for * random.uniform(1, 1 + SPREAD))  # noqa: S311 - jitter
 
+    def skip(self) -> bool:
+        """Give the model that is due up without a try; False if it was the last."""
+        return self._next_model() is not None
+
     def _next_model(self) -> float | None:
         if len(self._left) == 1:
             return None

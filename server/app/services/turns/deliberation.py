@@ -1,7 +1,7 @@
 """Between two turns: what models are asked before anybody gets the floor. No transaction is open meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from app.domain.usage import Took
 from app.services.ai_models import ModelCatalog
 from app.services.turns.inquiry import Inquiry
 from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.turns.reservations import Reservations
 from app.services.turns.speaking import while_held
 from app.services.turns.table_state import TableState
 
@@ -48,7 +49,7 @@ class Verdict:
 class Deliberation:
     """Puts each question as an `Inquiry`; whoever gives no usable answer has given none.
 
-    `affords` is told what the questions may cost at worst. What nothing is left for is not asked.
+    What nothing is left for, beside a last turn, is not asked.
     """
 
     def __init__(
@@ -56,12 +57,12 @@ class Deliberation:
         table: TableState,
         held: HeldClaim,
         models: ModelCatalog,
-        affords: Callable[[Callable[[], Spending]], Awaitable[bool]],
+        reservations: Reservations,
     ) -> None:
         self._table = table
         self._held = held
         self._models = models
-        self._affords = affords
+        self._reservations = reservations
 
     async def hold(self, history: History) -> Verdict:
         """Ask whether all agree, if that would end it, and what the policy wants to know."""
@@ -69,11 +70,11 @@ class Deliberation:
         rules = self._table.rules
         if rules.asks_for_agreement(history):
             question = agreement_question(rules.seats, history, self._table.topic)
-            if question is not None and await self._affords(lambda: self._worst_case([question], verdict)):
+            if question is not None and await self._reservations.affords(lambda: self._worst_case([question], verdict)):
                 verdict.agreement = await self._ask(question, verdict)
         if not verdict.agreement:
             questions = rules.questions(history)
-            if questions and await self._affords(lambda: self._worst_case(questions, verdict)):
+            if questions and await self._reservations.affords(lambda: self._worst_case(questions, verdict)):
                 answers = await asyncio.gather(*(self._ask(question, verdict) for question in questions))
                 verdict.answers = {one.participant_id: answer for one, answer in zip(questions, answers, strict=True)}
         if self._held.lost.is_set():

@@ -12,7 +12,6 @@ from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
 from app.domain.endings import announced_ending, find_ending
 from app.domain.events import Event
-from app.domain.limits import Left, Spending
 from app.domain.policies import History, Seat
 from app.domain.progress import Floor
 from app.domain.stop_conditions import find_met
@@ -29,7 +28,7 @@ from app.services.turns.ledger import Decision, Ledger
 from app.services.turns.records import message_data, note, record, spoken
 from app.services.turns.requests import TurnRequests
 from app.services.turns.reservations import OutOfBudget, Reservations
-from app.services.turns.room import NoRoom, worst_case
+from app.services.turns.room import NoRoom
 from app.services.turns.steps import charged, ended, give_floor, paused, turn_over, without_floor
 from app.services.turns.table_state import AgentSeat, TableState
 
@@ -64,12 +63,12 @@ class Drive:
         self._ledger = ledger
         self._live = live
         self._must_give_way = must_give_way
-        self._requests = TurnRequests(table, models)
+        self._requests = TurnRequests(table, models, budget.most if budget else None)
         self._reservations = Reservations(table, ledger, held, self._requests, budget)
         self._held = held
         self._epoch = held.claim.epoch
-        self._attempts = Attempts(table, held, self._requests, live, attempts, self._reservations.left, self._try_again)
-        self._deliberation = Deliberation(table, held, models, self._reservations.affords)
+        self._attempts = Attempts(table, held, live, attempts, self._reservations, self._try_again)
+        self._deliberation = Deliberation(table, held, models, self._reservations)
         # Of what was just said and no prompt holds yet, while it is decided what follows.
         self._unheard_tokens = 0
 
@@ -96,8 +95,14 @@ class Drive:
         elif state.turn_attempt >= ATTEMPT_CEILING:
             await self._fail(agent, TurnAbandoned(f"the turn was begun {state.turn_attempt} times and never finished"))
         else:
-            shown = await self._live.retained(self._held.claim.discussion_id, state.turn_message_id, state.turn_attempt)
-            await self._retry("worker_lost", self._requests.cut(agent, shown) if shown else NOTHING)
+            await self._retry("worker_lost", await self._used_by_the_lost(agent))
+
+    async def _used_by_the_lost(self, agent: AgentSeat) -> Used:
+        """What the attempt took whose driver is gone, by what it had shown."""
+        state = self._table.state
+        assert state.turn_message_id is not None
+        shown = await self._live.retained(self._held.claim.discussion_id, state.turn_message_id, state.turn_attempt)
+        return self._requests.cut(agent, shown, await self._reservations.left_before()) if shown else NOTHING
 
     async def _open_floor(self) -> None:
         """Give the floor to whom a command named, or to whom the policy chooses, asking models first if it must."""
@@ -131,8 +136,8 @@ class Drive:
         except (ModelError, UnknownModel) as error:
             await self._fail(agent, error)
         except NoRoom as error:
-            reason = error.reason
-            await self._ledger.write(lambda: ended(self._table.state, reason))
+            ending = announced_ending(self._table.state.wrap_up or error.reason)
+            await self._ledger.write(lambda: ended(self._table.state, ending.reason, ending.detail))
         except OutOfBudget as error:
             limit = error.limit
             await self._ledger.write(lambda: ended(self._table.state, limit.reason, limit.detail))
@@ -237,7 +242,7 @@ class Drive:
         agent = self._table.agents.get(floor.speaker.participant_id) if floor.speaker else None
         if agent is not None:
             try:
-                last = last or self._short_of(agent, limits.left(used))
+                last = last or self._reservations.short_of(agent, used, self._unheard_tokens)
             except NoRoom as error:
                 return ended(state, error.reason)
         warnings = limits.warnings(used, state.warned, last)
@@ -246,23 +251,6 @@ class Drive:
         given = give_floor(self._table, begun, floor, epoch, is_last=last is not None)
         given.events[:0] = [events.limit_warning(one) for one in warnings]
         return given
-
-    def _short_of(self, agent: AgentSeat, left: Left | None) -> EndReason | None:
-        """Which limit has room for one turn of that agent and no more; raise `NoRoom` if not even for a short one."""
-        if left is None:
-            return None
-        try:
-            model, request = self._requests.ask(agent)
-            worst = worst_case(model, request) + Spending(tokens=self._unheard_tokens)
-            lacking = left.lacks(worst)
-            if lacking is not None:
-                self._requests.ask(agent, left)
-                return lacking
-            rest = left.without(worst)
-            return rest.lacks(self._requests.closing(agent)) if rest.lacks(worst) is not None else None
-        except UnknownModel:
-            # The turn itself will fail for this, and say so.
-            return None
 
     async def _retry(self, reason: str, used: Used = NOTHING) -> None:
         """Log that the open turn begins anew, as the next attempt, and what the last one took."""

@@ -1,12 +1,14 @@
 """What a model is asked for a turn, the same whenever it is made again of the same table, and what that may use."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
+from uuid import UUID
 
 from app.domain.context import estimate_tokens
 from app.domain.limits import Left, Spending
 from app.domain.usage import Used
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
-from app.services.prompts import chat_request, used
+from app.services.prompts import chat_request, prompt_tokens, used
 from app.services.providers.base import ChatRequest, Finished
 from app.services.turns.course import Course
 from app.services.turns.room import CLOSING_PROMPT_TOKENS, CLOSING_REPLY_TOKENS, Make, NoRoom, fit, worst_case
@@ -16,9 +18,11 @@ from app.services.turns.table_state import AgentSeat, TableState
 class TurnRequests:
     """The requests for turns of the agents at one table. `is_last`: as it will be if the turn becomes the last one."""
 
-    def __init__(self, table: TableState, models: ModelCatalog) -> None:
+    def __init__(self, table: TableState, models: ModelCatalog, budget: Left | None = None) -> None:
         self._table = table
         self._models = models
+        self._most = table.rules.limits.most.within(budget)
+        self._closing: tuple[Mapping[UUID, AgentSeat], Spending] | None = None
 
     def ask(
         self, agent: AgentSeat, left: Left | None = None, course: Course | None = None, *, is_last: bool = False
@@ -31,46 +35,69 @@ class TurnRequests:
         make = self._maker(agent, model, course.most_prompt_tokens if course else None, is_last=is_last)
         return model, fit(model, make, agent.config.params.max_tokens, left)
 
+    def usual(self, agent: AgentSeat, unheard_tokens: int) -> Spending:
+        """The worst case of a turn by the agent's first model; `unheard_tokens`: of what was just said.
+
+        Raise `UnknownModel` if there is none of them.
+        """
+        return worst_case(*self.ask(agent, course=Course([self._first(agent)], 1)), unheard_tokens)
+
     def dearest(self, agent: AgentSeat, left: Left | None, *, is_last: bool = False) -> Spending:
         """The worst case of the turn, whichever of the agent's models comes to take it.
 
-        A model that is not there, or that nothing of use is `left` for, takes none; raise what keeps the first from it
+        A model that is not there, or that nothing of use is `left` for, takes none; raise `NoRoom` or `UnknownModel`
         if that is all of them.
         """
-        return self._dearest(agent, lambda name: self.ask(agent, left, Course([name], 1), is_last=is_last))
+        worst, problem = Spending(), None
+        for name in agent.models:
+            try:
+                worst = worst.at_least(worst_case(*self.ask(agent, left, Course([name], 1), is_last=is_last)))
+            except (UnknownModel, NoRoom) as error:
+                problem = error if problem is None or isinstance(error, NoRoom) else problem
+        if problem is not None and not worst.tokens:
+            raise problem
+        return worst
 
-    def closing(self, agent: AgentSeat) -> Spending:
-        """The same of a short last turn, which is kept back for it while others are taken."""
-        return self._dearest(agent, lambda name: self._ask_to_close(agent, self._models.get(name)))
+    def closing(self) -> Spending:
+        """What a short last turn may use, whoever at the table takes it; it is kept back while others are taken.
 
-    def cut(self, agent: AgentSeat, shown: str) -> Used:
+        It is reckoned by each agent's first model, unless limits and budgets would never have room for that.
+        """
+        agents = self._table.agents
+        if self._closing is None or self._closing[0] is not agents:
+            worst = Spending()
+            for agent in agents.values():
+                with suppress(UnknownModel):
+                    one = self.closing_of(agent, self._models.get(self._first(agent)))
+                    worst = worst.at_least(one) if self._most.lacks(one) is None else worst
+            self._closing = agents, worst
+        return self._closing[1]
+
+    def closing_of(self, agent: AgentSeat, model: Model) -> Spending:
+        """The same of that agent by that model."""
+        reply_tokens = min(CLOSING_REPLY_TOKENS, agent.config.params.max_tokens)
+        request = self._maker(agent, model, None, is_last=True)(reply_tokens, CLOSING_PROMPT_TOKENS)
+        return worst_case(model, request, max(CLOSING_PROMPT_TOKENS - prompt_tokens(request), 0))
+
+    def cut(self, agent: AgentSeat, shown: str, left: Left | None) -> Used:
         """What an attempt took whose provider never came to tell, by estimates of its request and of what was shown.
 
-        Which of the agent's models it was is not told; it counts as the first that can be asked.
+        Which of the agent's models it was is not told; it counts as the first that can be asked for what was `left`.
         """
         for name in agent.models:
             try:
-                model, request = self.ask(agent, self._table.left(self._table.state), Course([name], 1))
+                model, request = self.ask(agent, left, Course([name], 1))
             except (UnknownModel, NoRoom):
                 continue
             return used(model, request, Finished("interrupted"), shown)
         return Used(completion_tokens=estimate_tokens(shown))
 
-    def _dearest(self, agent: AgentSeat, ask: Callable[[str], tuple[Model, ChatRequest]]) -> Spending:
-        cases: list[Spending] = []
-        problems: list[UnknownModel | NoRoom] = []
+    def _first(self, agent: AgentSeat) -> str:
+        """The first of its models that there is."""
         for name in agent.models:
-            try:
-                cases.append(worst_case(*ask(name)))
-            except (UnknownModel, NoRoom) as problem:
-                problems.append(problem)
-        if not cases:
-            raise problems[0]
-        return Spending(tokens=max(one.tokens for one in cases), cost_usd=max(one.cost_usd for one in cases))
-
-    def _ask_to_close(self, agent: AgentSeat, model: Model) -> tuple[Model, ChatRequest]:
-        reply_tokens = min(CLOSING_REPLY_TOKENS, agent.config.params.max_tokens)
-        return model, self._maker(agent, model, None, is_last=True)(reply_tokens, CLOSING_PROMPT_TOKENS)
+            with suppress(UnknownModel):
+                return self._models.get(name).name
+        return agent.models[0]
 
     def _maker(self, agent: AgentSeat, model: Model, most_prompt_tokens: int | None, *, is_last: bool) -> Make:
         table, usual = self._table, agent.config.params

@@ -6,12 +6,16 @@ from time import perf_counter
 
 from app.domain import events
 from app.domain.budgets import DailyLimit, Funds
+from app.domain.discussion import EndReason
 from app.domain.limits import Left, Spending
-from app.services.turns.budget import NOTHING, TurnBudget
+from app.services.ai_models import Model, UnknownModel
+from app.services.providers.base import ChatRequest
+from app.services.turns.budget import TurnBudget
+from app.services.turns.course import Course
 from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
 from app.services.turns.ledger import Decision, Ledger
 from app.services.turns.requests import TurnRequests
-from app.services.turns.room import NoRoom
+from app.services.turns.room import NoRoom, worst_case
 from app.services.turns.table_state import AgentSeat, TableState
 
 # For others' turns to end that have taken the rest of a budget of the day.
@@ -42,25 +46,63 @@ class Reservations:
         self._held = held
         self._requests = requests
         self._budget = budget
-        # What budgets of the day leave for the open turn, where it is the last one for that.
+        # What is set aside in the budgets of the day for the open turn.
         self._allowed: Left | None = None
 
-    def left(self) -> Left | None:
+    async def fit(self, agent: AgentSeat, course: Course) -> tuple[Model, ChatRequest]:
+        """The model that is due and what it is asked, as the last turn where a limit may have no room for another.
+
+        Raise `NoRoom` where nothing of use fits.
+        """
+        left = self._table.left(self._table.state)
+        if left is not None and self._may_go_on():
+            model, request = self._requests.ask(agent, self._allowed, course)
+            closing = self._requests.closing().at_least(self._requests.closing_of(agent, model))
+            lacking = left.without(closing).lacks(worst_case(model, request))
+            if lacking is None:
+                return model, request
+            self._requests.ask(agent, left.within(self._allowed), course, is_last=True)
+            await self._ledger.write(lambda: self._announce_last_of_limit(lacking))
+        return self._requests.ask(agent, self._left(), course)
+
+    def _left(self) -> Left | None:
         """What the open turn may spend; None where nothing bounds that."""
-        left = self._left_by_limits()
+        left = self._table.left(self._table.state)
         return self._allowed.within(left) if self._allowed is not None else left
 
-    def _left_by_limits(self) -> Left | None:
-        return self._table.left(self._table.state)
+    async def left_before(self) -> Left | None:
+        """What the attempt of a driver before could use at most."""
+        left = self._table.left(self._table.state)
+        reserved = await self._budget.reserved_before() if self._budget is not None else None
+        return Left(reserved.tokens, reserved.cost_usd).within(left) if reserved is not None else left
+
+    def short_of(self, agent: AgentSeat, used: Spending, unheard_tokens: int) -> EndReason | None:
+        """Which limit has room for one turn of that agent and no more; raise `NoRoom` if not even for a short one.
+
+        `used` does not hold what was just said, of so many tokens.
+        """
+        left = self._table.rules.limits.left(used)
+        if left is None:
+            return None
+        try:
+            worst = self._requests.usual(agent, unheard_tokens)
+            lacking = left.lacks(worst)
+            if lacking is not None:
+                self._requests.dearest(agent, left, is_last=True)
+                return lacking
+            return left.without(worst).lacks(self._requests.closing())
+        except UnknownModel:
+            # The turn itself will fail for this, and say so.
+            return None
 
     async def affords(self, worst: Callable[[], Spending]) -> bool:
-        """Whether limits and budgets leave that much for questions to models; it is then set aside."""
-        left = self._left_by_limits()
-        if left is not None and left.lacks(worst()) is not None:
+        """Whether limits and budgets leave that much for questions to models beside a turn; it is then set aside."""
+        left, closing = self._table.left(self._table.state), self._requests.closing()
+        if left is not None and left.lacks(worst() + closing) is not None:
             return False
         if self._budget is None:
             return True
-        _, lacking = await self._budget.reserve(worst(), self._budget.kept)
+        _, lacking = await self._budget.reserve(worst(), closing)
         return lacking is None
 
     async def reserve(self, agent: AgentSeat) -> None:
@@ -71,12 +113,12 @@ class Reservations:
         """
         if self._budget is None:
             return
-        self._allowed = None
-        whole, began = self._requests.dearest(agent, self._left_by_limits()), perf_counter()
-        closing = self._requests.closing(agent) if self._may_go_on() else NOTHING
+        whole, began = self._requests.dearest(agent, self._table.left(self._table.state)), perf_counter()
+        closing = self._requests.closing() if self._may_go_on() else Spending()
         while True:
             funds, lacking = await self._budget.reserve(whole, closing)
             if lacking is None:
+                self._allowed = Left(whole.tokens, whole.cost_usd)
                 await self._warn(funds)
                 return
             is_late = perf_counter() - began >= ROOM_SECONDS
@@ -91,19 +133,29 @@ class Reservations:
             if not await self._held.rest(LOOK_SECONDS):
                 raise PausedBetweenAttempts
 
-    def _may_go_on(self) -> bool:
-        state = self._table.state
-        return state.wrap_up is None and state.turn + 1 < self._table.rules.limits.turns
-
     async def _reserve_last(self, budget: TurnBudget, agent: AgentSeat, funds: Funds, limit: DailyLimit) -> bool:
         """Set aside as much of the turn as fits, and announce that it is the last; False if others were faster."""
-        left = funds.left.within(self._left_by_limits())
-        _, lacking = await budget.reserve(self._requests.dearest(agent, left, is_last=True))
+        left = funds.left.within(self._table.left(self._table.state))
+        self._requests.dearest(agent, left, is_last=True)
+        whole = self._requests.dearest(agent, None, is_last=True)
+        allowed = whole.within(left)
+        _, lacking = await budget.reserve(allowed, Spending())
         if lacking is None:
-            self._allowed = left
+            self._allowed = Left(allowed.tokens, allowed.cost_usd)
             if self._table.state.wrap_up is None:
                 await self._ledger.write(lambda: self._announce_last(funds, limit))
         return lacking is None
+
+    def _may_go_on(self) -> bool:
+        """Whether a turn may follow the one that is open."""
+        state = self._table.state
+        return state.wrap_up is None and state.turn + 1 < self._table.rules.limits.turns
+
+    def _announce_last_of_limit(self, reason: EndReason) -> Decision:
+        state = self._table.state
+        use = self._table.rules.limits.use_of(reason, self._table.spent(state))
+        marked = replace(state, wrap_up=reason.value, warned=(*state.warned, use.limit))
+        return Decision(marked, [events.limit_warning(use, is_last=True)])
 
     def _announce_last(self, funds: Funds, limit: DailyLimit) -> Decision:
         state = self._table.state

@@ -12,7 +12,7 @@ from app.services.providers.base import ChatRequest
 LEAST_REPLY_TOKENS = 32
 LEAST_PROMPT_TOKENS = 128
 CLOSING_REPLY_TOKENS, CLOSING_PROMPT_TOKENS = 128, 384
-"""Of a short last turn: enough for who speaks and the last words that were said."""
+"""Of a short last turn: enough for most personas and what was said last."""
 SHRINKS = 6
 SHRINK = 0.8
 
@@ -30,9 +30,9 @@ class NoRoom(Invalid):
         self.reason = reason
 
 
-def worst_case(model: Model, request: ChatRequest) -> Spending:
-    """What the call may use: its whole prompt, as estimated, and the longest reply."""
-    prompt, reply = prompt_tokens(request), request.max_tokens or 0
+def worst_case(model: Model, request: ChatRequest, more_tokens: int = 0) -> Spending:
+    """What the call may use: its whole prompt, as estimated, with so many tokens more, and the longest reply."""
+    prompt, reply = prompt_tokens(request) + more_tokens, request.max_tokens or 0
     return Spending(tokens=prompt + reply, cost_usd=model.cost_usd(prompt, reply))
 
 
@@ -45,8 +45,13 @@ def fit(model: Model, make: Make, reply_tokens: int, left: Left | None) -> ChatR
     reason = left.lacks(worst_case(model, whole)) if left is not None else None
     if left is None or reason is None:
         return whole
-    reply_tokens = _shorter(model, left, reply_tokens)
+    whole_prompt = prompt_tokens(whole)
+    reply_tokens = _shorter(model, left, reply_tokens, whole_prompt)
     room = _prompt_room(model, left, reply_tokens)
+    if whole_prompt <= room:
+        request = make(reply_tokens, None)
+        if left.lacks(worst_case(model, request)) is None:
+            return request
     for _ in range(SHRINKS):
         if room < LEAST_PROMPT_TOKENS:
             break
@@ -57,10 +62,10 @@ def fit(model: Model, make: Make, reply_tokens: int, left: Left | None) -> ChatR
     raise NoRoom(reason)
 
 
-def _shorter(model: Model, left: Left, reply_tokens: int) -> int:
-    """Halve the reply until a prompt twice as long fits beside it, or it is as short as is of use."""
+def _shorter(model: Model, left: Left, reply_tokens: int, whole_prompt: int) -> int:
+    """Halve the reply until the prompt, or one twice as long as it, fits beside it, or it is as short as is of use."""
     while reply_tokens > LEAST_REPLY_TOKENS:
-        if _prompt_room(model, left, reply_tokens) >= max(LEAST_PROMPT_TOKENS, 2 * reply_tokens):
+        if _prompt_room(model, left, reply_tokens) >= min(whole_prompt, max(LEAST_PROMPT_TOKENS, 2 * reply_tokens)):
             break
         reply_tokens = max(reply_tokens // 2, LEAST_REPLY_TOKENS)
     return reply_tokens

@@ -136,7 +136,7 @@ class TableState:
             for one in self._newest_first
             if one.visible_to is None and one.participant_id is not None
         )
-        recent = islice(public, messages)
+        recent = _newest(public, messages)
         return History(
             turn=state.turn,
             last_speaker=state.last_speaker_id,
@@ -218,6 +218,16 @@ class TableState:
                 self.state.pause_requested = True
             elif event.type in {events.PARTICIPANT_JOINED, events.PARTICIPANT_LEFT}:
                 self.roster_changed = True
+
+
+def _newest(messages: Iterable[Spoken], least: int) -> list[Spoken]:
+    """So many, and all that was said since the last turn, however many that are."""
+    taken: list[Spoken] = []
+    for one in messages:
+        if len(taken) >= least and one.turn is not None:
+            break
+        taken.append(one)
+    return taken
 
 
 def _utterance_of(data: Mapping[str, Any], visible_to: Sequence[str] | None) -> Utterance:
