@@ -40,7 +40,6 @@ class Installation:
     http: aiohttp.ClientSession
     environment: dict[str, str]
     token: str = ""
-    started_seconds: float = 0.0
     profiles: list[Path] = field(default_factory=list)
 
     async def call(self, method: str, path: str, body: object = None) -> Any:

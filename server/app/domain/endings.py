@@ -15,6 +15,9 @@ class Ending:
     detail: str | None = None
 
 
+POLICY_IS_OVER = Ending(EndReason.STOP_CONDITION, "the turn policy has come to its end")
+
+
 def announced_ending(wrap_up: str) -> Ending:
     """The end after the wrap-up turn: `wrap_up` is a reason to end, or the name of a `DailyLimit`."""
     if wrap_up in DAILY_LIMITS:

@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.discussion import TurnFailurePolicy
+from app.domain.endings import Ending, find_ending
 from app.domain.events import NextSpeaker
-from app.domain.limits import Limits
+from app.domain.limits import Limits, Spending
 from app.domain.policies import (
     Brief,
     Choice,
@@ -20,7 +21,7 @@ from app.domain.policies import (
     longest_waiting,
     make_policy,
 )
-from app.domain.stop_conditions import must_ask, reach
+from app.domain.stop_conditions import find_met, must_ask, reach
 
 # Whoever has waited longer than that many rounds gets the floor, whatever the policy says.
 PATIENCE_ROUNDS = 2
@@ -87,6 +88,22 @@ class Table:
         if seat is None:
             raise RuntimeError(f"turn policy {self.turn_policy['type']} chose somebody who is not at the table")
         return Floor(NextSpeaker(seat.participant_id, seat.handle, choice.reason), choice.state)
+
+    def ending(
+        self,
+        history: History,
+        used: Spending,
+        wrap_up: str | None,
+        *,
+        agreement: bool | None = None,
+        was_heard: bool = True,
+    ) -> Ending | None:
+        """Why the discussion ends after what just happened, None if more may follow.
+
+        `agreement` is what a model said of it; what was not `was_heard` by all meets no stop condition.
+        """
+        met = find_met(self.stop_when, self.seats, history, agreement=agreement) if was_heard else None
+        return find_ending(self.limits, used, wrap_up, met)
 
     def brief(self, participant_id: UUID, state: Mapping[str, Any] | None) -> Brief:
         """What the policy tells that speaker."""

@@ -56,6 +56,10 @@ class DiscussionRepository(Repository):
     def add_participant(self, participant: Participant) -> None:
         self._session.add(participant)
 
+    async def list_seats(self, discussion_id: UUID) -> list[Participant]:
+        """All who sit or sat at one discussion's table, in seating order."""
+        return (await self.list_participants([discussion_id]))[discussion_id]
+
     async def list_participants(self, discussion_ids: Collection[UUID]) -> dict[UUID, list[Participant]]:
         """Seats in seating order, by discussion."""
         rows = await self._session.scalars(

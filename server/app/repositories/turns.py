@@ -3,7 +3,7 @@
 Always holds: every write of a driver carries `epoch = mine` and `last_seq = what I knew`. A driver that was taken
 over writes nothing; one that missed somebody's words is told so, reads them and decides again. A crash leaves the
 row with the old epoch and a lease that lapses; the open turn is in the row, so the next driver knows what to redo.
-Each statement here is its own transaction.
+Each statement here is its own transaction, unless it joins the caller's.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -184,7 +184,7 @@ _SAVE_SPOKEN_TURN = text(_SAVE + _SAVE_TURN + _SAVE_MESSAGE + _SELECT)
 
 
 class TurnRepository:
-    """What a driver reads and writes; each call is one transaction of one statement."""
+    """What a driver reads and writes, outside any unit of work."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")

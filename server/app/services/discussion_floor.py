@@ -36,7 +36,7 @@ class DiscussionFloor:
             require_control(actor, discussion)
             if discussion.status != Status.WAITING or discussion.speaker_id is not None:
                 raise FloorNotFree("the discussion does not wait for somebody to choose who speaks")
-            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            participants = await work.discussions.list_seats(discussion_id)
             seat = get_seat(request.participant, table_of(discussion, participants).seats, "participant")
             speaker = NextSpeaker(seat.participant_id, seat.handle, "manual")
             take_floor(discussion)

@@ -7,13 +7,13 @@ from app.core.clock import rfc3339, utc_now
 from app.core.ids import new_id
 from app.domain import events
 from app.domain.budgets import anew_after_pause
-from app.domain.discussion import EndReason, Step, advance
-from app.domain.endings import find_ending
+from app.domain.discussion import Step, advance
+from app.domain.endings import POLICY_IS_OVER, Ending
 from app.domain.events import NextSpeaker
 from app.domain.limits import Limits
 from app.domain.policies import History, Spoken
 from app.domain.progress import Floor, Table
-from app.domain.stop_conditions import find_met, reach
+from app.domain.stop_conditions import reach
 from app.domain.visibility import EVERYBODY
 from app.models import Discussion, Participant, Turn
 from app.repositories.jobs import PRIORITIES, GivenFloor
@@ -52,25 +52,26 @@ def begin(work: UnitOfWork, discussion: Discussion, participants: Seats, history
     discussion.started_at = utc_now()
     work.log.append(discussion, events.discussion_started(floor.speaker if floor else None))
     if over is not None:  # a fork may have spent already what it may spend
-        end(work, discussion, over)
+        end(work, discussion, Ending(over))
     elif floor is not None:
         give_floor(work, discussion, participants, floor)
 
 
-def hand_on(work: UnitOfWork, discussion: Discussion, participants: Seats, history: History) -> None:
-    """Give the floor of a running discussion to whoever is next; a policy that asks models first is left to the driver.
+def go_on_to_next(work: UnitOfWork, discussion: Discussion, participants: Seats, history: History, step: Step) -> None:
+    """Run again, with whoever is next; a policy that asks models first is left to the driver.
 
     An agent also needs `queue_driver`.
     """
     table = table_of(discussion, participants)
+    asks = table.must_ask(history)
+    floor = None if asks else table.choose(history)
     take_floor(discussion)
-    if table.must_ask(history):
-        return
-    floor = table.choose(history)
-    if floor is None:
-        end(work, discussion, EndReason.STOP_CONDITION, "the turn policy has come to its end")
-    else:
+    discussion.status = advance(discussion.status, step)
+    work.log.append(discussion, events.discussion_resumed(floor.speaker if floor else None))
+    if floor is not None:
         give_floor(work, discussion, participants, floor)
+    elif not asks:
+        end(work, discussion, POLICY_IS_OVER)
 
 
 def next_floor(discussion: Discussion, participants: Seats, history: History) -> Floor | None:
@@ -96,8 +97,7 @@ def rest(work: UnitOfWork, discussion: Discussion, participants: Seats, step: St
     discussion.wrap_up = anew_after_pause(discussion.wrap_up)
     if discussion.floor_id is not None:  # given anew when resumed
         discussion.floor_id = discussion.deadline_at = discussion.wrap_up = None
-    discussion.epoch += 1
-    discussion.lease_owner = discussion.lease_until = None
+    fence_off(discussion)
     work.log.append(discussion, events.discussion_paused(floor_of(discussion, participants), reason))
 
 
@@ -106,8 +106,7 @@ def give_up(work: UnitOfWork, discussion: Discussion) -> None:
     take_floor(discussion)
     discussion.status = advance(discussion.status, Step.FAIL)
     discussion.pause_requested, discussion.wrap_up = False, None
-    discussion.epoch += 1
-    discussion.lease_owner = discussion.lease_until = None
+    fence_off(discussion)
     work.log.append(discussion, events.discussion_paused(None, "driver_failed"))
 
 
@@ -162,32 +161,36 @@ async def after_turn(
     history = await history_of(work, discussion)
     if end_if_over(work, discussion, table_of(discussion, participants), history, said_to_all=said_to_all):
         return
-    following = next_floor(discussion, participants, history)
-    discussion.status = advance(discussion.status, Step.GO_ON)
-    work.log.append(discussion, events.discussion_resumed(following.speaker if following else None))
-    hand_on(work, discussion, participants, history)
+    go_on_to_next(work, discussion, participants, history, Step.GO_ON)
     await queue_driver(work, discussion)
+
+
+def close_turn(
+    work: UnitOfWork, discussion: Discussion, seat: Participant, outcome: str, message_id: UUID, attempt: int = 1
+) -> None:
+    """The open turn's number is used up, by that seat or its stand-in."""
+    discussion.turn += 1
+    discussion.last_speaker_id = seat.stands_in_for or seat.id
+    work.messages.add_turn(
+        Turn(
+            workspace_id=discussion.workspace_id,
+            discussion_id=discussion.id,
+            turn=discussion.turn,
+            attempt=attempt,
+            participant_id=seat.id,
+            message_id=message_id,
+            outcome=outcome,
+            reason=discussion.speaker_reason or "",
+            finished_at=utc_now(),
+        )
+    )
 
 
 async def pass_turn(
     work: UnitOfWork, discussion: Discussion, participants: Seats, seat: Participant, reason: str
 ) -> None:
     """Whoever from outside has the floor says nothing; the turn's number is used up and the discussion goes on."""
-    discussion.turn += 1
-    discussion.last_speaker_id = seat.id
-    work.messages.add_turn(
-        Turn(
-            workspace_id=discussion.workspace_id,
-            discussion_id=discussion.id,
-            turn=discussion.turn,
-            attempt=1,
-            participant_id=seat.id,
-            message_id=new_id(),
-            outcome="passed",
-            reason=discussion.speaker_reason or "",
-            finished_at=utc_now(),
-        )
-    )
+    close_turn(work, discussion, seat, "passed", new_id())
     work.log.append(discussion, events.turn_passed(discussion.turn, 1, seat.id, reason))
     await after_turn(work, discussion, participants)
 
@@ -209,6 +212,12 @@ def take_floor(discussion: Discussion) -> None:
     discussion.turn_attempt = discussion.turn_epoch = 0
 
 
+def fence_off(discussion: Discussion) -> None:
+    """Whoever drives it may write no more."""
+    discussion.epoch += 1
+    discussion.lease_owner = discussion.lease_until = None
+
+
 async def queue_driver(work: UnitOfWork, discussion: Discussion) -> None:
     """Queue a driver, in this transaction, if the discussion runs."""
     if discussion.status == "running":
@@ -218,10 +227,9 @@ async def queue_driver(work: UnitOfWork, discussion: Discussion) -> None:
 def end_if_over(work: UnitOfWork, discussion: Discussion, table: Table, history: History, *, said_to_all: bool) -> bool:
     """After a turn from outside: end it if a stop condition or a limit says so, else warn of limits that are near."""
     used = spending_of(discussion)
-    met = find_met(table.stop_when, table.seats, history) if said_to_all else None
-    ending = find_ending(table.limits, used, discussion.wrap_up, met)
+    ending = table.ending(history, used, discussion.wrap_up, was_heard=said_to_all)
     if ending is not None:
-        end(work, discussion, ending.reason, ending.detail)
+        end(work, discussion, ending)
         return True
     for one in table.limits.warnings(used, discussion.warned):
         work.log.append(discussion, events.limit_warning(one))
@@ -229,14 +237,11 @@ def end_if_over(work: UnitOfWork, discussion: Discussion, table: Table, history:
     return False
 
 
-def end(
-    work: UnitOfWork, discussion: Discussion, reason: EndReason, detail: str | None = None, step: Step = Step.END
-) -> None:
+def end(work: UnitOfWork, discussion: Discussion, ending: Ending, step: Step = Step.END) -> None:
     """End it: nobody has the floor, and whoever drives it is fenced off."""
     discussion.status = advance(discussion.status, step)
-    discussion.end_reason = reason
+    discussion.end_reason = ending.reason
     discussion.pause_requested = False
     take_floor(discussion)
-    discussion.epoch += 1
-    discussion.lease_owner = discussion.lease_until = None
-    work.log.append(discussion, events.discussion_ended(reason, detail))
+    fence_off(discussion)
+    work.log.append(discussion, events.discussion_ended(ending.reason, ending.detail))

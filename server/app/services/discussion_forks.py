@@ -116,7 +116,7 @@ class _Copy:
         return participants
 
     async def _copy_seats(self) -> list[Participant]:
-        originals = (await self._work.discussions.list_participants([self._parent.id]))[self._parent.id]
+        originals = await self._work.discussions.list_seats(self._parent.id)
         self._ids = {str(seat.id): str(new_id()) for seat in originals}
         return [self._copied_seat(seat) for seat in originals]
 

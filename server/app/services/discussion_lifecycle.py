@@ -6,15 +6,16 @@ somebody speaks: it is written into the log, which the driver catches up on befo
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 from app.core.errors import Conflict
 from app.domain import events
 from app.domain.discussion import EndReason, Step, advance
-from app.domain.endings import find_ending
+from app.domain.endings import Ending
 from app.domain.policies import History
-from app.domain.stop_conditions import find_met
 from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionRead
 from app.services.auth import Actor
@@ -23,7 +24,7 @@ from app.services.discussion_flow import (
     begin,
     end,
     go_on,
-    hand_on,
+    go_on_to_next,
     history_of,
     name_next,
     queue_driver,
@@ -47,11 +48,13 @@ class CommandOvertaken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A discussion taken from its driver: the fence's epoch, and the attempt that was being spoken, if one was."""
+    """A discussion taken from its driver, locked; whether an attempt was under way, and is kept as a message."""
 
-    epoch: int
-    message_id: UUID | None
-    attempt: int
+    work: UnitOfWork
+    discussion: Discussion
+    participants: list[Participant]
+    was_spoken: bool
+    is_kept: bool
 
 
 class DiscussionLifecycle:
@@ -96,48 +99,41 @@ class DiscussionLifecycle:
 
     async def interrupt(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """Pause now; a speaker is cut mid-word, and exactly what viewers were shown is kept."""
-        cut = await self._cut(actor, discussion_id, Step.INTERRUPT)
-        shown = await self._seal(discussion_id, cut)
-        async with self._uow(actor.workspace_id) as work:
-            discussion, participants = await _take(work, actor, discussion_id, cut)
-            if shown:
-                await self._interrupted.keep(work, discussion, participants, shown)
+        async with self._cut(actor, discussion_id, Step.INTERRUPT) as cut:
+            work, discussion, participants = cut.work, cut.discussion, cut.participants
+            if cut.is_kept:
                 take_floor(discussion)
                 name_next(discussion, participants, await history_of(work, discussion))
-            elif cut.message_id is not None:
+            elif cut.was_spoken:
                 _announce_again(work, discussion)
             rest(work, discussion, participants, Step.INTERRUPT, "interrupted")
         return read_discussion(discussion, participants)
 
     async def stop(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """End the discussion; a speaker is cut mid-word, and exactly what viewers were shown is kept."""
-        cut = await self._cut(actor, discussion_id, Step.STOP)
-        shown = await self._seal(discussion_id, cut)
-        async with self._uow(actor.workspace_id) as work:
-            discussion, participants = await _take(work, actor, discussion_id, cut)
-            if shown:
-                await self._interrupted.keep(work, discussion, participants, shown)
-            end(work, discussion, EndReason.STOPPED, step=Step.STOP)
-        return read_discussion(discussion, participants)
+        async with self._cut(actor, discussion_id, Step.STOP) as cut:
+            end(cut.work, cut.discussion, Ending(EndReason.STOPPED), Step.STOP)
+        return read_discussion(cut.discussion, cut.participants)
 
-    async def _cut(self, actor: Actor, discussion_id: UUID, step: Step) -> _Cut:
-        """Take the discussion from its driver.
+    @asynccontextmanager
+    async def _cut(self, actor: Actor, discussion_id: UUID, step: Step) -> AsyncIterator[_Cut]:
+        """Take the discussion from its driver, and keep what viewers were shown of its open turn.
 
-        A crash after this leaves a running discussion with a lease that lapses and a driver queued to go on with it.
+        A crash in between leaves a running discussion with a lease that lapses and a driver queued to go on with it.
         """
         async with self._uow(actor.workspace_id) as work:
             discussion, _ = await _take(work, actor, discussion_id)
             advance(discussion.status, step)
-            is_spoken = discussion.turn_message_id is not None and discussion.turn_epoch != 0
+            spoken, attempt = discussion.turn_message_id if discussion.turn_epoch else None, discussion.turn_attempt
             epoch = await work.discussions.fence(discussion, FENCE_SECONDS)
             await queue_driver(work, discussion)
-        return _Cut(epoch, discussion.turn_message_id if is_spoken else None, discussion.turn_attempt)
-
-    async def _seal(self, discussion_id: UUID, cut: _Cut) -> str:
-        """What viewers were shown, which cannot grow any more. Between two transactions: none waits for Valkey."""
-        if cut.message_id is None:
-            return ""
-        return await self._live.seal(discussion_id, cut.message_id, cut.attempt)
+        # Between two transactions, so that none waits for Valkey. What is sealed cannot grow any more.
+        shown = await self._live.seal(discussion_id, spoken, attempt) if spoken is not None else ""
+        async with self._uow(actor.workspace_id) as work:
+            discussion, participants = await _take(work, actor, discussion_id, epoch)
+            if shown:
+                await self._interrupted.keep(work, discussion, participants, shown)
+            yield _Cut(work, discussion, participants, was_spoken=spoken is not None, is_kept=bool(shown))
 
     async def _after_the_speaker(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """The discussion once it is paused, or as it is after a moment: most speakers finish within it."""
@@ -146,21 +142,21 @@ class DiscussionLifecycle:
                 await asyncio.sleep(LOOK_SECONDS)
             async with self._uow.reading(actor.workspace_id) as work:
                 discussion = await work.discussions.get(discussion_id)
-                participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+                participants = await work.discussions.list_seats(discussion_id)
             if not discussion.pause_requested:
                 break
         return read_discussion(discussion, participants)
 
 
 async def _take(
-    work: UnitOfWork, actor: Actor, discussion_id: UUID, cut: _Cut | None = None
+    work: UnitOfWork, actor: Actor, discussion_id: UUID, epoch: int | None = None
 ) -> tuple[Discussion, list[Participant]]:
-    """Lock the discussion for a command of the actor's; after a cut, only if nobody came between."""
+    """Lock the discussion for a command of the actor's; with an epoch, only if nobody came since."""
     discussion = await work.discussions.get_for_update(discussion_id)
     require_control(actor, discussion)
-    if cut is not None and discussion.epoch != cut.epoch:
+    if epoch is not None and discussion.epoch != epoch:
         raise CommandOvertaken("another command reached the discussion first; look at it and try again")
-    return discussion, (await work.discussions.list_participants([discussion_id]))[discussion_id]
+    return discussion, await work.discussions.list_seats(discussion_id)
 
 
 async def _resume(work: UnitOfWork, discussion: Discussion, participants: list[Participant]) -> None:
@@ -174,10 +170,7 @@ async def _resume(work: UnitOfWork, discussion: Discussion, participants: list[P
     if floor is not None:
         go_on(work, discussion, participants, floor)
         return
-    name_next(discussion, participants, history)
-    discussion.status = advance(discussion.status, Step.RESUME)
-    work.log.append(discussion, events.discussion_resumed(floor_of(discussion, participants)))
-    hand_on(work, discussion, participants, history)
+    go_on_to_next(work, discussion, participants, history, Step.RESUME)
 
 
 def _end_what_is_over(
@@ -185,12 +178,11 @@ def _end_what_is_over(
 ) -> bool:
     """End it instead if what was interrupted was the last turn, or said what was to end it."""
     table = table_of(discussion, participants)
-    met = find_met(table.stop_when, table.seats, history) if discussion.turn else None
-    ending = find_ending(table.limits, spending_of(discussion), discussion.wrap_up, met)
+    ending = table.ending(history, spending_of(discussion), discussion.wrap_up, was_heard=discussion.turn > 0)
     if ending is None:
         return False
     discussion.status = advance(discussion.status, Step.RESUME)
-    end(work, discussion, ending.reason, ending.detail)
+    end(work, discussion, ending)
     return True
 
 

@@ -5,14 +5,14 @@ from uuid import UUID
 from app.core.clock import utc_now
 from app.core.errors import Conflict, NotFound
 from app.domain import events
-from app.domain.discussion import DiscussionEnded, Status, Step, advance
+from app.domain.discussion import DiscussionEnded, Status, Step
 from app.models import Discussion, Participant
 from app.schemas.discussion import MAX_PARTICIPANTS, ParticipantCreate, ParticipantRead
 from app.services.ai_models import ModelCatalog
 from app.services.auth import Actor
 from app.services.discussion_access import require_control
-from app.services.discussion_flow import hand_on, history_of, name_next, queue_driver, take_floor
-from app.services.discussion_views import SPEAKING_ROLES, floor_of, participant_data
+from app.services.discussion_flow import fence_off, go_on_to_next, history_of, queue_driver, take_floor
+from app.services.discussion_views import SPEAKING_ROLES, participant_data
 from app.services.discussions import DuplicateParticipant, check_members, check_models, find_seat, seat_all
 from app.services.seating_order import next_position
 from app.services.stand_ins import seat_stand_ins
@@ -46,7 +46,7 @@ class DiscussionSeats:
             require_control(actor, discussion)
             if discussion.status == Status.ENDED:
                 raise DiscussionEnded("the discussion has ended")
-            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            participants = await work.discussions.list_seats(discussion_id)
             _check_has_room(participants)
             joined = await _seat(work, discussion, participants, wanted)
             for seat in joined:
@@ -57,7 +57,7 @@ class DiscussionSeats:
         """Take a seat from the table; a turn that it is speaking is finished, the floor goes on to the next."""
         async with self._uow(actor.workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
-            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            participants = await work.discussions.list_seats(discussion_id)
             present = [seat for seat in participants if seat.left_at is None]
             leaving = next((seat for seat in present if seat.id == participant_id), None)
             if leaving is None:
@@ -121,10 +121,6 @@ async def _pass_floor_on(work: UnitOfWork, discussion: Discussion, participants:
     take_floor(discussion)
     discussion.wrap_up = None  # the last turn was not taken
     if discussion.status == Status.WAITING:
-        name_next(discussion, participants, history)
-        discussion.status = advance(discussion.status, Step.GO_ON)
-        work.log.append(discussion, events.discussion_resumed(floor_of(discussion, participants)))
-        hand_on(work, discussion, participants, history)
+        go_on_to_next(work, discussion, participants, history, Step.GO_ON)
     elif discussion.status == Status.RUNNING:
-        discussion.epoch += 1
-        discussion.lease_owner = discussion.lease_until = None
+        fence_off(discussion)

@@ -103,7 +103,7 @@ class DiscussionService:
             changed = request.model_dump(mode="json", include=request.model_fields_set)
             if changed.keys() - {"title"} and discussion.status not in EDITABLE:
                 raise NotEditable(f"only the title of a {discussion.status} discussion can be changed; pause it first")
-            seats = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            seats = await work.discussions.list_seats(discussion_id)
             if request.turn_policy is not None:
                 policy = policy_data(request.turn_policy)
                 changed["turn_policy"] = settle_policy(policy, table_of(discussion, seats).seats)

@@ -129,7 +129,7 @@ class ExternalCalls:
                 return None
             if discussion.deadline_at is not None and discussion.deadline_at <= work.now():
                 return None
-            seats = (await work.discussions.list_participants([discussion.id]))[discussion.id]
+            seats = await work.discussions.list_seats(discussion.id)
             seat = next(seat for seat in seats if seat.id == discussion.speaker_id)
             url = await _endpoint(work, seat)
             reader = Reader(seats=frozenset({seat.id}))

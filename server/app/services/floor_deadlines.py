@@ -7,6 +7,7 @@ late, or by two workers at once.
 import structlog
 
 from app.domain.discussion import EndReason, Status, Step
+from app.domain.endings import Ending
 from app.domain.limits import Limits
 from app.models import Discussion, Participant
 from app.repositories.jobs import GivenFloor
@@ -53,7 +54,7 @@ def _is_current(discussion: Discussion, floor: GivenFloor) -> bool:
 
 
 async def _go_on_without(work: UnitOfWork, discussion: Discussion, reason: str) -> None:
-    participants = (await work.discussions.list_participants([discussion.id]))[discussion.id]
+    participants = await work.discussions.list_seats(discussion.id)
     if discussion.speaker_id is None:
         _go_on_unchosen(work, discussion, participants)
         return
@@ -78,7 +79,7 @@ def _go_on_unchosen(work: UnitOfWork, discussion: Discussion, participants: list
     is_over = Limits(**discussion.limits).last_turn(spending_of(discussion, work.now())) == EndReason.MAX_SECONDS
     log.info("floor_not_given", discussion_id=str(discussion.id), turn=discussion.turn + 1, is_over=is_over)
     if is_over:
-        end(work, discussion, EndReason.MAX_SECONDS, "nobody chose who speaks last")
+        end(work, discussion, Ending(EndReason.MAX_SECONDS, "nobody chose who speaks last"))
     else:
         rest(work, discussion, participants, Step.PAUSE, "deadline")
 

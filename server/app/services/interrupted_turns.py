@@ -9,8 +9,9 @@ from app.domain import events
 from app.domain.context import estimate_tokens
 from app.domain.limits import Left, Spending
 from app.domain.usage import Used
-from app.models import Discussion, Message, Participant, Turn
+from app.models import Discussion, Message, Participant
 from app.services.ai_models import ModelCatalog
+from app.services.discussion_flow import close_turn
 from app.services.discussion_views import read_message
 from app.services.turns.budget import payers_of
 from app.services.turns.requests import TurnRequests
@@ -37,10 +38,8 @@ class InterruptedTurns:
             took = TurnRequests(table, self._models).cut(agent, shown, left)
         speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
         message = _interrupted_message(discussion, speaker, shown, took)
-        discussion.turn += 1
-        discussion.last_speaker_id = speaker.stands_in_for or speaker.id
         work.messages.add(message)
-        work.messages.add_turn(_interrupted_turn(discussion, speaker, message))
+        close_turn(work, discussion, speaker, "interrupted", message.id, discussion.turn_attempt)
         work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
         await self._charge(work, discussion, took)
 
@@ -82,18 +81,4 @@ def _interrupted_message(discussion: Discussion, speaker: Participant, shown: st
         completion_tokens=took.completion_tokens,
         cost_usd=_exact(took),
         created_at=utc_now(),
-    )
-
-
-def _interrupted_turn(discussion: Discussion, speaker: Participant, message: Message) -> Turn:
-    return Turn(
-        workspace_id=discussion.workspace_id,
-        discussion_id=discussion.id,
-        turn=discussion.turn,
-        attempt=discussion.turn_attempt,
-        participant_id=speaker.id,
-        message_id=message.id,
-        outcome="interrupted",
-        reason=discussion.speaker_reason or "",
-        finished_at=message.created_at,
     )

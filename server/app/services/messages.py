@@ -14,11 +14,11 @@ from app.domain.events import StoredEvent
 from app.domain.handles import free_handle, person_handle
 from app.domain.policies.errors import UnknownParticipant
 from app.domain.visibility import EVERYBODY, Reader, as_shown
-from app.models import Discussion, Message, Participant, Turn
+from app.models import Discussion, Message, Participant
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.auth import Actor
-from app.services.discussion_flow import after_turn
+from app.services.discussion_flow import after_turn, close_turn
 from app.services.discussion_views import participant_data, read_discussion, read_message
 from app.services.readers import find_reader, reader_among, reader_of
 from app.services.seating_order import next_position
@@ -52,12 +52,10 @@ class MessageService:
             raise TurnTokenInvalid("the turn token is none that was given in this discussion")
         async with self._uow(workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
-            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            participants = await work.discussions.list_seats(discussion_id)
             seat = await seat_for(work, right, discussion, participants, request.participant_id)
-            await _check_reply(work, discussion_id, request.reply_to, Reader(seats=frozenset({seat.id})))
-            readers = _readers(participants, seat, request.visible_to)
-            message = _say(work, discussion, seat, request, readers, takes_turn=True)
-            await after_turn(work, discussion, participants, said_to_all=readers is None)
+            reader = Reader(seats=frozenset({seat.id}))
+            message = await _speak(work, discussion, participants, seat, request, reader, takes_turn=True)
         return MessagePosted(message=read_message(message), discussion=read_discussion(discussion, participants))
 
     async def post(self, actor: Actor, discussion_id: UUID, request: MessageCreate) -> MessagePosted:
@@ -66,14 +64,11 @@ class MessageService:
             discussion = await work.discussions.get_for_update(discussion_id)
             if discussion.status == Status.ENDED:
                 raise DiscussionEnded("the discussion has ended")
-            participants = (await work.discussions.list_participants([discussion_id]))[discussion_id]
+            participants = await work.discussions.list_seats(discussion_id)
             seat = _seat_of(work, actor, discussion, participants, request.participant_id)
-            await _check_reply(work, discussion_id, request.reply_to, reader_among(actor, participants))
+            reader = reader_among(actor, participants)
             had_floor = discussion.status == Status.WAITING and discussion.speaker_id == seat.id
-            readers = _readers(participants, seat, request.visible_to)
-            message = _say(work, discussion, seat, request, readers, takes_turn=had_floor)
-            if had_floor:
-                await after_turn(work, discussion, participants, said_to_all=readers is None)
+            message = await _speak(work, discussion, participants, seat, request, reader, takes_turn=had_floor)
         return MessagePosted(message=read_message(message), discussion=read_discussion(discussion, participants))
 
     async def list_page(
@@ -186,6 +181,25 @@ def _seat_of(
     return guest
 
 
+async def _speak(
+    work: UnitOfWork,
+    discussion: Discussion,
+    participants: Sequence[Participant],
+    seat: Participant,
+    request: MessageCreate,
+    reader: Reader,
+    *,
+    takes_turn: bool,
+) -> Message:
+    """Say it, in answer to what the `reader` may read; after a turn the discussion goes on."""
+    await _check_reply(work, discussion.id, request.reply_to, reader)
+    readers = _readers(participants, seat, request.visible_to)
+    message = _say(work, discussion, seat, request, readers, takes_turn=takes_turn)
+    if takes_turn:
+        await after_turn(work, discussion, participants, said_to_all=readers is None)
+    return message
+
+
 def _say(
     work: UnitOfWork,
     discussion: Discussion,
@@ -213,24 +227,8 @@ def _say(
         created_at=utc_now(),
     )
     if takes_turn:
-        discussion.turn += 1
+        close_turn(work, discussion, seat, "completed", message.id)
         discussion.failed_in_a_row = 0
-        discussion.last_speaker_id = seat.id
-        work.messages.add_turn(_turn_of(discussion, message))
     work.messages.add(message)
     work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json"), readers))
     return message
-
-
-def _turn_of(discussion: Discussion, message: Message) -> Turn:
-    return Turn(
-        workspace_id=discussion.workspace_id,
-        discussion_id=discussion.id,
-        turn=discussion.turn,
-        attempt=1,
-        participant_id=message.participant_id,
-        message_id=message.id,
-        outcome="completed",
-        reason=discussion.speaker_reason or "",
-        finished_at=message.created_at,
-    )

@@ -8,8 +8,6 @@ from uuid import UUID
 
 from app.domain.prompt import ChatMessage
 
-LastOutcome = Literal["completed", "passed", "failed", "interrupted"]
-
 
 @dataclass(frozen=True, slots=True)
 class Seat:

@@ -17,31 +17,15 @@ from typing import Any
 
 import orjson
 
-from app.services.providers.base import (
-    ChatRequest,
-    Finished,
-    ModelBusy,
-    ModelCircuitOpen,
-    ModelContextExceeded,
-    ModelDisconnected,
-    ModelError,
-    ModelMalformed,
-    ModelNotFound,
-    ModelRateLimited,
-    ModelRejected,
-    ModelTimedOut,
-    ModelUnauthorized,
-    ModelUnavailable,
-    ModelUnreachable,
-)
+from app.services.providers import base
+from app.services.providers.base import ChatRequest, Finished, ModelError, ModelTimedOut
 
-_ERRORS: dict[str, type[ModelError]] = {
+_ERRORS = {
     kind.code: kind
-    for kind in (
-        *(ModelBusy, ModelCircuitOpen, ModelContextExceeded, ModelDisconnected, ModelMalformed, ModelNotFound),
-        *(ModelRateLimited, ModelRejected, ModelUnauthorized, ModelUnavailable, ModelUnreachable),
-    )
+    for kind in vars(base).values()
+    if isinstance(kind, type) and issubclass(kind, ModelError) and kind is not ModelTimedOut
 }
+"""Every error of a provider that is made of its detail alone."""
 _PHASES = {"connect", "first_token", "idle", "total"}
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 

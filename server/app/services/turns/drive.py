@@ -10,11 +10,10 @@ from app.core.errors import ArenaError, UpstreamFailed
 from app.domain import events
 from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
-from app.domain.endings import announced_ending, find_ending
+from app.domain.endings import POLICY_IS_OVER, Ending, announced_ending
 from app.domain.events import Event
 from app.domain.policies import History, Seat
 from app.domain.progress import Floor
-from app.domain.stop_conditions import find_met
 from app.domain.usage import NOTHING, Took, Used
 from app.repositories.turns import TurnRecord, TurnState
 from app.services.ai_models import ModelCatalog, UnknownModel
@@ -137,10 +136,10 @@ class Drive:
             await self._fail(agent, error)
         except NoRoom as error:
             ending = announced_ending(self._table.state.wrap_up or error.reason)
-            await self._ledger.write(lambda: ended(self._table.state, ending.reason, ending.detail))
+            await self._ledger.write(lambda: ended(self._table.state, ending))
         except OutOfBudget as error:
-            limit = error.limit
-            await self._ledger.write(lambda: ended(self._table.state, limit.reason, limit.detail))
+            ending = announced_ending(error.limit)
+            await self._ledger.write(lambda: ended(self._table.state, ending))
         else:
             opened = self._table.state
             if isinstance(outcome, Passed):
@@ -192,7 +191,7 @@ class Drive:
             following = self._before_asking(state, history)
         else:
             following = self._go_on(state, history)
-        return Decision(following.state, [*happened, *following.events], done, following.gives_way)
+        return following.after(*happened, record=done)
 
     def _before_asking(self, state: TurnState, history: History) -> Decision:
         """Nobody has the floor until models were asked, unless it is over or paused without that."""
@@ -216,17 +215,15 @@ class Drive:
             return over
         floor = self._table.rules.choose(history)
         if floor is None:
-            return ended(state, EndReason.STOP_CONDITION, "the turn policy has come to its end")
+            return ended(state, POLICY_IS_OVER)
         if state.pause_requested:
             return self._pause_before(state, floor)
         return self._give(state, floor)
 
     def _over(self, state: TurnState, history: History, verdict: Verdict | None = None) -> Decision | None:
-        rules = self._table.rules
         agreement = verdict.agreement if verdict else None
-        met = find_met(rules.stop_when, rules.seats, history, agreement=agreement)
-        ending = find_ending(rules.limits, self._table.spent(state), state.wrap_up, met)
-        return ended(state, ending.reason, ending.detail) if ending else None
+        ending = self._table.rules.ending(history, self._table.spent(state), state.wrap_up, agreement=agreement)
+        return ended(state, ending) if ending else None
 
     def _pause_before(self, state: TurnState, floor: Floor) -> Decision:
         """The speaker has finished; whoever is next speaks when the discussion is resumed."""
@@ -244,7 +241,7 @@ class Drive:
             try:
                 last = last or self._reservations.short_of(agent, used, self._unheard_tokens)
             except NoRoom as error:
-                return ended(state, error.reason)
+                return ended(state, Ending(error.reason))
         warnings = limits.warnings(used, state.warned, last)
         begun = replace(state, wrap_up=last, warned=(*state.warned, *(one.limit for one in warnings)))
         epoch = 0 if self._must_give_way() else self._epoch
@@ -283,7 +280,7 @@ class Drive:
                 return paused(replace(self._table.state, turn_epoch=0), floor, "requested")
             retried = self._retried(error.code, 0, used_until(error))
             resting = paused(retried.state, floor, "requested")
-            return Decision(resting.state, [*retried.events, *resting.events])
+            return resting.after(*retried.events)
 
         await self._ledger.write(decide)
 
@@ -321,21 +318,18 @@ class Drive:
         resting = charged(without_floor(state), used_until(error))
         if floor is not None:
             resting.speaker_id, resting.speaker_reason = floor.participant_id, floor.reason
-        decision = paused(resting, floor, "turn_failed", Step.FAIL)
-        return Decision(decision.state, [self._failed(error), *decision.events])
+        return paused(resting, floor, "turn_failed", Step.FAIL).after(self._failed(error))
 
     def _end_unsaid(self, agent: AgentSeat, error: ArenaError, done: TurnRecord) -> Decision:
         """The end that the turn was to be the last one before, without its last words."""
         state = self._table.state
         assert state.wrap_up is not None
         over = charged(turn_over(state, agent.counts_as), used_until(error))
-        ending = announced_ending(state.wrap_up)
-        decision = ended(over, ending.reason, ending.detail)
-        return Decision(decision.state, [self._failed(error, is_over=True), *decision.events], done)
+        return ended(over, announced_ending(state.wrap_up)).after(self._failed(error, is_over=True), record=done)
 
     def _end_failed(self, error: ArenaError, done: TurnRecord) -> Decision:
-        decision = ended(charged(self._table.state, used_until(error)), EndReason.FAILED, error.detail)
-        return Decision(decision.state, [self._failed(error), *decision.events], done)
+        over = charged(self._table.state, used_until(error))
+        return ended(over, Ending(EndReason.FAILED, error.detail)).after(self._failed(error), record=done)
 
     async def _go_on_without(self, agent: AgentSeat, error: ArenaError, done: TurnRecord) -> None:
         """The next speaker's turn, unless every agent's has failed in a row."""

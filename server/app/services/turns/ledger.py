@@ -1,7 +1,7 @@
 """A driver's writes: fenced by its epoch, and decided anew when others wrote to the log meanwhile."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.domain.discussion import Status
 from app.domain.events import Event, StoredEvent
@@ -29,6 +29,10 @@ class Decision:
     events: list[Event] = field(default_factory=list)
     record: TurnRecord | None = None
     gives_way: bool = False
+
+    def after(self, *happened: Event, record: TurnRecord | None = None) -> "Decision":
+        """The same, with what happened before it and the turn that is over."""
+        return replace(self, events=[*happened, *self.events], record=record or self.record)
 
 
 @dataclass(slots=True)

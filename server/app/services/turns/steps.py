@@ -7,7 +7,8 @@ from app.core.clock import rfc3339
 from app.core.ids import new_id
 from app.domain import events
 from app.domain.budgets import anew_after_pause
-from app.domain.discussion import EndReason, Step, advance
+from app.domain.discussion import Step, advance
+from app.domain.endings import Ending
 from app.domain.events import NextSpeaker
 from app.domain.progress import Floor
 from app.domain.usage import Took
@@ -45,11 +46,11 @@ def without_floor(state: TurnState) -> TurnState:
     )
 
 
-def ended(state: TurnState, reason: EndReason, detail: str | None = None) -> Decision:
+def ended(state: TurnState, ending: Ending) -> Decision:
     over = replace(
-        without_floor(state), status=advance(state.status, Step.END), end_reason=reason, pause_requested=False
+        without_floor(state), status=advance(state.status, Step.END), end_reason=ending.reason, pause_requested=False
     )
-    return Decision(over, [events.discussion_ended(reason, detail)])
+    return Decision(over, [events.discussion_ended(ending.reason, ending.detail)])
 
 
 def paused(state: TurnState, following: NextSpeaker | None, reason: str, step: Step = Step.PAUSE) -> Decision:

@@ -280,7 +280,7 @@ async def load_table(work: UnitOfWork, discussion_id: UUID, clock_ahead: timedel
 
 async def load_roster(work: UnitOfWork, discussion: Discussion) -> Roster:
     """Who sits at the table now."""
-    participants = (await work.discussions.list_participants([discussion.id]))[discussion.id]
+    participants = await work.discussions.list_seats(discussion.id)
     handles = [participant.handle for participant in participants]
     return Roster(table_of(discussion, participants), await _agents(work, participants), handles)
 
