@@ -190,15 +190,14 @@ async def _is_waiting(client, discussion):
 
 
 @pytest.fixture
-def priced(priced_models, fresh_database, make_arena):
-    """An installation on a database of its own, whose models have prices."""
-    return make_arena(with_worker=True, models=priced_models, database={"database_url": fresh_database})
+def place(priced_models, make_place):
+    """An installation whose models have prices."""
+    return make_place(models=priced_models)
 
 
 async def test_dollars_that_run_out_leave_a_shorter_last_turn_and_are_never_exceeded(
-    priced, make_user, make_agent, make_discussion
+    person, make_agent, make_discussion
 ):
-    person = await make_user(at=priced)
     agent = await make_agent(by=person, model="openai/gpt-4o", params={"max_tokens": 400})
     limits = {"max_turns": 100, "max_cost_usd": 0.02}
     discussion = await make_discussion(by=person, agents=[agent], limits=limits)

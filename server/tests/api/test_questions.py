@@ -14,12 +14,11 @@ CHOSEN, LOST = "moderator: chosen by @mod", "moderator fallback: no usable answe
 
 
 @pytest.fixture
-def moderated(fresh_database, make_arena, make_user, make_agent, make_model, make_discussion):
+def moderated(make_place, make_user, make_agent, make_model, make_discussion):
     """The viewer of a discussion that a moderator with that model led to its end, and its usage."""
 
     async def run(model, *fallbacks, turns=1, speech="tokens=3", limits=None, **settings):
-        place = make_arena(with_worker=True, database={"database_url": fresh_database}, models=settings)
-        person = await make_user(at=place)
+        person = await make_user(at=make_place(models=settings))
         judge = await make_agent("Mod", by=person, model=model.name, model_fallbacks=[one.name for one in fallbacks])
         three = [await make_agent(name, by=person, model=make_model(speech).name) for name in ("Ada", "Bob", "Cyd")]
         discussion = await make_discussion(

@@ -135,15 +135,9 @@ async def test_a_last_turn_that_failed_counts_what_it_used(client, make_discussi
 
 
 async def test_a_pause_between_attempts_keeps_what_the_last_one_used(
-    fresh_database, make_arena, make_user, make_discussion, make_agent, make_model
+    make_place, make_user, make_discussion, make_agent, make_model
 ):
-    place = make_arena(
-        with_worker=True,
-        database={"database_url": fresh_database},
-        models={"model_attempts": 4},
-        worker={"lease_seconds": 1},
-    )
-    person = await make_user(at=place)
+    person = await make_user(at=make_place(models={"model_attempts": 4}, worker={"lease_seconds": 1}))
     agent = await make_agent(by=person, model=make_model("disconnect_after=20&delay_ms=20").name)
     discussion = await make_discussion(by=person, agents=[agent])
     async with watching(person.http, discussion.id) as viewer:
@@ -157,15 +151,10 @@ async def test_a_pause_between_attempts_keeps_what_the_last_one_used(
 
 
 async def test_cut_attempts_spend_the_budget_of_the_day_and_never_more(
-    fresh_database, make_arena, make_user, make_discussion, make_agent, make_model
+    fresh_database, make_place, make_user, make_discussion, make_agent, make_model
 ):
-    place = make_arena(
-        with_worker=True,
-        database={"database_url": fresh_database},
-        budgets={"user_tokens_per_day": 600},
-        models={"model_attempts": 10, "model_breaker_failures": 0},
-    )
-    person = await make_user(at=place)
+    models = {"model_attempts": 10, "model_breaker_failures": 0}
+    person = await make_user(at=make_place(budgets={"user_tokens_per_day": 600}, models=models))
     model = make_model("disconnect_after=60")
     agent = await make_agent(by=person, model=model.name, params={"max_tokens": 400})
     discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 2})
@@ -206,18 +195,13 @@ async def test_an_interrupted_turn_counts_its_prompt_and_what_was_shown(
 
 
 async def test_an_interrupted_turn_has_the_price_of_its_model(
-    fresh_database, keep, make_arena, make_user, make_discussion, make_agent
+    fresh_database, keep, make_place, make_user, make_discussion, make_agent
 ):
     server = keep(FakeModelServer(default="endless&delay_ms=5"))
     # Taken for Azure's address behind a gateway, whose prices are known, as `priced_models` says.
     address = server.base_url.replace("127.0.0.1", "localhost").removesuffix("/v1")
-    place = make_arena(
-        with_worker=True,
-        models={"openai_base_url": f"{address}/x.openai.azure.com/v1"},
-        database={"database_url": fresh_database},
-        budgets={"workspace_usd_per_day": 10.0},
-    )
-    person = await make_user(at=place)
+    models = {"openai_base_url": f"{address}/x.openai.azure.com/v1"}
+    person = await make_user(at=make_place(models=models, budgets={"workspace_usd_per_day": 10.0}))
     agent = await make_agent(by=person, model="openai/gpt-4o", params={"max_tokens": 3000})
     discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 5})
     async with watching(person.http, discussion.id) as viewer:
@@ -232,12 +216,9 @@ async def test_an_interrupted_turn_has_the_price_of_its_model(
 
 
 @pytest.fixture
-async def interrupting(fresh_database, make_arena, make_user, make_discussion, make_agent, make_model):
+async def interrupting(make_place, make_user, make_discussion, make_agent, make_model):
     """A person with a budget, and a discussion of theirs in which somebody speaks."""
-    place = make_arena(
-        with_worker=True, database={"database_url": fresh_database}, budgets={"user_tokens_per_day": 100_000}
-    )
-    person = await make_user(at=place)
+    person = await make_user(at=make_place(budgets={"user_tokens_per_day": 100_000}))
     agent = await make_agent(by=person, model=make_model("endless&delay_ms=5").name, params={"max_tokens": 3000})
     discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 5})
     async with watching(person.http, discussion.id) as viewer:

@@ -16,15 +16,9 @@ UNKEPT = {"tokens": None, "cost_usd": None, **NOTHING}
 
 
 @pytest.fixture
-def place(fresh_database, make_arena):
-    """An installation with budgets, on a database of its own."""
-    budgets = {"user_tokens_per_day": 5000, "workspace_usd_per_day": 2.5}
-    return make_arena(with_worker=True, database={"database_url": fresh_database}, budgets=budgets)
-
-
-@pytest.fixture
-async def person(make_user, place):
-    return await make_user(at=place)
+def place(make_place):
+    """An installation with budgets."""
+    return make_place(budgets={"user_tokens_per_day": 5000, "workspace_usd_per_day": 2.5})
 
 
 async def usage(person):

@@ -12,11 +12,6 @@ def place(fresh_database, make_arena):
 
 
 @pytest.fixture
-async def person(make_user, place):
-    return await make_user(at=place)
-
-
-@pytest.fixture
 async def trial(place, person):
     """Discussions with witnesses that outlive faults; `await trial.acquit()` judges them."""
     async with on_trial(person, place.settings) as trial:

@@ -5,7 +5,6 @@ from itertools import pairwise
 import pytest
 
 from tests.fixtures.databases import rows
-from tests.fixtures.trial import on_trial
 
 pytestmark = pytest.mark.anyio
 
@@ -15,11 +14,9 @@ ASSUMED_CONTEXT_TOKENS = 2048
 
 
 @pytest.fixture
-def place(fresh_database, make_arena):
+def place(make_place):
     """An installation with a worker that gives up a silent model soon."""
-    return make_arena(
-        with_worker=True,
-        database={"database_url": fresh_database},
+    return make_place(
         models={
             "model_attempts": ATTEMPTS,
             "model_first_token_seconds": SILENCE_SECONDS,
@@ -27,12 +24,6 @@ def place(fresh_database, make_arena):
             "openai_context_tokens": ASSUMED_CONTEXT_TOKENS,
         },
     )
-
-
-@pytest.fixture
-async def trial(place, person):
-    async with on_trial(person, place.settings) as trial:
-        yield trial
 
 
 def kinds(witness, *wanted):

@@ -23,9 +23,9 @@ async def valkey(data_folder):
 
 
 @pytest.fixture
-def place(fresh_database, valkey, make_arena):
+def place(valkey, make_place):
     """An installation whose Valkey can be killed."""
-    return make_arena(with_worker=True, database={"database_url": fresh_database}, redis={"redis_url": valkey.url})
+    return make_place(redis={"redis_url": valkey.url})
 
 
 @pytest.fixture
@@ -140,11 +140,10 @@ async def test_one_that_is_flushed_or_killed_mid_stream_and_comes_back_empty_cos
     assert len(first.acknowledged) == 1
 
 
-async def test_an_installation_starts_without_it(fresh_database, data_folder, make_arena, make_user):
+async def test_an_installation_starts_without_it(data_folder, make_place, make_user):
     nowhere = f"unix://{data_folder}/nobody-listens.sock"
-    place = make_arena(with_worker=True, database={"database_url": fresh_database}, redis={"redis_url": nowhere})
 
-    person = await make_user(at=place)
+    person = await make_user(at=make_place(redis={"redis_url": nowhere}))
 
     ready = await eventually(lambda: person.http.get("/readyz"), 5)
     assert ready.status_code == 200

@@ -4,9 +4,8 @@ import pytest
 
 
 @pytest.fixture
-def place(fresh_database, make_arena):
-    """An installation with a worker on a database of its own."""
-    return make_arena(with_worker=True, database={"database_url": fresh_database})
+def place(make_place):
+    return make_place()
 
 
 @pytest.fixture

@@ -133,15 +133,10 @@ async def test_what_a_crash_left_of_a_discussion_that_was_stopped_since_is_swept
 
 @pytest.mark.parametrize("fallback", ["openai/gpt-4", "replay/gone"])
 async def test_a_fallback_that_cannot_be_asked_is_no_fault_of_the_turns_own_model(
-    fresh_database, make_arena, priced_models, make_user, make_agent, make_discussion, make_model, tmp_path, fallback
+    make_place, priced_models, make_user, make_agent, make_discussion, make_model, tmp_path, fallback
 ):
-    place = make_arena(
-        with_worker=True,
-        models={**priced_models, "recordings": tmp_path},
-        database={"database_url": fresh_database},
-        budgets={"user_usd_per_day": 50.0},
-    )
-    person = await make_user(at=place)
+    models = {**priced_models, "recordings": tmp_path}
+    person = await make_user(at=make_place(models=models, budgets={"user_usd_per_day": 50.0}))
     recording = tmp_path / "gone.jsonl"
     recording.write_text("{}\n")
     agent = await make_agent(by=person, model=make_model("tokens=5").name, model_fallbacks=[fallback])
