@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.context import LAST_WORDS
 from tests.fixtures.databases import rows
+from tests.fixtures.reads import tokens_of
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -36,11 +37,6 @@ def reminders(model):
     return [LAST_WORDS in prompt[-1]["content"] for prompt in model.prompts]
 
 
-async def tokens_of(person, discussion):
-    taken = (await person.http.get(f"/api/v1/discussions/{discussion.id}")).json()["usage"]
-    return taken["prompt_tokens"] + taken["completion_tokens"]
-
-
 async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent, make_discussion, make_model, spend):
     before = spend(person, 0.77 * BUDGET)
     model = make_model("tokens=10&no_usage")
@@ -58,7 +54,7 @@ async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent,
     assert asked[:-1] == [40] * (last - 1)
     assert asked[-1] <= 40
     assert (viewer.events[-1].data["end_reason"], viewer.events[-1].data["detail"]) == ("max_tokens", OVER)
-    assert 0.9 * BUDGET < before + await tokens_of(person, discussion) <= BUDGET
+    assert 0.9 * BUDGET < before + await tokens_of(person.http, discussion) <= BUDGET
 
 
 async def test_without_room_for_a_short_turn_it_ends_unsaid(person, make_discussion, place, spend):
@@ -116,7 +112,7 @@ async def test_a_budget_that_renews_in_a_pause_lets_it_go_on(person, make_agent,
         assert warnings(viewer) == [("user_tokens_per_day", BUDGET, True)]
         await person.http.post(f"/api/v1/discussions/{discussion.id}/interrupt")
         await viewer.until("discussion.paused")
-        assert 0 < await tokens_of(person, discussion) <= 0.1 * BUDGET
+        assert 0 < await tokens_of(person.http, discussion) <= 0.1 * BUDGET
         spend(person, 0)
         await person.http.post(f"/api/v1/discussions/{discussion.id}/resume")
         ended = await viewer.until_ended()

@@ -8,14 +8,10 @@ from tests.factories.agents import Record
 from tests.factories.discussions import seats
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import log_of, read
 from tests.fixtures.viewer import watch_to_the_end
 
 pytestmark = pytest.mark.anyio
-
-
-async def log(client, discussion):
-    page = await client.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})
-    return page.json()["items"]
 
 
 async def messages(client, discussion):
@@ -54,7 +50,7 @@ async def test_a_fork_begins_with_a_copy_of_the_log_and_goes_on_by_itself(client
 
     assert made.parent == {"id": parent.id, "seq": at_seq}
     assert (made.turn, made.title, made.topic) == (2, "The first", parent.topic)
-    theirs, ours = await log(client, parent), await log(client, made)
+    theirs, ours = await log_of(client, parent), await log_of(client, made)
     assert [(e["seq"], e["type"], e["created_at"]) for e in ours[:at_seq]] == [
         (e["seq"], e["type"], e["created_at"]) for e in theirs[:at_seq]
     ]
@@ -73,20 +69,20 @@ async def test_a_fork_shares_no_id_with_its_parent(client, parent):
     ids = {seat["id"] for seat in made.participants}
     assert {message["participant_id"] for message in await messages(client, made)} <= ids
     assert {m["id"] for m in await messages(client, made)} == {
-        event["data"]["id"] for event in await log(client, made) if event["type"] == "message.completed"
+        event["data"]["id"] for event in await log_of(client, made) if event["type"] == "message.completed"
     }
 
 
 async def test_a_fork_does_not_touch_its_parent(client, parent):
-    before = (await client.get(f"/api/v1/discussions/{parent.id}")).json()
+    before = await read(client, parent)
 
     await fork(client, parent, at_seq=3, limits={"max_turns": 2})
 
-    assert (await client.get(f"/api/v1/discussions/{parent.id}")).json() == before
+    assert await read(client, parent) == before
 
 
 async def test_a_fork_of_an_ended_discussion_goes_on_before_its_end(client, parent):
-    ended = (await client.get(f"/api/v1/discussions/{parent.id}")).json()
+    ended = await read(client, parent)
 
     made = await fork(client, parent, limits={"max_turns": 6})
     viewer = await watch_to_the_end(client, made.id)
@@ -220,9 +216,9 @@ async def test_a_deleted_parent_leaves_its_forks_whole(client, parent):
 
     assert (await client.delete(f"/api/v1/discussions/{parent.id}")).status_code == 204
 
-    left = (await client.get(f"/api/v1/discussions/{made.id}")).json()
+    left = await read(client, made)
     assert left["parent"] == {"id": None, "seq": 4}
-    assert len(await log(client, made)) == made.last_seq
+    assert len(await log_of(client, made)) == made.last_seq
 
 
 async def test_a_snapshot_and_the_events_after_it_are_a_fresh_read(
@@ -258,7 +254,7 @@ async def test_a_snapshot_and_the_events_after_it_are_a_fresh_read(
     await watch_to_the_end(client, made.id)
 
     fresh = (await client.get(address)).json()
-    events = await log(client, made)
+    events = await log_of(client, made)
     for taken in snapshots:
         state = taken
         for event in events[taken["last_seq"] :]:
@@ -293,7 +289,7 @@ async def test_a_fork_holds_no_whisper_and_no_reply_to_one(client, make_discussi
 
     made = await fork(client, parent, start=False)
 
-    copied = await log(client, made)
+    copied = await log_of(client, made)
     assert copied[whisper["seq"] - 1]["type"] == "message.withheld"
     assert "secret" not in str(copied)
     assert whisper["id"] not in str(copied)
@@ -314,7 +310,7 @@ async def test_weights_of_participants_and_an_id_that_somebody_said_survive_a_fo
 
     assert changed.status_code == 200
     assert set(forked.turn_policy["weights"]) <= {seat["id"] for seat in forked.participants}
-    [said] = [event for event in await log(client, forked) if event["type"] == "message.completed"]
+    [said] = [event for event in await log_of(client, forked) if event["type"] == "message.completed"]
     assert said["data"]["content"] == words
 
 
@@ -366,7 +362,9 @@ async def test_a_message_that_is_nothing_but_an_id_is_copied_as_it_was_said(clie
 
     forked = await fork(client, made, start=False)
 
-    logged = [event["data"]["content"] for event in await log(client, forked) if event["type"] == "message.completed"]
+    logged = [
+        event["data"]["content"] for event in await log_of(client, forked) if event["type"] == "message.completed"
+    ]
     assert logged == [message["content"] for message in await messages(client, forked)] == [seat_id]
 
 
@@ -387,7 +385,7 @@ async def test_a_policy_that_was_changed_begins_anew_in_a_fork(client, make_disc
 
 
 async def is_at(client, discussion, turn):
-    return (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["turn"] >= turn
+    return (await read(client, discussion))["turn"] >= turn
 
 
 @pytest.fixture
@@ -404,7 +402,7 @@ async def test_a_fork_leaves_out_who_is_no_member_any_more_and_their_stand_in(cl
     made = await fork(client, with_former_member, start=False)
 
     assert [seat["handle"] for seat in made.participants] == ["ada-byron", "skeptic"]
-    forked = (await log(client, made))[-1]["data"]
+    forked = (await log_of(client, made))[-1]["data"]
     assert [seat["handle"] for seat in forked["participants"]] == ["ada-byron", "skeptic"]
 
 

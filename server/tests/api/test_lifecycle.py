@@ -8,20 +8,12 @@ from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS, seats
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import log_types, read
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
 
 NOT_A_DRAFT = [Status.RUNNING, Status.WAITING, Status.ENDED]
-
-
-async def get(client, discussion):
-    return (await client.get(f"/api/v1/discussions/{discussion.id}")).json()
-
-
-async def log_types(client, discussion):
-    page = (await client.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})).json()
-    return [event["type"] for event in page["items"]]
 
 
 @pytest.fixture
@@ -45,7 +37,7 @@ async def test_a_started_draft_runs_to_its_end(client, make_discussion):
 
     await watch_to_the_end(client, draft.id)
 
-    ended = await get(client, draft)
+    ended = await read(client, draft)
     assert (ended["status"], ended["end_reason"], ended["turn"]) == ("ended", "max_turns", 2)
     assert ended["next_speaker"] is None
 
@@ -58,7 +50,7 @@ async def test_only_a_draft_can_be_started(client, make_discussion, make_agent, 
     problem(await client.post(f"/api/v1/discussions/{discussion.id}/start"), 409, "illegal_transition")
 
     assert (await log_types(client, discussion)).count("discussion.started") <= 1
-    assert (await get(client, discussion))["status"] == status
+    assert (await read(client, discussion))["status"] == status
 
 
 async def test_starting_an_ended_discussion_is_refused_and_queues_nothing(client, make_discussion, owner, rows_of, sql):
@@ -127,7 +119,7 @@ async def test_nothing_is_said_after_the_stop(client, speaking):
         await viewer.until_ended()
 
     assert (await log_types(client, speaking))[-2:] == ["message.completed", "discussion.ended"]
-    assert (await get(client, speaking))["last_seq"] == len(await log_types(client, speaking))
+    assert (await read(client, speaking))["last_seq"] == len(await log_types(client, speaking))
 
 
 async def test_a_speaker_that_said_nothing_yet_leaves_no_message_when_stopped(client, make_agent, make_discussion):
@@ -168,7 +160,7 @@ async def test_a_token_limit_ends_it_before_a_turn_that_might_break_it(client, m
 
     await watch_to_the_end(client, discussion.id)
 
-    ended = await get(client, discussion)
+    ended = await read(client, discussion)
     assert ended["end_reason"] == "max_tokens"
     assert 0 < ended["usage"]["prompt_tokens"] + ended["usage"]["completion_tokens"] <= 600
 
@@ -179,7 +171,7 @@ async def test_a_second_limit_ends_it_with_its_reason(client, make_discussion, m
 
     await watch_to_the_end(client, discussion.id)
 
-    ended = await get(client, discussion)
+    ended = await read(client, discussion)
     assert (ended["end_reason"], ended["turn"] < 100) == ("max_seconds", True)
 
 
@@ -192,7 +184,7 @@ async def test_a_model_that_refuses_fails_the_turn_and_ends_the_discussion(clien
     [failed] = viewer.of_type("turn.failed")
     assert (failed.data["code"], failed.data["turn"], failed.data["attempt"]) == ("model_unauthorized", 1, 1)
     assert viewer.events[-1].data["end_reason"] == "failed"
-    assert (await get(client, discussion))["turn"] == 0
+    assert (await read(client, discussion))["turn"] == 0
 
 
 async def test_a_turn_whose_model_fails_midway_is_tried_again_and_its_text_dropped(

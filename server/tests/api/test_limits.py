@@ -6,6 +6,7 @@ from app.domain.context import LAST_WORDS
 from app.domain.discussion import Status
 from tests.factories.discussions import seats
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.reads import has_status, read, tokens_of
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -25,11 +26,6 @@ def warnings(viewer):
 def reminders(model):
     """Which of the model's prompts said that these are the last words."""
     return [LAST_WORDS in prompt[-1]["content"] for prompt in model.prompts]
-
-
-async def usage_of(client, discussion):
-    usage = (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["usage"]
-    return usage["prompt_tokens"] + usage["completion_tokens"], usage["cost_usd"]
 
 
 async def test_the_last_of_the_turns_is_told_to_conclude(client, make_discussion, make_agent, make_model):
@@ -71,7 +67,7 @@ async def test_tokens_that_run_out_leave_one_last_turn_and_are_never_exceeded(
     assert asked[:-1] == [200] * (last - 1)
     assert asked[-1] < 200 or most > 200
     assert [limit for limit, _used, _most in warnings(viewer)] == ["max_tokens"]
-    assert (await usage_of(client, discussion))[0] <= most
+    assert await tokens_of(client, discussion) <= most
 
 
 async def test_too_few_tokens_for_a_last_turn_end_it_without_one(client, make_discussion, make_agent, make_model):
@@ -108,7 +104,7 @@ async def test_a_wrap_up_turn_that_fails_ends_it_all_the_same(client, make_discu
     [failed] = viewer.of_type("turn.failed")
     assert (failed.data["turn"], failed.data["is_over"]) == (2, True)
     assert viewer.events[-1].data["end_reason"] == "max_turns"
-    assert (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["turn"] == 2
+    assert (await read(client, discussion))["turn"] == 2
 
 
 async def test_a_wrap_up_turn_that_is_tried_again_is_still_the_last_one(
@@ -178,15 +174,11 @@ async def test_a_warning_is_not_repeated_by_the_next_driver(client, make_discuss
     discussion = await make_discussion(participants=table, limits={"max_turns": 6, "max_seconds": 10**6})
     async with watching(client, discussion.id) as viewer:
         for _ in range(3):
-            await eventually(lambda: _is_waiting(client, discussion))
+            await eventually(lambda: has_status(client, discussion, "waiting"))
             await client.post(f"/api/v1/discussions/{discussion.id}/messages", json={"content": "Go on."})
         await viewer.until_ended()
 
     assert warnings(viewer) == [("max_turns", 5, 6)]
-
-
-async def _is_waiting(client, discussion):
-    return (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["status"] == "waiting"
 
 
 @pytest.fixture
@@ -207,8 +199,7 @@ async def test_dollars_that_run_out_leave_a_shorter_last_turn_and_are_never_exce
     assert viewer.events[-1].data["end_reason"] == "max_cost"
     assert wrap_ups(viewer) == [len(viewer.checker.messages)]
     assert [limit for limit, _used, _most in warnings(viewer)] == ["max_cost_usd"]
-    _tokens, cost = await usage_of(person.http, discussion)
-    assert 0.01 < cost <= 0.02
+    assert 0.01 < (await read(person.http, discussion))["usage"]["cost_usd"] <= 0.02
 
 
 async def test_a_pause_before_a_persons_last_turn_does_not_take_it_from_them(
@@ -217,7 +208,7 @@ async def test_a_pause_before_a_persons_last_turn_does_not_take_it_from_them(
     agent = await make_agent()
     made = await make_discussion(participants=[{"agent_id": agent.id}, {"user_id": owner.id}], limits={"max_turns": 2})
     address = f"/api/v1/discussions/{made.id}"
-    await eventually(lambda: _waits(client, address), 10, "the person's turn")
+    await eventually(lambda: has_status(client, made, "waiting"), 10, "the person's turn")
 
     await client.post(f"{address}/pause")
     resumed = (await client.post(f"{address}/resume")).json()
@@ -225,10 +216,6 @@ async def test_a_pause_before_a_persons_last_turn_does_not_take_it_from_them(
 
     assert resumed["status"] == "waiting"
     assert (posted["message"]["turn"], posted["discussion"]["end_reason"]) == (2, "max_turns")
-
-
-async def _waits(client, address):
-    return (await client.get(address)).json()["status"] == "waiting"
 
 
 async def test_a_last_turn_that_was_interrupted_is_used_up(client, make_discussion, make_agent):

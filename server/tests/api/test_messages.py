@@ -7,6 +7,7 @@ import pytest
 from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import log_of
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -16,11 +17,6 @@ UNKNOWN = "019a0000-0000-7000-8000-000000000000"
 
 async def say(client, discussion, content="What of rent?", **more):
     return await client.post(f"/api/v1/discussions/{discussion.id}/messages", json={"content": content, **more})
-
-
-async def log_of(client, discussion):
-    page = (await client.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})).json()
-    return page["items"]
 
 
 async def test_somebody_without_a_seat_is_given_a_guests(client, owner, make_discussion):

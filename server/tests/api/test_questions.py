@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.factories.discussions import seats
+from tests.fixtures.reads import read
 from tests.fixtures.viewer import watch_to_the_end
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ def moderated(make_place, make_user, make_agent, make_model, make_discussion):
             limits={"max_turns": turns, **(limits or {})},
         )
         viewer = await watch_to_the_end(person.http, discussion.id, 30)
-        return viewer, (await person.http.get(f"/api/v1/discussions/{discussion.id}")).json()["usage"]
+        return viewer, (await read(person.http, discussion))["usage"]
 
     return run
 

@@ -4,22 +4,10 @@ import pytest
 
 from tests.factories.discussions import seats
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.reads import has_status, log_of, read
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
-
-
-async def get(client, discussion):
-    return (await client.get(f"/api/v1/discussions/{discussion.id}")).json()
-
-
-async def log(client, discussion):
-    address = f"/api/v1/discussions/{discussion.id}/events"
-    return (await client.get(address, params={"limit": 200})).json()["items"]
-
-
-async def is_paused(client, discussion):
-    return (await get(client, discussion))["status"] == "paused"
 
 
 async def test_an_error_of_ours_that_repeats_pauses_the_discussion_instead_of_looping(
@@ -31,10 +19,10 @@ async def test_an_error_of_ours_that_repeats_pauses_the_discussion_instead_of_lo
     sql("""UPDATE agent_versions SET config = '{"bogus": 1}' WHERE agent_id = %s""", agent.id)
 
     await client.post(f"/api/v1/discussions/{made.id}/start")
-    await eventually(lambda: is_paused(client, made), 20, "the pause")
+    await eventually(lambda: has_status(client, made, "paused"), 20, "the pause")
 
-    assert (await log(client, made))[-1]["data"]["reason"] == "driver_failed"
-    assert (await get(client, made))["next_speaker"] is None
+    assert (await log_of(client, made))[-1]["data"]["reason"] == "driver_failed"
+    assert (await read(client, made))["next_speaker"] is None
 
 
 async def test_one_agents_failure_does_not_end_a_discussion_among_people(client, make_agent, make_discussion, owner):
@@ -47,12 +35,12 @@ async def test_one_agents_failure_does_not_end_a_discussion_among_people(client,
         await eventually(lambda turn=turn: _has_floor(client, made, turn), 10, f"turn {turn}")
         assert (await client.post(f"{address}/messages", json={"content": "Go on."})).status_code == 201
 
-    ended = await get(client, made)
+    ended = await read(client, made)
     assert (ended["turn"], ended["end_reason"]) == (6, "max_turns")
 
 
 async def _has_floor(client, discussion, turn):
-    state = await get(client, discussion)
+    state = await read(client, discussion)
     return state["status"] == "waiting" and state["turn"] == turn - 1
 
 

@@ -10,6 +10,7 @@ from bench.fake_model import FakeModelServer
 from tests.factories.discussions import seats
 from tests.fixtures.databases import rows
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.reads import log_of, read
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -17,18 +18,9 @@ pytestmark = pytest.mark.anyio
 FIGURES = ("prompt_tokens", "completion_tokens", "cost_usd")
 
 
-async def read(http, discussion):
-    return (await http.get(f"/api/v1/discussions/{discussion.id}")).json()
-
-
-async def log(http, discussion):
-    page = await http.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})
-    return page.json()["items"]
-
-
 async def usage_by_the_log(http, discussion):
     """What the log adds up to; its fold must give the fresh read."""
-    fresh, events = await read(http, discussion), await log(http, discussion)
+    fresh, events = await read(http, discussion), await log_of(http, discussion)
     folded = dict(snapshot.EMPTY)
     for event in events:
         folded = snapshot.apply(folded, event["seq"], event["type"], event["data"])

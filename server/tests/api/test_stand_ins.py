@@ -6,6 +6,7 @@ from app.domain.discussion import Status
 from tests.factories.agents import Record
 from tests.factories.discussions import seats
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import read
 from tests.fixtures.viewer import watch_to_the_end
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +42,7 @@ async def leave(client, made, seat):
 
 
 async def participants_of(client, made):
-    return (await client.get(f"/api/v1/discussions/{made.id}")).json()["participants"]
+    return (await read(client, made))["participants"]
 
 
 def of_handle(participants, handle):

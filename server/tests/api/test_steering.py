@@ -9,6 +9,7 @@ from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS, seats
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import has_status, log_of, log_types, read
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -20,23 +21,6 @@ async def command(client, discussion, step, status=200):
     response = await client.post(f"/api/v1/discussions/{discussion.id}/{step}")
     assert response.status_code == status, response.text
     return response.json()
-
-
-async def get(client, discussion):
-    return (await client.get(f"/api/v1/discussions/{discussion.id}")).json()
-
-
-async def log(client, discussion):
-    page = (await client.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})).json()
-    return page["items"]
-
-
-async def log_types(client, discussion):
-    return [event["type"] for event in await log(client, discussion)]
-
-
-async def has_status(client, discussion, status):
-    return (await get(client, discussion))["status"] == status
 
 
 async def until_status(client, discussion, status, seconds=10):
@@ -72,7 +56,7 @@ async def test_a_pause_lets_the_speaker_finish_and_nobody_begin(client, talk):
         paused = await viewer.until("discussion.paused")
 
     assert (answered["status"], answered["pausing"]) in {("running", True), ("paused", False)}
-    state = await get(client, discussion)
+    state = await read(client, discussion)
     assert (state["status"], state["turn"], state["pausing"]) == ("paused", 1, False)
     assert state["next_speaker"]["handle"] == paused.data["next_speaker"]["handle"] == "two"
     assert (await log_types(client, discussion))[-3:] == [
@@ -142,12 +126,12 @@ async def test_a_step_that_the_lifecycle_forbids_is_refused_and_changes_nothing(
     made = await make_discussion(status=Status.WAITING if status == Status.PAUSED else status)
     if status == Status.PAUSED:
         await command(client, made, "pause")
-    before = await get(client, made)
+    before = await read(client, made)
 
     response = await client.post(f"/api/v1/discussions/{made.id}/{step}")
 
     problem(response, 409, "illegal_transition")
-    assert await get(client, made) == before
+    assert await read(client, made) == before
 
 
 async def test_an_interrupt_keeps_exactly_what_was_shown_and_pauses(client, talk):
@@ -275,7 +259,7 @@ async def test_who_leaves_finishes_its_turn_and_has_no_other(client, talk):
 
     assert left.status_code == 204
     assert [message["handle"] for message in viewer.checker.messages.values()] == ["one", "two", "two"]
-    assert [seat["handle"] for seat in (await get(client, discussion))["participants"]] == ["two"]
+    assert [seat["handle"] for seat in (await read(client, discussion))["participants"]] == ["two"]
     assert next(iter(viewer.checker.messages.values()))["content"] == model.reply(0)
 
 
@@ -330,7 +314,7 @@ async def test_bad_seats_are_refused(client, make_discussion, make_agent, strang
     problem(await client.post(address, json={}), 422, "validation_failed")
     problem(await client.delete(f"{address}/{theirs.id}"), 404, "not_found")
     problem(await stranger.http.post(address, json={"agent_id": theirs.id}), 404, "not_found")
-    assert (await get(client, draft))["last_seq"] == 1
+    assert (await read(client, draft))["last_seq"] == 1
 
 
 async def test_an_agent_may_speak_with_another_model_in_one_discussion(client, make_agent, make_discussion, make_model):
@@ -364,7 +348,7 @@ async def test_a_turn_that_fails_for_good_pauses_or_ends_the_discussion(
     await eventually(lambda: _has(client, discussion, outcome[1]), 5, outcome[1])
 
     assert (await log_types(client, discussion))[-2:] == outcome
-    state = await get(client, discussion)
+    state = await read(client, discussion)
     assert (state["turn"], state["end_reason"]) == (0, "failed" if policy == "end" else None)
 
 
@@ -508,6 +492,6 @@ async def test_the_log_says_that_who_was_to_speak_next_has_left(client, talk):
 
     await client.delete(f"/api/v1/discussions/{discussion.id}/participants/{following}")
 
-    [left] = [event for event in await log(client, discussion) if event["type"] == "participant.left"]
+    [left] = [event for event in await log_of(client, discussion) if event["type"] == "participant.left"]
     assert (left["data"]["participant_id"], left["data"]["next_speaker"]) == (following, None)
-    assert (await get(client, discussion))["next_speaker"] is None
+    assert (await read(client, discussion))["next_speaker"] is None

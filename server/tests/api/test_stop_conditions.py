@@ -7,6 +7,7 @@ import pytest
 from tests.factories.discussions import seats
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import has_status, read
 from tests.fixtures.viewer import watch_to_the_end
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +104,7 @@ async def test_what_the_check_for_agreement_took_counts_as_usage(client, make_di
 
     viewer = await watch_to_the_end(client, discussion.id)
 
-    usage = (await client.get(f"/api/v1/discussions/{discussion.id}")).json()["usage"]
+    usage = (await read(client, discussion))["usage"]
     spoken = sum(message["usage"]["prompt_tokens"] for message in viewer.checker.messages.values())
     assert usage["prompt_tokens"] == spoken + viewer.events[-1].data["choice"]["prompt_tokens"]
     assert usage["prompt_tokens"] > spoken
@@ -181,18 +182,13 @@ async def test_agreement_is_checked_after_a_persons_turn_too(client, owner, make
     judge, _model = await make_judge('{"agreement": true}')
     table = [judge, *seats(await make_speaker("One", "Remote.")), {"user_id": owner.id}]
     discussion = await make_discussion(participants=table, limits={"max_turns": 9}, stop_when=[AGREEMENT])
-    address = f"/api/v1/discussions/{discussion.id}"
 
-    await eventually(lambda: _is_waiting(client, address))
-    posted = await client.post(f"{address}/messages", json={"content": "Remote it is."})
+    await eventually(lambda: has_status(client, discussion, "waiting"))
+    posted = await client.post(f"/api/v1/discussions/{discussion.id}/messages", json={"content": "Remote it is."})
     assert posted.json()["discussion"]["next_speaker"] is None  # until the model was asked
 
     end, messages = await end_of(client, discussion)
     assert (end["detail"], messages) == ("all speakers agree", 3)
-
-
-async def _is_waiting(client, address):
-    return (await client.get(address)).json()["status"] == "waiting"
 
 
 def nested(depth):

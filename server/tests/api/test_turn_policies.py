@@ -6,6 +6,7 @@ import pytest
 
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import read
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -56,10 +57,6 @@ async def turns_of(client, discussion):
 
 def order(started):
     return [turn["handle"] for turn in started]
-
-
-async def read(client, discussion):
-    return (await client.get(f"/api/v1/discussions/{discussion['id']}")).json()
 
 
 async def test_the_same_seed_draws_the_same_order(client, make_panel, open_discussion):

@@ -7,6 +7,7 @@ import pytest
 from app.domain.discussion import Status
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import tokens_of
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -49,8 +50,7 @@ async def test_what_discussions_took_is_charged_to_their_creator_and_workspace(p
     for discussion in discussions:
         await watch_to_the_end(person.http, discussion.id)
 
-    taken = [(await person.http.get(f"/api/v1/discussions/{one.id}")).json()["usage"] for one in discussions]
-    tokens = sum(one["prompt_tokens"] + one["completion_tokens"] for one in taken)
+    tokens = sum([await tokens_of(person.http, one) for one in discussions])
     seen = await usage(person)
     assert seen["user"] == {**NOTHING, "tokens": tokens, "cost_usd": 0.0, "max_tokens": 5000}
     assert seen["workspace"] == {**NOTHING, "tokens": tokens, "cost_usd": 0.0, "max_cost_usd": 2.5}
@@ -102,9 +102,8 @@ async def test_a_question_to_a_model_is_charged_as_well(person, make_agent, make
 
     await watch_to_the_end(person.http, discussion.id)
 
-    taken = (await person.http.get(f"/api/v1/discussions/{discussion.id}")).json()["usage"]
     seen = await usage(person)
-    assert seen["user"]["tokens"] == taken["prompt_tokens"] + taken["completion_tokens"]
+    assert seen["user"]["tokens"] == await tokens_of(person.http, discussion)
     assert seen["user"]["reserved_tokens"] == 0
 
 

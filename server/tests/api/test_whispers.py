@@ -9,6 +9,7 @@ from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS, seats
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.reads import log_of
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -25,11 +26,6 @@ async def whisper(client, discussion, *to, content=SECRET, **more):
     response = await say(client, discussion, content, visible_to=list(to), **more)
     assert response.status_code == 201, response.text
     return response.json()["message"]
-
-
-async def log_of(client, discussion):
-    page = await client.get(f"/api/v1/discussions/{discussion.id}/events", params={"limit": 200})
-    return page.json()["items"]
 
 
 async def messages_of(client, discussion, **query):
