@@ -65,6 +65,13 @@ def is_open(breakers, model="a"):
 DOWN = ModelUnavailable("down")
 
 
+@pytest.fixture
+def a_probe_is_due(breakers, clock):
+    """The breaker of model `a` has been open for its time."""
+    fail(breakers, DOWN, FAILURES)
+    clock.now += SECONDS
+
+
 @pytest.mark.parametrize(
     "error",
     [DOWN, ModelTimedOut("slow", phase="first_token"), ModelDisconnected("cut"), ModelMalformed("?")],
@@ -120,10 +127,8 @@ def test_a_provider_that_cannot_be_reached_is_closed_for_all_its_models(breakers
         call(breakers, model="d")
 
 
-def test_one_probe_passes_and_decides(breakers, clock):
-    fail(breakers, DOWN, FAILURES)
-    clock.now += SECONDS
-
+@pytest.mark.usefixtures("a_probe_is_due")
+def test_one_probe_passes_and_decides(breakers):
     with breakers.watching("a") as probe:
         assert is_open(breakers)
         probe.succeeded()
@@ -133,9 +138,8 @@ def test_one_probe_passes_and_decides(breakers, clock):
     assert not is_open(breakers)
 
 
+@pytest.mark.usefixtures("a_probe_is_due")
 def test_a_probe_that_fails_opens_it_for_as_long_again(breakers, clock):
-    fail(breakers, DOWN, FAILURES)
-    clock.now += SECONDS
     fail(breakers, DOWN)
 
     assert is_open(breakers)
@@ -145,9 +149,8 @@ def test_a_probe_that_fails_opens_it_for_as_long_again(breakers, clock):
     assert not is_open(breakers)
 
 
-def test_a_probe_that_its_consumer_ends_makes_room_for_the_next(breakers, clock):
-    fail(breakers, DOWN, FAILURES)
-    clock.now += SECONDS
+@pytest.mark.usefixtures("a_probe_is_due")
+def test_a_probe_that_its_consumer_ends_makes_room_for_the_next(breakers):
     call(breakers, success=False)
 
     assert not is_open(breakers)
@@ -155,10 +158,8 @@ def test_a_probe_that_its_consumer_ends_makes_room_for_the_next(breakers, clock)
     assert is_open(breakers)
 
 
-def test_the_first_text_of_a_probe_lets_others_in_but_one_more_failure_opens_again(breakers, clock):
-    fail(breakers, DOWN, FAILURES)
-    clock.now += SECONDS
-
+@pytest.mark.usefixtures("a_probe_is_due")
+def test_the_first_text_of_a_probe_lets_others_in_but_one_more_failure_opens_again(breakers):
     with breakers.watching("a") as probe:
         probe.answered()
         assert not is_open(breakers)
@@ -166,10 +167,8 @@ def test_the_first_text_of_a_probe_lets_others_in_but_one_more_failure_opens_aga
         assert is_open(breakers)
 
 
+@pytest.mark.usefixtures("a_probe_is_due")
 def test_a_former_probe_that_ends_late_lets_nobody_probe_beside_a_newer_one(breakers, clock):
-    fail(breakers, DOWN, FAILURES)
-    clock.now += SECONDS
-
     with breakers.watching("a") as former:
         former.answered()
         fail(breakers, DOWN)
@@ -182,10 +181,8 @@ def test_a_former_probe_that_ends_late_lets_nobody_probe_beside_a_newer_one(brea
     assert not is_open(breakers)
 
 
-def test_a_former_probe_that_fails_late_counts_like_any_other_call(breakers, clock):
-    fail(breakers, DOWN, FAILURES)
-    clock.now += SECONDS
-
+@pytest.mark.usefixtures("a_probe_is_due")
+def test_a_former_probe_that_fails_late_counts_like_any_other_call(breakers):
     with pytest.raises(ModelUnavailable), breakers.watching("a") as former:
         former.answered()
         call(breakers)
