@@ -52,22 +52,21 @@ async def test_a_model_that_does_not_come_to_its_end_is_asked_once_and_not_waite
     assert max(first - began, second - first) < 2
 
 
-async def test_a_model_that_hangs_leaves_the_question_to_its_fallback(moderated, make_model):
-    hanging, fallback = make_model("hang_first"), make_model(CHOOSES)
+@pytest.mark.parametrize(
+    ("script", "patience", "times"),
+    [
+        pytest.param("hang_first", {"model_first_token_seconds": 1}, 1, id="it hangs"),
+        pytest.param("status=401", {}, 1, id="asking again would not mend it"),
+        pytest.param("status=503", {"model_breaker_failures": 0}, 2, id="it is down"),
+    ],
+)
+async def test_a_model_that_fails_leaves_the_question_to_its_fallback(moderated, make_model, script, patience, times):
+    failing, fallback = make_model(script), make_model(CHOOSES)
 
-    viewer, _ = await moderated(hanging, fallback, model_first_token_seconds=1)
+    viewer, _ = await moderated(failing, fallback, **patience)
 
     assert reasons(viewer) == [CHOSEN]
-    assert (len(hanging.requests), len(fallback.requests)) == (1, 1)
-
-
-async def test_what_asking_again_would_not_mend_goes_to_the_fallback_at_once(moderated, make_model):
-    refusing, fallback = make_model("status=401"), make_model(CHOOSES)
-
-    viewer, _ = await moderated(refusing, fallback)
-
-    assert reasons(viewer) == [CHOSEN]
-    assert (len(refusing.requests), len(fallback.requests)) == (1, 1)
+    assert (len(failing.requests), len(fallback.requests)) == (times, 1)
 
 
 async def test_a_model_that_may_be_well_again_is_asked_once_more(moderated, make_model):
@@ -77,15 +76,6 @@ async def test_a_model_that_may_be_well_again_is_asked_once_more(moderated, make
 
     assert reasons(viewer) == [CHOSEN]
     assert len(model.requests) == 2
-
-
-async def test_a_model_that_is_down_is_given_up_for_its_fallback(moderated, make_model):
-    down, fallback = make_model("status=503"), make_model(CHOOSES)
-
-    viewer, _ = await moderated(down, fallback, model_breaker_failures=0)
-
-    assert reasons(viewer) == [CHOSEN]
-    assert (len(down.requests), len(fallback.requests)) == (2, 1)
 
 
 async def test_an_open_circuit_is_not_waited_for(moderated, make_model):
