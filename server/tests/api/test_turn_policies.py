@@ -33,18 +33,10 @@ def panel_seats(agents, **roles):
 
 
 @pytest.fixture
-def open_discussion(client):
+def open_discussion(make_discussion):
     async def open_it(participants, turn_policy, turns=4, **more):
-        body = {
-            "topic": "Should our team go remote?",
-            "participants": participants,
-            "turn_policy": turn_policy,
-            "limits": {"max_turns": turns},
-            **more,
-        }
-        response = await client.post("/api/v1/discussions", json=body)
-        assert response.status_code == 201, response.text
-        return response.json()
+        limits = {"max_turns": turns}
+        return await make_discussion(participants=participants, turn_policy=turn_policy, limits=limits, **more)
 
     return open_it
 
@@ -131,19 +123,15 @@ async def test_a_moderator_that_insists_on_the_last_speaker_is_not_followed(clie
     assert [turn["reason"].partition(":")[0] for turn in started] == ["moderator", "moderator fallback"] * 2
 
 
-async def test_a_moderator_whose_model_is_down_does_not_stop_the_discussion(client, make_panel, make_agent, make_model):
+async def test_a_moderator_whose_model_is_down_does_not_stop_the_discussion(
+    client, make_panel, make_agent, make_model, open_discussion
+):
     agents, _ = await make_panel(ada="Yes.", bob="No.", cyd="Perhaps.")
     agents["judge"] = await make_agent("Judge", model=make_model("status=401").name)
-    body = {
-        "topic": "Remote?",
-        "participants": panel_seats(agents, judge="moderator"),
-        "turn_policy": {"type": "moderator"},
-        "limits": {"max_turns": 3},
-    }
 
-    discussion = (await client.post("/api/v1/discussions", json=body)).json()
-
+    discussion = await open_discussion(panel_seats(agents, judge="moderator"), {"type": "moderator"}, 3)
     started = await turns_of(client, discussion)
+
     assert order(started) == ["ada", "bob", "cyd"]
     assert "choice" not in started[0]
 
@@ -460,15 +448,12 @@ async def test_who_starves_gets_the_floor_and_the_reason_is_in_the_log(client, m
     assert started[-1]["reason"] == "waited_too_long"
 
 
-async def test_a_discussion_whose_models_are_asked_can_be_stopped(client, make_panel, make_agent, make_model):
+async def test_a_discussion_whose_models_are_asked_can_be_stopped(
+    client, make_panel, make_agent, make_model, open_discussion
+):
     agents, _ = await make_panel(ada="Yes.", bob="No.")
     agents["judge"] = await make_agent("Judge", model=make_model("hang_first").name)
-    body = {
-        "topic": "Remote?",
-        "participants": panel_seats(agents, judge="moderator"),
-        "turn_policy": {"type": "moderator"},
-    }
-    discussion = (await client.post("/api/v1/discussions", json=body)).json()
+    discussion = await open_discussion(panel_seats(agents, judge="moderator"), {"type": "moderator"})
 
     async with watching(client, discussion["id"]) as viewer:
         stopped = await client.post(f"/api/v1/discussions/{discussion['id']}/stop")
