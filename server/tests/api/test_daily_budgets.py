@@ -5,7 +5,6 @@ Below, each place's budget is the person's tokens: 5,000 a day.
 
 import pytest
 
-from app.domain.context import LAST_WORDS
 from tests.fixtures.databases import rows
 from tests.fixtures.reads import tokens_of
 from tests.fixtures.viewer import watch_to_the_end, watching
@@ -32,11 +31,6 @@ def warnings(viewer):
     ]
 
 
-def reminders(model):
-    """Which of the model's prompts said that these are the last words."""
-    return [LAST_WORDS in prompt[-1]["content"] for prompt in model.prompts]
-
-
 async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent, make_discussion, make_model, spend):
     before = spend(person, 0.77 * BUDGET)
     model = make_model("tokens=10&no_usage")
@@ -49,7 +43,7 @@ async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent,
     assert warnings(viewer) == [("user_tokens_per_day", BUDGET, False), ("user_tokens_per_day", BUDGET, True)]
     assert 0.8 * BUDGET <= near.data["used"] < final.data["used"] < BUDGET
     assert viewer.of_type("turn.started")[-1].at < final.at < viewer.of_type("message.completed")[-1].at
-    assert reminders(model) == [False] * (last - 1) + [True]
+    assert model.reminders == [False] * (last - 1) + [True]
     asked = [request.body["max_tokens"] for request in model.requests]
     assert asked[:-1] == [40] * (last - 1)
     assert asked[-1] <= 40
@@ -99,7 +93,7 @@ async def test_a_last_turn_that_is_tried_again_is_announced_once_and_still_the_l
 
     assert len(viewer.of_type("turn.retried")) == 1
     assert warnings(viewer) == [("user_tokens_per_day", BUDGET, True)]
-    assert reminders(model) == [True, True]
+    assert model.reminders == [True, True]
     assert (viewer.events[-1].data["detail"], len(viewer.checker.messages)) == (OVER, 1)
 
 

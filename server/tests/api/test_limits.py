@@ -2,7 +2,6 @@
 
 import pytest
 
-from app.domain.context import LAST_WORDS
 from app.domain.discussion import Status
 from tests.factories.discussions import seats
 from tests.fixtures.deadlines import eventually
@@ -23,11 +22,6 @@ def warnings(viewer):
     return [(event.data["limit"], event.data["used"], event.data["max"]) for event in viewer.of_type("limit.warning")]
 
 
-def reminders(model):
-    """Which of the model's prompts said that these are the last words."""
-    return [LAST_WORDS in prompt[-1]["content"] for prompt in model.prompts]
-
-
 async def test_the_last_of_the_turns_is_told_to_conclude(client, make_discussion, make_agent, make_model):
     model = make_model()
     discussion = await make_discussion(agents=[await make_agent(model=model.name)], limits={"max_turns": 5})
@@ -35,7 +29,7 @@ async def test_the_last_of_the_turns_is_told_to_conclude(client, make_discussion
     viewer = await watch_to_the_end(client, discussion.id)
 
     assert wrap_ups(viewer) == [5]
-    assert reminders(model) == [False] * 4 + [True]
+    assert model.reminders == [False] * 4 + [True]
     assert warnings(viewer) == [("max_turns", 4, 5)]
     assert (viewer.events[-1].data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 5)
 
@@ -46,7 +40,7 @@ async def test_the_only_turn_there_is_has_nothing_to_wrap_up(client, make_discus
 
     viewer = await watch_to_the_end(client, discussion.id)
 
-    assert (wrap_ups(viewer), reminders(model), warnings(viewer)) == ([], [False], [])
+    assert (wrap_ups(viewer), model.reminders, warnings(viewer)) == ([], [False], [])
 
 
 @pytest.mark.parametrize("most", [200, 600, 1000, 1490, 1500, 1510, 2000])
@@ -62,7 +56,7 @@ async def test_tokens_that_run_out_leave_one_last_turn_and_are_never_exceeded(
     last = len(viewer.checker.messages)
     assert viewer.events[-1].data["end_reason"] == "max_tokens"
     assert wrap_ups(viewer) == [last]
-    assert reminders(model) == [False] * (last - 1) + [True]
+    assert model.reminders == [False] * (last - 1) + [True]
     asked = [request.body["max_tokens"] for request in model.requests]
     assert asked[:-1] == [200] * (last - 1)
     assert asked[-1] < 200 or most > 200
@@ -90,7 +84,7 @@ async def test_seconds_that_run_out_leave_one_turn(client, make_discussion, make
 
     assert viewer.events[-1].data["end_reason"] == "max_seconds"
     assert wrap_ups(viewer) == [len(viewer.checker.messages)]
-    assert reminders(model)[-2:] == [False, True]
+    assert model.reminders[-2:] == [False, True]
     assert [limit for limit, _used, _most in warnings(viewer)] == ["max_seconds"]
 
 
@@ -117,7 +111,7 @@ async def test_a_wrap_up_turn_that_is_tried_again_is_still_the_last_one(
     viewer = await watch_to_the_end(client, discussion.id)
 
     assert [event.data["turn"] for event in viewer.of_type("turn.retried")] == [2]
-    assert reminders(model) == [True, True]
+    assert model.reminders == [True, True]
     assert (viewer.events[-1].data["end_reason"], len(viewer.checker.messages)) == ("max_turns", 2)
 
 
