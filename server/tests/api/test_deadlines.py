@@ -191,11 +191,9 @@ async def test_a_principal_may_still_speak_while_its_stand_in_does(client, with_
     assert [message["turn"] for message in viewer.checker.messages.values()] == [None, 1, 2]
 
 
-async def test_one_agent_may_stand_in_for_two(client, owner, make_user, make_discussion, deputy, sql):
-    colleague = await make_user("Charles Babbage")
-    join = "INSERT INTO memberships (workspace_id, user_id, role) VALUES (%s, %s, 'member')"
-    sql(join, owner.workspace_id, colleague.id)
-    people = [{"user_id": one.id, "stand_in_agent_id": deputy.id} for one in (owner, colleague)]
+async def test_one_agent_may_stand_in_for_two(client, owner, colleague, make_discussion, deputy):
+    two = (owner, await colleague("member"))
+    people = [{"user_id": one.id, "stand_in_agent_id": deputy.id} for one in two]
 
     discussion = await make_discussion(participants=people, waiting=SOON)
     viewer = await watch_to_the_end(client, discussion.id)

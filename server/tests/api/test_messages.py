@@ -144,16 +144,11 @@ async def test_whoever_has_the_floor_takes_a_turn_by_speaking_and_the_next_is_de
     assert viewer.events[-1].data["end_reason"] == "max_turns"
 
 
-async def test_another_than_who_has_the_floor_may_speak_and_does_not_take_it(
-    client, owner, make_discussion, make_user, sql
-):
+async def test_another_than_who_has_the_floor_may_speak_and_does_not_take_it(colleague, make_discussion):
     waiting = await make_discussion(status=Status.WAITING)
-    colleague = await make_user("Charles Babbage")
-    join = "INSERT INTO memberships (workspace_id, user_id, role) VALUES (%s, %s, 'member')"
-    sql(join, owner.workspace_id, colleague.id)
+    other = await colleague("member")
 
-    colleague.http.headers["X-Workspace-ID"] = owner.workspace_id
-    posted = (await say(colleague.http, waiting)).json()
+    posted = (await say(other.http, waiting)).json()
 
     assert (posted["message"]["turn"], posted["discussion"]["status"]) == (None, "waiting")
     assert posted["discussion"]["next_speaker"]["handle"] == "ada-byron"

@@ -169,7 +169,7 @@ async def test_text_said_to_have_been_shown_that_never_was_is_taken_back(client,
     assert response.text.index("stream.reset") < response.text.index("message.completed")
 
 
-async def test_a_silent_stream_sends_heartbeats(make_arena, make_user, make_discussion, make_agent, connect, owner):
+async def test_a_silent_stream_sends_heartbeats(make_arena, make_discussion, connect, owner):
     quick = make_arena(server={"stream_heartbeat_seconds": 0.2})
     there = await connect(owner.access_token, at=quick)
     draft = await make_discussion(status=Status.DRAFT)
@@ -212,13 +212,10 @@ async def test_a_stream_ends_when_its_viewer_is_removed_from_the_workspace(
 
 
 async def test_a_silent_stream_ends_when_its_viewer_is_removed_from_the_workspace(
-    make_arena, make_user, make_discussion, connect, owner, sql
+    make_arena, colleague, make_discussion, connect, owner, sql
 ):
     quick = make_arena(server={"stream_heartbeat_seconds": 0.2})
-    viewer = await make_user("Charles Babbage")
-    sql(
-        "INSERT INTO memberships (workspace_id, user_id, role) VALUES (%s, %s, 'viewer')", owner.workspace_id, viewer.id
-    )
+    viewer = await colleague("viewer")
     draft = await make_discussion(status=Status.DRAFT)
     asking = {"Accept": "text/event-stream", "X-Workspace-ID": owner.workspace_id}
     there = await connect(viewer.access_token, at=quick)
