@@ -51,7 +51,7 @@ async def test_it_is_warned_of_wrapped_up_and_never_exceeded(person, make_agent,
     assert 0.9 * BUDGET < before + await tokens_of(person.http, discussion) <= BUDGET
 
 
-async def test_without_room_for_a_short_turn_it_ends_unsaid(person, make_discussion, place, spend):
+async def test_without_room_for_a_short_turn_it_ends_unsaid(person, make_discussion, spend):
     spend(person, BUDGET - 100)
 
     viewer = await watch_to_the_end(person.http, (await make_discussion(by=person)).id)

@@ -46,7 +46,7 @@ async def test_with_everybody_silent_for_ever_it_ends_all_the_same(client, owner
     assert viewer.checker.messages == {}
 
 
-async def test_without_a_deadline_it_waits(client, owner, make_discussion):
+async def test_without_a_deadline_it_waits(owner, make_discussion):
     discussion = await make_discussion(participants=[{"user_id": owner.id}], waiting={"human_seconds": None})
 
     assert (discussion.status, discussion.deadline) == ("waiting", None)
@@ -131,7 +131,7 @@ def with_stand_in(owner, make_agent, make_discussion, deputy):
     return make
 
 
-async def test_a_stand_in_speaks_in_its_own_name_and_the_order_goes_on(client, with_stand_in, deputy):
+async def test_a_stand_in_speaks_in_its_own_name_and_the_order_goes_on(client, with_stand_in):
     discussion = await with_stand_in(limits={"max_turns": 4}, waiting={**SOON, "on_deadline": "stand_in"})
 
     viewer = await watch_to_the_end(client, discussion.id)
@@ -177,7 +177,7 @@ async def test_a_stand_in_is_silent_while_its_principal_speaks(client, with_stan
     assert [message["handle"] for message in viewer.checker.messages.values()] == ["ada-byron", "skeptic"]
 
 
-async def test_a_principal_may_still_speak_while_its_stand_in_does(client, with_stand_in, make_agent, deputy):
+async def test_a_principal_may_still_speak_while_its_stand_in_does(client, with_stand_in, deputy):
     slow = {"model": "openai/fake?tokens=30&delay_ms=20"}
     await client.patch(f"/api/v1/agents/{deputy.id}", json=slow)
     discussion = await with_stand_in()

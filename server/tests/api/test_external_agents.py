@@ -370,7 +370,7 @@ async def test_the_webhook_of_a_blind_phase_holds_none_of_its_words_by_others(cl
     assert said[2]["content"].encode() not in call.body
 
 
-async def test_the_webhook_of_an_anonymous_phase_names_nobody_else(client, anonymous, owner, scripted, receiver):
+async def test_the_webhook_of_an_anonymous_phase_names_nobody_else(client, anonymous, scripted, receiver):
     own, other = (
         next(seat for seat in scripted.participants if seat["handle"] == who) for who in ("outside", "skeptic")
     )

@@ -389,7 +389,7 @@ async def is_at(client, discussion, turn):
 
 
 @pytest.fixture
-async def with_former_member(client, owner, colleague, make_agent, make_discussion, sql):
+async def with_former_member(owner, colleague, make_agent, make_discussion, sql):
     """A draft of a person with a stand-in who is no member of the workspace any more, of the owner and an agent."""
     person, deputy = await colleague("member"), await make_agent("Deputy")
     people = [{"user_id": person.id, "stand_in_agent_id": deputy.id}, {"user_id": owner.id}]

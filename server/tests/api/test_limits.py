@@ -147,7 +147,7 @@ async def test_a_persons_turn_can_be_the_last_one(client, owner, make_discussion
     assert ended.data["end_reason"] == "max_turns"
 
 
-async def test_a_persons_turn_after_anothers_can_be_the_last_one(client, owner, make_user, make_discussion, sql):
+async def test_a_persons_turn_after_anothers_can_be_the_last_one(client, owner, make_discussion, sql):
     """Nobody drives between two people's turns."""
     discussion = await make_discussion(participants=[{"user_id": owner.id}], limits={"max_turns": 2})
     address = f"/api/v1/discussions/{discussion.id}/messages"

@@ -93,7 +93,7 @@ async def test_a_second_pause_while_the_first_waits_for_the_speaker_changes_noth
     assert (await log_types(client, discussion)).count("discussion.pausing") == 1
 
 
-async def test_a_waiting_discussion_is_paused_at_once_and_waits_again_when_resumed(client, make_discussion, owner):
+async def test_a_waiting_discussion_is_paused_at_once_and_waits_again_when_resumed(client, make_discussion):
     discussion = await make_discussion(status=Status.WAITING)
 
     paused = await command(client, discussion, "pause")
@@ -263,7 +263,7 @@ async def test_who_leaves_finishes_its_turn_and_has_no_other(client, talk):
     assert next(iter(viewer.checker.messages.values()))["content"] == model.reply(0)
 
 
-async def test_the_floor_goes_on_when_a_person_who_has_it_leaves(client, make_discussion, make_agent):
+async def test_the_floor_goes_on_when_a_person_who_has_it_leaves(client, make_discussion):
     discussion = await make_discussion(status=Status.WAITING)
     person = discussion.next_speaker["participant_id"]
 

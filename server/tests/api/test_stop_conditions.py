@@ -235,7 +235,7 @@ async def test_a_bad_condition_is_refused_and_nothing_is_opened(client, make_age
     assert (await client.get("/api/v1/discussions")).json()["items"] == []
 
 
-async def test_conditions_as_deep_and_as_many_as_allowed_are_taken(client, make_discussion):
+async def test_conditions_as_deep_and_as_many_as_allowed_are_taken(make_discussion):
     most = [nested(4), {"type": "any", "of": [PHRASE] * 20}, {"type": "any", "of": [PHRASE] * 20}]
 
     draft = await make_discussion(status="draft", stop_when=most)

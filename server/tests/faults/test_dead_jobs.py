@@ -82,7 +82,7 @@ async def test_a_job_that_comes_twice_takes_no_turn_twice(workerless, discussion
 
 
 async def test_one_discussion_that_is_locked_holds_up_no_other(
-    workerless, owner, make_agent, make_discussion, make_model, fresh_database, keep
+    workerless, make_agent, make_discussion, make_model, fresh_database, keep
 ):
     """A command's transaction that is stuck on one row, for longer than every lease."""
     slow = await make_agent(model=make_model("tokens=60&delay_ms=100").name)

@@ -53,7 +53,7 @@ async def test_a_discussion_goes_on_and_its_viewer_misses_nothing_when_the_datab
 
 
 async def test_many_discussions_and_what_people_say_in_them_survive_two_crashes(
-    place, crash, make_user, models, start_worker, engines_to_break
+    place, crash, make_user, models, start_worker
 ):
     """Words are answered with 201 only when they are kept, whenever the database goes."""
     person = await make_user(at=place)
@@ -87,7 +87,7 @@ async def test_requests_meanwhile_are_told_to_come_back_and_never_break(place, c
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in away)
 
 
-async def test_readiness_says_that_the_database_is_away(place, crash, make_user, anonymous, connect):
+async def test_readiness_says_that_the_database_is_away(place, crash, connect):
     visitor = await connect(at=place)
     crash()
 

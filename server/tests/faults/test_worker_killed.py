@@ -234,7 +234,7 @@ async def test_a_worker_told_to_go_while_idle_goes_at_once(place, start_worker):
 
 
 async def test_nothing_happens_to_who_waits_for_a_person_when_the_worker_is_killed(
-    place, person, make_agent, make_discussion, start_worker, fresh_database
+    place, person, make_agent, make_discussion, start_worker
 ):
     worker = start_worker(place.settings)
     agent = await make_agent(by=person)

@@ -71,7 +71,7 @@ async def test_a_model_that_is_well_again_is_found_by_one_probe(make_catalog, se
     assert len(server.requests) == 3
 
 
-async def test_a_provider_that_cannot_be_reached_is_left_alone_with_all_its_models(make_catalog, server):
+async def test_a_provider_that_cannot_be_reached_is_left_alone_with_all_its_models(make_catalog):
     catalog = make_catalog("http://127.0.0.1:9/v1", model_breaker_failures=2)
 
     for name in ("a", "b"):
