@@ -13,6 +13,7 @@ from tests.fixtures.viewer import watch_to_the_end
 pytestmark = pytest.mark.anyio
 
 AGREEMENT = {"type": "agreement"}
+AGREED = '{"agreement": true}'
 
 
 @pytest.fixture
@@ -33,6 +34,21 @@ async def make_judge(make_agent, make_model):
         model = make_model(f"reply={quote(says)}")
         agent = await make_agent("Judge", model=model.name)
         return {"agent_id": agent.id, "role": "moderator"}, model
+
+    return make
+
+
+@pytest.fixture
+def open_judged(make_discussion, make_speaker, make_judge):
+    """A discussion of two that say these, ended by agreement as the judge sees it; and the judge's model."""
+
+    async def make(verdict, one, two, turns=9, condition=AGREEMENT):
+        judge, model = await make_judge(verdict)
+        table = [await make_speaker("One", one), await make_speaker("Two", two)]
+        discussion = await make_discussion(
+            participants=[*seats(*table), judge], limits={"max_turns": turns}, stop_when=[condition]
+        )
+        return discussion, model
 
     return make
 
@@ -80,12 +96,8 @@ async def test_repetition_ends_it_when_somebody_says_the_same_again(client, make
     assert end["detail"] == "the last message repeats what was said shortly before"
 
 
-async def test_agreement_ends_it_once_the_moderators_model_says_so(client, make_discussion, make_speaker, make_judge):
-    judge, model = await make_judge('{"agreement": true}')
-    table = [await make_speaker("One", "Remote it is."), await make_speaker("Two", "Yes, remote.")]
-    discussion = await make_discussion(
-        participants=[*seats(*table), judge], limits={"max_turns": 9}, stop_when=[AGREEMENT]
-    )
+async def test_agreement_ends_it_once_the_moderators_model_says_so(client, open_judged):
+    discussion, model = await open_judged(AGREED, "Remote it is.", "Yes, remote.")
 
     end, messages = await end_of(client, discussion)
 
@@ -95,12 +107,8 @@ async def test_agreement_ends_it_once_the_moderators_model_says_so(client, make_
     assert discussion.topic in asked[1]["content"]
 
 
-async def test_what_the_check_for_agreement_took_counts_as_usage(client, make_discussion, make_speaker, make_judge):
-    judge, _model = await make_judge('{"agreement": true}')
-    table = [await make_speaker("One", "Remote."), await make_speaker("Two", "Remote.")]
-    discussion = await make_discussion(
-        participants=[*seats(*table), judge], limits={"max_turns": 9}, stop_when=[AGREEMENT]
-    )
+async def test_what_the_check_for_agreement_took_counts_as_usage(client, open_judged):
+    discussion, _model = await open_judged(AGREED, "Remote.", "Remote.")
 
     viewer = await watch_to_the_end(client, discussion.id)
 
@@ -111,14 +119,8 @@ async def test_what_the_check_for_agreement_took_counts_as_usage(client, make_di
 
 
 @pytest.mark.parametrize("answer", ['{"agreement": false}', "Bananas are yellow."])
-async def test_without_agreement_it_goes_on_and_is_asked_once_a_round(
-    client, make_discussion, make_speaker, make_judge, answer
-):
-    judge, model = await make_judge(answer)
-    table = [await make_speaker("One", "Remote."), await make_speaker("Two", "Office.")]
-    discussion = await make_discussion(
-        participants=[*seats(*table), judge], limits={"max_turns": 7}, stop_when=[AGREEMENT]
-    )
+async def test_without_agreement_it_goes_on_and_is_asked_once_a_round(client, open_judged, answer):
+    discussion, model = await open_judged(answer, "Remote.", "Office.", turns=7)
 
     end, messages = await end_of(client, discussion)
 
@@ -142,13 +144,9 @@ async def test_a_model_that_is_down_never_finds_agreement_and_holds_nothing_up(
     assert viewer.events[-1].data["end_reason"] == "max_turns"
 
 
-async def test_in_an_all_the_model_is_asked_only_when_the_rest_holds(client, make_discussion, make_speaker, make_judge):
-    judge, model = await make_judge('{"agreement": true}')
-    table = [await make_speaker("One", "Let us vote."), await make_speaker("Two", "Aye.")]
+async def test_in_an_all_the_model_is_asked_only_when_the_rest_holds(client, open_judged):
     condition = {"type": "all", "of": [AGREEMENT, {"type": "phrase", "phrase": "let us vote"}]}
-    discussion = await make_discussion(
-        participants=[*seats(*table), judge], limits={"max_turns": 9}, stop_when=[condition]
-    )
+    discussion, model = await open_judged(AGREED, "Let us vote.", "Aye.", condition=condition)
 
     end, messages = await end_of(client, discussion)
 
@@ -179,7 +177,7 @@ async def test_a_persons_turn_can_meet_a_condition_as_well(client, owner, make_d
 
 
 async def test_agreement_is_checked_after_a_persons_turn_too(client, owner, make_discussion, make_speaker, make_judge):
-    judge, _model = await make_judge('{"agreement": true}')
+    judge, _model = await make_judge(AGREED)
     table = [judge, *seats(await make_speaker("One", "Remote.")), {"user_id": owner.id}]
     discussion = await make_discussion(participants=table, limits={"max_turns": 9}, stop_when=[AGREEMENT])
 
