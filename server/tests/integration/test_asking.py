@@ -7,18 +7,11 @@ from app.domain.prompt import ChatMessage
 from app.services.ai_models import ModelCatalog
 from app.services.asking import ask
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelRejected, ModelUnavailable
-from bench.fake_model import FakeModelServer
 
 pytestmark = pytest.mark.anyio
 
 SCHEMA = {"type": "object", "properties": {"handle": {"type": "string"}}, "required": ["handle"]}
 ANSWER = "%7B%22handle%22%3A%20%22skeptic%22%7D"  # {"handle": "skeptic"}
-
-
-@pytest.fixture
-async def server():
-    async with FakeModelServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -11,16 +11,9 @@ from app.services.ai_models import ModelCatalog
 from app.services.asking import ask
 from app.services.providers.base import ChatRequest, ModelBusy, ModelCircuitOpen, ModelUnavailable, ModelUnreachable
 from bench.fake_behaviour import reply_text
-from bench.fake_model import FakeModelServer
 from tests.fixtures.deadlines import eventually
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def server():
-    async with FakeModelServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -16,19 +16,12 @@ from app.services.providers.base import ChatRequest, ModelError, ModelNotFound, 
 from app.services.providers.recording import PATIENCE_SECONDS, Recorder, recording_name
 from app.services.providers.replay import Recordings, ReplayMissing, ReplayModel
 from bench.fake_behaviour import reply_text
-from bench.fake_model import FakeModelServer
 from tests.fixtures.deadlines import eventually
 
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-canary-0123456789"
 ASKED = [ChatMessage("system", "You doubt."), ChatMessage("user", "Go remote?")]
-
-
-@pytest.fixture
-async def server():
-    async with FakeModelServer() as server:
-        yield server
 
 
 @pytest.fixture

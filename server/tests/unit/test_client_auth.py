@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from arena_client import ArenaClient, ArenaProblem
-from tests.fixtures.scripted_server import Reply, ScriptedServer, Stream, frame, refusal
+from tests.fixtures.scripted_server import Reply, Stream, frame, refusal
 
 ME = {
     "id": "u1",
@@ -23,10 +23,9 @@ def tokens(number: int, expires_in: float = 600) -> Reply:
 
 
 @pytest.fixture
-def server():
-    with ScriptedServer() as server:
-        server.on("GET", "/auth/me", Reply(ME))
-        yield server
+def server(server):
+    server.on("GET", "/auth/me", Reply(ME))
+    return server
 
 
 @pytest.fixture

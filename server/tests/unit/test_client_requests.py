@@ -48,12 +48,6 @@ DISCUSSION = {
 
 
 @pytest.fixture
-def server():
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server):
     with ArenaClient(server.url + "/", "token") as client:
         yield client

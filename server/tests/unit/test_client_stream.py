@@ -19,12 +19,6 @@ def without_much_waiting(monkeypatch):
 
 
 @pytest.fixture
-def server():
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server):
     with ArenaClient(server.url, "token") as client:
         yield client

@@ -20,12 +20,6 @@ BODY = b'{"turn": 1}'
 
 
 @pytest.fixture
-def server():
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 async def make_outgoing():
     made = []
 
