@@ -2,7 +2,6 @@
 
 import pytest
 
-from app.services.providers.base import ModelTimeouts
 from app.services.providers.breaker import Breakers
 from app.services.providers.caps import Caps
 from app.services.providers.guarded import GuardedModel
@@ -12,15 +11,10 @@ from bench.fake_model import FakeModelServer
 
 pytest.register_assert_rewrite("tests.contracts.chat_model")
 
-from tests.contracts.chat_model import PATIENT, ChatModelContract  # noqa: E402 - after the assert rewriting
+from tests.contracts.chat_model import ChatModelContract  # noqa: E402 - after the assert rewriting
 from tests.contracts.fake_provider import KEY, Subject  # noqa: E402
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def timeouts() -> ModelTimeouts:
-    return PATIENT
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 async def server():
     async with FakeModelServer() as server:
         yield server

@@ -9,13 +9,13 @@ import pytest
 
 from tests.fixtures.databases import rows
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.trial import MOST_SECONDS_TO_THE_NEXT_TOKEN
 from tests.fixtures.viewer import watching
 
 log = logging.getLogger(__name__)
 
 pytestmark = pytest.mark.anyio
 
-MOST_SECONDS_TO_THE_NEXT_TOKEN = 7
 SPEAKING = "tokens=40&delay_ms=50"  # two seconds a turn
 RECOVERY = 40
 

@@ -27,7 +27,7 @@ CONTROL = [
     ),
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[gMASK]"),
     *("[TOOL_CALLS]", "[TOOL_RESULTS]", "[AVAILABLE_TOOLS]", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>"),
-    *("<\uff5cbegin\u2581of\u2581sentence\uff5c>", "[|system|]", "[|endofturn|]", "<sop>", "<pad>", "<unk>"),
+    *("[|system|]", "[|endofturn|]", "<sop>", "<pad>", "<unk>"),
     *(
         "[BOS]",
         "[EOS]",
