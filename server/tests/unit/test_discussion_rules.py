@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from random import Random
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,8 +10,9 @@ from hypothesis import strategies as st
 from app.domain.discussion import IllegalTransition, Status, Step, advance
 from app.domain.limits import Limits
 from app.domain.permissions import Permission, Role, allows
-from app.domain.policies import POLICIES, History, RoundRobin, Seat, SelfDeciding
+from app.domain.policies import POLICIES, History, RoundRobin, SelfDeciding
 from app.domain.progress import Table
+from tests.fixtures.rosters import seat
 
 LEGAL = {
     (Status.DRAFT, Step.START): Status.RUNNING,
@@ -44,7 +44,7 @@ def test_the_lifecycle_allows_these_steps_and_no_others(current, step):
 
 
 def seats(count, kind="llm"):
-    return [Seat(UUID(int=number), kind, f"seat-{number}", f"Seat {number}") for number in range(1, count + 1)]
+    return [seat(number, kind=kind) for number in range(1, count + 1)]
 
 
 def speak(roster, last, turns):

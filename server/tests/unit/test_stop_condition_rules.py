@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from app.domain.agreement import agreement_question, ending, parse_agreement
 from app.domain.context import estimate_tokens
-from app.domain.policies import History, Seat, Spoken, TurnNote
+from app.domain.policies import History, Spoken, TurnNote
 from app.domain.similarity import similarity, trigrams
 from app.domain.stop_conditions import find_met, must_ask, reach
+from tests.fixtures.rosters import seat
 
 AGREEMENT = {"type": "agreement"}
 SILENCE = {"type": "silence"}
@@ -18,14 +19,11 @@ LONG = "We should go remote, because the office costs more than it brings to any
 
 
 def seats(count, **changes):
-    return [
-        Seat(UUID(int=number), changes.get("kind", "llm"), f"seat-{number}", f"Seat {number}")
-        for number in range(1, count + 1)
-    ]
+    return [seat(number, **changes) for number in range(1, count + 1)]
 
 
 def moderator(number, kind="llm"):
-    return Seat(UUID(int=number), kind, "chair", "Chair", role="moderator")
+    return seat(number, "chair", kind, role="moderator")
 
 
 def phrase(text):
