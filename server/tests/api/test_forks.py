@@ -196,7 +196,7 @@ async def test_strangers_to_each_other_differ_from_the_beginning_page_by_page(cl
     assert [bool(pair["right"]) for pair in whole["items"]] == [True, True, False, False]
 
 
-async def test_bad_forks_are_refused_and_make_nothing(client, parent, stranger, make_agent):
+async def test_bad_forks_are_refused_and_make_nothing(client, parent, stranger, make_agent, make_discussion):
     address = f"/api/v1/discussions/{parent.id}/fork"
     theirs = await make_agent("Theirs", by=stranger)
 
@@ -206,7 +206,8 @@ async def test_bad_forks_are_refused_and_make_nothing(client, parent, stranger, 
     problem(await client.post(address, json={"model": "nobody/knows"}), 422, "unknown_model")
     problem(await client.post(address, json={"unknown": 1}), 422, "validation_failed")
     problem(await stranger.http.post(address, json={}), 404, "not_found")
-    problem(await client.get(f"/api/v1/discussions/{parent.id}/diff", params={"with": theirs.id}), 404, "not_found")
+    hidden = await make_discussion(by=stranger, agents=[theirs])
+    problem(await client.get(f"/api/v1/discussions/{parent.id}/diff", params={"with": hidden.id}), 404, "not_found")
     listed = (await client.get("/api/v1/discussions")).json()["items"]
     assert [one["id"] for one in listed] == [parent.id]
 

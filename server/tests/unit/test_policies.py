@@ -30,9 +30,6 @@ def make(kind, **config):
     return POLICIES[kind]({"type": kind, **config})
 
 
-# References
-
-
 @pytest.mark.parametrize("reference", ["bob", "@bob", "@Bob", " BOB ", str(BOB.participant_id), str(BOB.agent_id)])
 def test_a_participant_is_named_by_handle_or_id(reference):
     assert find_seat(reference, TABLE) == BOB
@@ -41,9 +38,6 @@ def test_a_participant_is_named_by_handle_or_id(reference):
 @pytest.mark.parametrize("reference", ["bo", "bob2", "", "@", "@@bob", "None", "Robert"])
 def test_a_reference_that_names_nobody_finds_nobody(reference):
     assert find_seat(reference, [*TABLE, HUMAN]) is None
-
-
-# mention
 
 
 @pytest.mark.parametrize(
@@ -113,9 +107,6 @@ def test_the_fallback_may_be_a_weighted_draw():
     assert choice == Choice(CYD.participant_id, "mention: nobody, random")
 
 
-# random
-
-
 def test_a_seat_is_drawn_as_often_as_its_weight_says_and_without_one_counts_one():
     policy = make("random", weights={"@ada": 2, "bob": 0})
 
@@ -131,9 +122,6 @@ def test_when_only_those_without_weight_are_left_they_are_equal():
     drawn = {draw(policy, [ADA, BOB], History(0, None), seed).participant_id for seed in range(50)}
 
     assert drawn == {ADA.participant_id, BOB.participant_id}
-
-
-# moderator
 
 
 MODERATED = [ADA, BOB, CYD, JUDGE]
@@ -235,9 +223,6 @@ def test_a_fallback_never_gives_the_floor_to_the_speaker_just_excluded(answers, 
         before = speaker
 
 
-# bidding
-
-
 @pytest.mark.parametrize(
     ("answer", "bid"),
     [
@@ -308,9 +293,6 @@ def test_people_bid_what_the_policy_says():
 
     assert draw(make("bidding"), [*TABLE, HUMAN], history).participant_id == BOB.participant_id
     assert draw(make("bidding", default_bid=6), [*TABLE, HUMAN], history).participant_id == HUMAN.participant_id
-
-
-# Bad configurations
 
 
 @pytest.mark.parametrize(
