@@ -6,8 +6,8 @@ row where that is locked too, and before its reservation. The day is the databas
 day on which it was reserved.
 
 A reservation counts as long as its discussion runs or waits, on its day and the one after: a discussion that is paused
-or has ended sets nothing aside, whoever brought it there, and one whose driver crashed keeps its room until the turn is
-taken again.
+or has ended sets nothing aside, whoever brought it there. One whose driver crashed keeps its room, also if it is paused
+then, until the turn is taken again, since what the driver had shown will be charged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,8 @@ _RESERVED = text(
            coalesce(sum(r.cost_usd) FILTER (WHERE r.workspace_id = :workspace_id), 0) AS workspace_usd
     FROM reservations r JOIN discussions d ON d.id = r.discussion_id
     WHERE (r.user_id = :user_id OR r.workspace_id = :workspace_id) AND r.day >= CAST(:day AS date) - 1
-      AND d.status IN ('running', 'waiting') AND r.discussion_id IS DISTINCT FROM CAST(:but AS uuid)
+      AND (d.status IN ('running', 'waiting') OR (d.status = 'paused' AND d.turn_epoch <> 0))
+      AND r.discussion_id IS DISTINCT FROM CAST(:but AS uuid)
     """
 )
 _RESERVE = text(
@@ -79,7 +80,8 @@ _RELEASE_IDLE = text(
     """
     DELETE FROM reservations WHERE discussion_id IN (
         SELECT r.discussion_id FROM reservations r JOIN discussions d ON d.id = r.discussion_id
-        WHERE (d.status NOT IN ('running', 'waiting') OR r.day < (clock_timestamp() AT TIME ZONE 'UTC')::date - 1)
+        WHERE (d.status = 'ended' OR (d.status = 'paused' AND d.turn_epoch = 0)
+               OR r.day < (clock_timestamp() AT TIME ZONE 'UTC')::date - 1)
           AND d.updated_at < now() - make_interval(secs => :grace) LIMIT :limit)
     """
 )

@@ -8,9 +8,10 @@ from uuid import uuid4
 import pytest
 
 from app.domain.context import Utterance
-from app.domain.limits import Left, Limits
+from app.domain.limits import Left, Limits, Spending
 from app.services.providers.base import ModelDisconnected, ModelUnauthorized, ModelUnavailable, TextDelta
 from app.services.turns import course, reservations
+from app.services.turns.inquiry import LEAST_REPLY_TOKENS as QUESTION_TOKENS
 from app.services.turns.room import worst_case
 from tests.fixtures.rehearsal import Bank, Rehearsal, RehearsalCatalog, RehearsalModel, talk, words
 
@@ -102,6 +103,48 @@ async def test_a_limit_with_attempts_that_are_cut_and_charged(most):
 
     concludes(one)
     assert one.used.tokens <= most
+
+
+@pytest.mark.parametrize(
+    ("agents", "limits"),
+    [
+        ([(["x/m"], 250)], Limits(max_turns=9, max_tokens=700)),
+        ([(["x/cheap", "x/dear"], 250)], Limits(max_turns=9, max_cost_usd=0.001)),
+    ],
+)
+async def test_an_attempt_is_charged_once_also_if_the_turn_fails_for_it_in_the_end(agents, limits):
+    catalog = RehearsalCatalog(*models(m=cut(times=99), cheap=cut(times=99)))
+    one = await Rehearsal(catalog, agents, limits).run()
+
+    calls = sum(len(catalog.get(name).asked) for name in ("x/m", "x/cheap", "x/dear"))
+    charged = [event.data["usage"] for event in one.log if event.data.get("usage")]
+    assert len(charged) == calls > 1
+    assert one.log[-1].data.get("reason") == "turn_failed" or one.types()[-2:] == ["turn.failed", "discussion.ended"]
+    assert limits.most.without(one.used).lacks(Spending()) is None
+
+
+@pytest.mark.parametrize("most", range(1500, 6000, 331))
+@pytest.mark.parametrize("policy", [{"type": "bidding"}, {"type": "moderator", "moderator": "a0"}])
+async def test_questions_that_break_off_take_no_more_than_was_set_aside_for_them(most, policy):
+    async def cut_where_asked(request, number):
+        async for delta in talk(request, number):
+            yield delta
+            if request.max_tokens == QUESTION_TOKENS:
+                raise ModelDisconnected("the connection was lost")
+
+    three = [RehearsalModel(f"x/{name}", cut_where_asked) for name in "abc"]
+    bank = Bank(Left(tokens=most))
+    one = await Rehearsal(
+        RehearsalCatalog(*three),
+        [(["x/a", "x/b", "x/c"], 120)] * 3,
+        Limits(max_turns=5000, max_tokens=most),
+        bank,
+        policy=policy,
+    ).run()
+
+    concludes(one)
+    assert one.used.tokens <= most
+    assert bank.most.tokens <= most
 
 
 @pytest.mark.parametrize("policy", [{"type": "bidding"}, {"type": "moderator", "moderator": "a0"}])

@@ -1,6 +1,7 @@
 """The port every language model is spoken to through, and the ways it fails."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -67,9 +68,9 @@ class ModelError(UpstreamFailed):
         self.used: Used = NOTHING
 
 
-def used_until(error: Exception) -> Used:
-    """What the call took that failed with it."""
-    return error.used if isinstance(error, ModelError) else NOTHING
+def used_until(error: Exception | None) -> Used:
+    """What the call took that failed with it, and is not charged yet."""
+    return getattr(error, "used", NOTHING)
 
 
 class ModelUnauthorized(ModelError):
@@ -155,6 +156,10 @@ class ModelTimedOut(ModelError):
     ) -> None:
         super().__init__(detail, retry_after_seconds=retry_after_seconds)
         self.phase = phase
+
+
+on_begin: ContextVar[Callable[[], None] | None] = ContextVar("on_begin", default=None)
+"""What a caller wants to be told when its call begins, which may have waited for room until then."""
 
 
 class ChatModel(Protocol):

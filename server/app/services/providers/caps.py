@@ -54,6 +54,11 @@ for _, range in ipairs({{'-inf', now}, {now + patience + 1, '+inf'}}) do
   end
 end
 redis.call('ZADD', KEYS[3], 'NX', now + (time[2] % 1000) / 1000, ARGV[1])
+local first = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
+while first ~= ARGV[1] and not redis.call('ZSCORE', KEYS[4], first) do
+  redis.call('ZREM', KEYS[3], first)
+  first = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
+end
 local before = redis.call('ZRANK', KEYS[3], ARGV[1])
 local free, room_in = math.huge, 0
 if slots > 0 then
@@ -89,8 +94,8 @@ redis.call('PEXPIRE', KEYS[3], patience)
 redis.call('PEXPIRE', KEYS[4], patience)
 return {before + 1, room_in}
 """
-# KEYS: slots, begun, waiting, asking. ARGV: the call, which waits no more.
-_LEAVE = "redis.call('ZREM', KEYS[3], ARGV[1]) return redis.call('ZREM', KEYS[4], ARGV[1])"
+# KEYS: slots, begun, waiting, asking. ARGV: the call, which is not made, also if the answer that it may begin was lost.
+_LEAVE = "for _, key in ipairs(KEYS) do redis.call('ZREM', key, ARGV[1]) end return 0"
 # KEYS: slots. ARGV: the call, lease in ms. Also takes a slot anew that was lost with Valkey's memory.
 _RENEW = """
 local time = redis.call('TIME')

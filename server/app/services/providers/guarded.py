@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from app.services.providers.base import ChatModel, ChatRequest, Finished, TextDelta
+from app.services.providers.base import ChatModel, ChatRequest, Finished, TextDelta, on_begin
 from app.services.providers.breaker import Breakers
 from app.services.providers.caps import Caps
 
@@ -19,6 +19,9 @@ class GuardedModel:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
         self._breakers.refuse(request.model)  # before it waits for a slot that it may not use
         async with self._caps.slot():
+            begin = on_begin.get()
+            if begin is not None:
+                begin()
             with self._breakers.watching(request.model) as call:
                 async with aclosing(self._inner.stream(request)) as items:
                     item = await anext(items)

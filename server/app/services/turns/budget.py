@@ -77,19 +77,21 @@ class TurnBudget:
         async with self.uow.reading(self.claim.workspace_id) as work:
             return await work.budgets.reserved_by(self.claim.discussion_id)
 
-    async def settle(self, work: UnitOfWork, before: TurnState, after: TurnState, *, turn_is_over: bool) -> None:
+    async def settle(self, work: UnitOfWork, before: TurnState, after: TurnState) -> None:
         """In the transaction that writes `after`: charge what was spent since `before`, give the rest back."""
         spent = _spent_between(before, after)
-        rest = self._rest(spent, after, turn_is_over=turn_is_over)
+        rest = self._rest(spent, before, after)
         await work.budgets.settle(self.claim.discussion_id, self.payers, spent, rest)
+        self._reserved = rest
 
-    def _rest(self, spent: Spending, after: TurnState, *, turn_is_over: bool) -> Spending | None:
+    def _rest(self, spent: Spending, before: TurnState, after: TurnState) -> Spending | None:
         """What stays set aside; None: all of it, which a driver before has set aside."""
         if after.status not in {Status.RUNNING, Status.WAITING}:
             return Spending()
         if self._reserved is None:
             return None
-        return self._kept if turn_is_over else (self._reserved - spent).at_least(self._kept)
+        goes_on = after.turn_message_id is not None and after.turn_message_id == before.turn_message_id
+        return (self._reserved - spent).at_least(self._kept) if goes_on else self._kept
 
 
 def _spent_between(before: TurnState, after: TurnState) -> Spending:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 
 from app.core.errors import ArenaError
-from app.services.providers.base import ModelCircuitOpen, ModelContextExceeded, ModelError
+from app.services.providers.base import ModelBusy, ModelCircuitOpen, ModelContextExceeded, ModelError
 
 BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -53,8 +53,8 @@ class Course:
         """How long before the same model is asked again, None if it is given up."""
         if not isinstance(error, ModelError) or not error.retryable or self._tries >= self._tries_each:
             return None
-        if isinstance(error, ModelCircuitOpen) and len(self._left) > 1:
-            return None
+        if isinstance(error, ModelBusy) or (isinstance(error, ModelCircuitOpen) and len(self._left) > 1):
+            return None  # it has waited for long, or would have to
         seconds: float = BACKOFF_SECONDS * 2 ** (self._tries - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
         asked_for: float = error.retry_after_seconds or 0.0
         if asked_for > LONGEST_BACKOFF_SECONDS:

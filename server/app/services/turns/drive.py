@@ -41,6 +41,7 @@ class TurnAbandoned(UpstreamFailed):
     """Worker after worker was lost in the turn: something about it ends them."""
 
     code = "turn_abandoned"
+    used: Used = NOTHING
 
 
 class Drive:
@@ -87,14 +88,29 @@ class Drive:
         agent = self._table.agents.get(state.speaker_id)
         if agent is None:  # it left
             await self._ledger.write(lambda: Decision(_without_turn(self._table.state)))
-        elif state.pause_requested:  # while a driver spoke that is gone
-            await self._ledger.write(lambda: paused(self._table.state, self._table.floor(), "requested"))
         elif state.turn_epoch == 0:
-            await self._ledger.write(lambda: Decision(replace(self._table.state, turn_epoch=self._epoch)))
-        elif state.turn_attempt >= ATTEMPT_CEILING:
-            await self._fail(agent, TurnAbandoned(f"the turn was begun {state.turn_attempt} times and never finished"))
+            await self._begin_what_was_announced()
         else:
-            await self._retry("worker_lost", await self._used_by_the_lost(agent))
+            await self._take_from_the_lost(agent)
+
+    async def _begin_what_was_announced(self) -> None:
+        if self._table.state.pause_requested:
+            await self._ledger.write(lambda: paused(self._table.state, self._table.floor(), "requested"))
+        else:
+            await self._ledger.write(lambda: Decision(replace(self._table.state, turn_epoch=self._epoch)))
+
+    async def _take_from_the_lost(self, agent: AgentSeat) -> None:
+        """Charge the attempt of a driver that is gone, and begin the next, unless a pause was asked for meanwhile."""
+        state = self._table.state
+        used = await self._used_by_the_lost(agent)
+        if state.pause_requested:
+            await self._pause_between_attempts("worker_lost", used)
+        elif state.turn_attempt >= ATTEMPT_CEILING:
+            lost = TurnAbandoned(f"the turn was begun {state.turn_attempt} times and never finished")
+            lost.used = used
+            await self._fail(agent, lost)
+        else:
+            await self._retry("worker_lost", used)
 
     async def _used_by_the_lost(self, agent: AgentSeat) -> Used:
         """What the attempt took whose driver is gone, by what it had shown."""
@@ -131,14 +147,15 @@ class Drive:
             await self._reservations.reserve(agent)
             outcome = await self._attempts.run(agent)
         except PausedBetweenAttempts as pause:
-            await self._pause_between_attempts(pause.error)
+            failed = pause.error.code if pause.error is not None else None
+            await self._pause_between_attempts(failed, used_until(pause.error))
         except (ModelError, UnknownModel) as error:
             await self._fail(agent, error)
         except NoRoom as error:
             ending = announced_ending(self._table.state.wrap_up or error.reason)
             await self._ledger.write(lambda: ended(self._table.state, ending))
         except OutOfBudget as error:
-            ending = announced_ending(error.limit)
+            ending = announced_ending(self._table.state.wrap_up or error.limit)
             await self._ledger.write(lambda: ended(self._table.state, ending))
         else:
             opened = self._table.state
@@ -256,7 +273,9 @@ class Drive:
     async def _try_again(self, agent: AgentSeat, error: ArenaError) -> None:
         used = used_until(error)
         await self._retry(error.code, used)
-        if used:  # which was charged, and what had been set aside given back
+        if isinstance(error, ModelError):
+            error.used = NOTHING  # that is charged; the turn may yet fail for the same error
+        if used:
             await self._reservations.reserve(agent)
 
     def _retried(self, reason: str, epoch: int, used: Used) -> Decision:
@@ -269,18 +288,20 @@ class Drive:
         )
         return Decision(state, [retried])
 
-    async def _pause_between_attempts(self, error: ArenaError | None) -> None:
-        """Leave the next attempt announced, for whoever drives when the discussion is resumed."""
+    async def _pause_between_attempts(self, failed: str | None, used: Used = NOTHING) -> None:
+        """Leave the next attempt announced, for whoever drives when the discussion is resumed.
+
+        `failed` is the reason why the last one did, None if that is logged or there was none.
+        """
 
         def decide() -> Decision:
             floor = self._table.floor()
             if floor is None:  # the speaker has left meanwhile
                 return paused(_without_turn(self._table.state), None, "requested")
-            if error is None:
+            if failed is None:
                 return paused(replace(self._table.state, turn_epoch=0), floor, "requested")
-            retried = self._retried(error.code, 0, used_until(error))
-            resting = paused(retried.state, floor, "requested")
-            return resting.after(*retried.events)
+            retried = self._retried(failed, 0, used)
+            return paused(retried.state, floor, "requested").after(*retried.events)
 
         await self._ledger.write(decide)
 

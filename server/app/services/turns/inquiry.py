@@ -1,7 +1,7 @@
-"""One question to one agent: each of its models in turn, as long as it may take, until one answers.
+"""One question to one agent: each of its models in turn, until one answers.
 
 A model that fails is asked once more where that may help, a fallback at once where it would not. Answers that cannot be
-used are bounded over all models, since they are paid for.
+used, or break off, are bounded over all models, since they are paid for.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from app.schemas.agent import AgentParams
 from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.asking import ask
 from app.services.prompts import chat_request, prompt_tokens
-from app.services.providers.base import ChatRequest, ModelCircuitOpen, ModelError, ModelTimedOut, used_until
+from app.services.providers.base import ChatRequest, ModelBusy, ModelCircuitOpen, ModelError, ModelTimedOut
 from app.services.turns.course import Course
 from app.services.turns.room import worst_case
 from app.services.turns.table_state import AgentSeat, TableState
@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 TRIES = 2
 QUESTION_SECONDS = 20.0
-"""Of each model, since everybody waits meanwhile and sees nothing."""
+"""Of each call, since everybody waits meanwhile and sees nothing."""
 LONGEST_WAIT_SECONDS = 2.0
 LEAST_REPLY_TOKENS = 200
 """Models that reason spend a shorter reply before its first word."""
@@ -51,7 +51,7 @@ class Inquiry:
         self._charge = charge
         self._names = agent.models
         self._seconds = min(QUESTION_SECONDS, models.first_token_seconds)
-        self._unusable = 0
+        self._paid_for = 0
 
     def worst_case(self) -> Spending:
         """Of as many answers as may be paid for, whichever model gives them."""
@@ -68,10 +68,7 @@ class Inquiry:
         """The parsed answer, None if there is none to be had."""
         for name in self._names:
             try:
-                async with asyncio.timeout(self._seconds):
-                    return await self._ask(name)
-            except TimeoutError:
-                self._note(name, ModelTimedOut.code)
+                return await self._ask(name)
             except (ModelError, UnknownModel) as error:
                 self._note(name, error.code)
         return None
@@ -79,22 +76,23 @@ class Inquiry:
     async def _ask(self, name: str) -> Any:
         """What that model answers, None once there were too many answers of no use; raise what it fails with."""
         course = Course([name], TRIES)
-        while self._unusable < TRIES:
+        while self._paid_for < TRIES:
             model, request = self._request(name, course.most_prompt_tokens)
             try:
-                answer = await ask(model, request)
+                answer = await ask(model, request, self._seconds)
             except ModelError as error:
-                self._charge(used_until(error))
+                self._paid_for += bool(error.used)
+                self._charge(error.used)
                 seconds = course.after(error, prompt_tokens(request))
                 if seconds is None or seconds > LONGEST_WAIT_SECONDS or _is_hopeless(error):
                     raise
                 await asyncio.sleep(seconds)
                 continue
+            self._paid_for += 1
             self._charge(answer)
             parsed = self._question.parse(answer.text)
             if parsed is not None:
                 return parsed
-            self._unusable += 1
         return None
 
     def _request(self, name: str, most_prompt_tokens: int | None = None) -> tuple[Model, ChatRequest]:
@@ -115,4 +113,4 @@ class Inquiry:
 
 def _is_hopeless(error: ModelError) -> bool:
     """Whether asking that model again would only take time, though it is worth it for a turn."""
-    return isinstance(error, (ModelTimedOut, ModelCircuitOpen))
+    return isinstance(error, (ModelBusy, ModelCircuitOpen, ModelTimedOut))

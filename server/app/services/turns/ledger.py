@@ -96,8 +96,7 @@ class Ledger:
                 connection=await work.connection(),
             )
             if saved and self.budget is not None and self._must_settle(decision):
-                is_over = decision.record is not None
-                await self.budget.settle(work, self.table.state, decision.state, turn_is_over=is_over)
+                await self.budget.settle(work, self.table.state, decision.state)
             if saved:
                 await self._queue_jobs(work, decision)
             return saved
