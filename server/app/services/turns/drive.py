@@ -175,7 +175,7 @@ class Drive:
 
         def decide() -> Decision:
             data["seq"] = table.known_seq + 1
-            state = replace(charged(turn_over(table.state, agent.counts_as), reply), failed_in_a_row=0)
+            state = charged(turn_over(table.state, agent.counts_as, failed_in_a_row=0), reply)
             history = table.history(state, this_note, said)
             return self._after_turn(state, history, [events.message_completed(data)], done)
 
@@ -196,7 +196,7 @@ class Drive:
         this_note = note(opened, agent, "passed")
 
         def decide() -> Decision:
-            state = replace(charged(turn_over(table.state, agent.counts_as), passed.used), failed_in_a_row=0)
+            state = charged(turn_over(table.state, agent.counts_as, failed_in_a_row=0), passed.used)
             return self._after_turn(state, table.history(state, this_note), [happened], done)
 
         await self._ledger.write(decide)
@@ -244,7 +244,7 @@ class Drive:
 
     def _pause_before(self, state: TurnState, floor: Floor) -> Decision:
         """The speaker has finished; whoever is next speaks when the discussion is resumed."""
-        resting = replace(without_floor(state), policy_state=floor.state)
+        resting = without_floor(state, policy_state=floor.state)
         if floor.speaker is not None:
             resting.speaker_id, resting.speaker_reason = floor.speaker.participant_id, floor.speaker.reason
         return paused(resting, floor.speaker, "requested")
@@ -361,8 +361,8 @@ class Drive:
             failures = table.state.failed_in_a_row + 1
             if failures >= _most_failures(table.rules.seats):
                 return self._end_failed(error, done)
-            over = charged(turn_over(table.state, agent.counts_as), used_until(error))
-            state = replace(over, failed_in_a_row=failures)
+            over = turn_over(table.state, agent.counts_as, failed_in_a_row=failures)
+            state = charged(over, used_until(error))
             failed = self._failed(error, is_over=True)
             return self._after_turn(state, table.history(state, this_note), [failed], done)
 
@@ -378,7 +378,7 @@ def _most_failures(seats: Sequence[Seat]) -> int:
 
 def _without_turn(state: TurnState) -> TurnState:
     """Whoever had the floor is gone, and the turn with them, also if it was to be the last."""
-    return replace(without_floor(state), wrap_up=None)
+    return without_floor(state, wrap_up=None)
 
 
 def _log_turn(opened: TurnState, outcome: Spoke | Passed, seconds: float) -> None:

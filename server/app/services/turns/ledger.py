@@ -1,7 +1,7 @@
 """A driver's writes: fenced by its epoch, and decided anew when others wrote to the log meanwhile."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from app.domain.discussion import Status
 from app.domain.events import Event, StoredEvent
@@ -32,7 +32,7 @@ class Decision:
 
     def after(self, *happened: Event, record: TurnRecord | None = None) -> "Decision":
         """The same, with what happened before it and the turn that is over."""
-        return replace(self, events=[*happened, *self.events], record=record or self.record)
+        return Decision(self.state, [*happened, *self.events], record or self.record, self.gives_way)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Steps of a discussion under a driver: from one state to the next, with the events that say so. Without I/O."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from app.core.clock import rfc3339
@@ -27,13 +28,13 @@ def charged(state: TurnState, took: Took) -> TurnState:
     )
 
 
-def turn_over(opened: TurnState, last_speaker_id: UUID | None) -> TurnState:
+def turn_over(opened: TurnState, last_speaker_id: UUID | None, **changes: Any) -> TurnState:
     """The open turn's number is used up; nobody has the floor yet."""
-    return replace(without_floor(opened), turn=opened.turn + 1, last_speaker_id=last_speaker_id)
+    return without_floor(opened, turn=opened.turn + 1, last_speaker_id=last_speaker_id, **changes)
 
 
-def without_floor(state: TurnState) -> TurnState:
-    """Nobody has the floor and no turn is open."""
+def without_floor(state: TurnState, **changes: Any) -> TurnState:
+    """Nobody has the floor and no turn is open. Copying a state takes microseconds, so `changes` come with it."""
     return replace(
         state,
         speaker_id=None,
@@ -43,13 +44,13 @@ def without_floor(state: TurnState) -> TurnState:
         turn_epoch=0,
         floor_id=None,
         deadline_at=None,
+        **changes,
     )
 
 
 def ended(state: TurnState, ending: Ending) -> Decision:
-    over = replace(
-        without_floor(state), status=advance(state.status, Step.END), end_reason=ending.reason, pause_requested=False
-    )
+    status = advance(state.status, Step.END)
+    over = without_floor(state, status=status, end_reason=ending.reason, pause_requested=False)
     return Decision(over, [events.discussion_ended(ending.reason, ending.detail)])
 
 
@@ -65,7 +66,7 @@ def give_floor(table: TableState, state: TurnState, floor: Floor, epoch: int, *,
 
     `epoch` 0 leaves the turn announced for the next driver to begin.
     """
-    given = replace(without_floor(state), policy_state=floor.state)
+    given = without_floor(state, policy_state=floor.state)
     speaker = floor.speaker
     if speaker is None:
         given.wrap_up = None  # no turn has begun: whether it is the last one is told when somebody is chosen
