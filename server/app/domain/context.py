@@ -8,12 +8,10 @@ told by the label alone: many providers refuse a `name`. No text but the provide
 import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import attrgetter
 from uuid import UUID
 
 from app.domain.forgery import defuse, disarm, plain_name, quote
-from app.domain.prompt import ChatMessage
+from app.domain.prompt import ChatMessage, Role
 
 # Tokens a byte of each kind is worth, on the high side of common tokenizers.
 TOKENS_PER_LETTER, TOKENS_PER_OTHER_ASCII, TOKENS_PER_OTHER_BYTE = 0.28, 0.6, 0.4
@@ -224,17 +222,22 @@ def build_prompt(
     opening = _opening(matter, max(int(left * DOCUMENT_SHARE) - estimate_tokens(matter.topic), 0))
     opening = truncate(opening, max(left - left // 8, 1))
     left -= estimate_tokens(opening)
-    messages = [ChatMessage("user", opening)]
-    for utterance in window(transcript_newest_first, max(left, 1)):
-        if utterance.handle == speaker.handle:
-            messages.append(ChatMessage("assistant", utterance.as_own))
-        else:
-            messages.append(ChatMessage("user", utterance.as_others))
-    messages.append(ChatMessage("user", call))
-    return [ChatMessage("system", system), *_merged(messages)]
+    handle = speaker.handle
+    said: list[tuple[Role, str]] = [
+        ("assistant", utterance.as_own) if utterance.handle == handle else ("user", utterance.as_others)
+        for utterance in window(transcript_newest_first, max(left, 1))
+    ]
+    return [ChatMessage("system", system), *_merged([("user", opening), *said, ("user", call)])]
 
 
-def _merged(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
+def _merged(parts: Iterable[tuple[Role, str]]) -> Iterator[ChatMessage]:
     """Neighbours of the same role, joined by an empty line."""
-    for role, group in groupby(messages, key=attrgetter("role")):
-        yield ChatMessage(role, "\n\n".join(message.content for message in group))
+    last: Role = "user"
+    texts: list[str] = []
+    for role, text in parts:
+        if role != last and texts:
+            yield ChatMessage(last, "\n\n".join(texts))
+            texts = []
+        last = role
+        texts.append(text)
+    yield ChatMessage(last, "\n\n".join(texts))

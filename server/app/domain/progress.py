@@ -55,7 +55,8 @@ class Table:
 
     def questions(self, history: History) -> Sequence[Question]:
         """What models must be asked before `choose`; nobody is asked about somebody who has waited too long."""
-        return () if self._overdue(history) else self.policy.questions(self.seats, history)
+        questions = self.policy.questions(self.seats, history)
+        return () if questions and self._overdue(history) else questions
 
     def asks_for_agreement(self, history: History) -> bool:
         """Whether a model has to say if all agree before the discussion goes on."""
