@@ -151,11 +151,8 @@ class Drive:
             await self._pause_between_attempts(failed, used_until(pause.error))
         except (ModelError, UnknownModel) as error:
             await self._fail(agent, error)
-        except NoRoom as error:
+        except (NoRoom, OutOfBudget) as error:
             ending = announced_ending(self._table.state.wrap_up or error.reason)
-            await self._ledger.write(lambda: ended(self._table.state, ending))
-        except OutOfBudget as error:
-            ending = announced_ending(self._table.state.wrap_up or error.limit)
             await self._ledger.write(lambda: ended(self._table.state, ending))
         else:
             opened = self._table.state

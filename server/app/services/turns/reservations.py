@@ -23,11 +23,11 @@ ROOM_SECONDS, LOOK_SECONDS = 10.0, 0.5
 
 
 class OutOfBudget(Exception):
-    """A budget of the day has no room for the turn, however short."""
+    """A budget of the day has no room for the turn, however short; `reason` names it."""
 
-    def __init__(self, limit: DailyLimit) -> None:
-        super().__init__(limit.detail)
-        self.limit = limit
+    def __init__(self, reason: DailyLimit) -> None:
+        super().__init__(reason.detail)
+        self.reason = reason
 
 
 class Reservations:
