@@ -26,6 +26,7 @@ from app.core.webhooks import WebhookSigner
 from app.engines.data_folder import secret_key
 from app.jobs import deliver, drive
 from app.jobs.sweep import Sweep
+from app.jobs.unrecorded_end import log_unrecorded_end
 from app.repositories.jobs import DELIVERIES_QUEUE, TURNS_QUEUE
 from app.repositories.turns import TurnRepository
 from app.services.ai_models import ModelCatalog
@@ -131,4 +132,5 @@ def _procrastinate_worker(
         install_signal_handlers=False,
         update_heartbeat_interval=HEARTBEAT_SECONDS,
         stalled_worker_timeout=FORGET_WORKERS_AFTER_SECONDS,
+        worker_middleware=[log_unrecorded_end],
     )

@@ -98,3 +98,25 @@ async def test_one_discussion_that_is_locked_holds_up_no_other(
 
     assert time.monotonic() - began > 3
     assert rows(fresh_database, "SELECT 1 FROM discussion_events WHERE type = 'turn.retried'") == []
+
+
+async def test_a_worker_whose_job_was_taken_from_it_ends_it_quietly_and_goes_on(
+    workerless, make_agent, make_discussion, make_model, fresh_database, start_worker
+):
+    """It was thought dead, or the queue was cleared: the turn counts, and its log says what became of the job."""
+    worker = start_worker(workerless.settings)
+    slow = await make_agent(model=make_model("tokens=20&delay_ms=50").name)
+    first = await make_discussion(agents=[slow], limits={"max_turns": 1})
+    spoken = "SELECT count(*) FROM discussion_events WHERE type = 'turn.started'"
+    await eventually(lambda: rows(fresh_database, spoken) == [(1,)], 10, "the turn")
+
+    rows(fresh_database, "DELETE FROM procrastinate_jobs")
+
+    ended = "SELECT end_reason FROM discussions WHERE id = %s"
+    await eventually(lambda: rows(fresh_database, ended, first.id) == [("max_turns",)], 10, "the end")
+    next_one = await make_discussion(agents=[slow], limits={"max_turns": 1})
+    await eventually(lambda: rows(fresh_database, ended, next_one.id) == [("max_turns",)], 10, "the next one's end")
+    worker.terminate()
+    assert worker.wait() == 0
+    assert [line["task"] for line in worker.said("job_end_not_recorded")] == ["drive_discussion"]
+    assert [line for line in worker.lines() if line["level"] not in ("info", "warning")] == []
