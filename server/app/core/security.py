@@ -17,14 +17,13 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pwdlib import PasswordHash
 from zxcvbn import zxcvbn
 
 from app.core.clock import utc_now
+from app.core.derived_keys import derive_key
 from app.core.errors import Invalid, Unauthenticated
 
 ISSUER = "arena"
@@ -99,12 +98,8 @@ class TokenSigner:
     """Issues and checks access tokens."""
 
     def __init__(self, secret_key: str, lifetime_seconds: int) -> None:
-        seed = HKDF(hashes.SHA256(), 32, salt=None, info=b"arena access token signing key 1").derive(
-            secret_key.encode()
-        )
-        self.refresh_key = HKDF(hashes.SHA256(), 32, salt=None, info=b"arena refresh token seal 1").derive(
-            secret_key.encode()
-        )
+        seed = derive_key(secret_key, "arena access token signing key 1")
+        self.refresh_key = derive_key(secret_key, "arena refresh token seal 1")
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self._public = self._private.public_key()
         raw = self._public.public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from struct import Struct
 from uuid import UUID
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from app.core.derived_keys import derive_key
 
 TOKEN_PREFIX = "arena_tt_"  # noqa: S105
 _RIGHT = Struct(">16s16sI16s16s")
@@ -32,7 +31,7 @@ class TurnTokens:
     """Makes and reads tokens."""
 
     def __init__(self, secret_key: str) -> None:
-        self._key = HKDF(hashes.SHA256(), 32, salt=None, info=b"arena turn tokens 1").derive(secret_key.encode())
+        self._key = derive_key(secret_key, "arena turn tokens 1")
 
     def make(self, right: TurnRight) -> str:
         packed = _RIGHT.pack(

@@ -4,8 +4,7 @@ import hmac
 from base64 import urlsafe_b64encode
 from uuid import UUID
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from app.core.derived_keys import derive_key
 
 SECRET_PREFIX = "arena_whsec_"  # noqa: S105
 
@@ -17,7 +16,7 @@ class WebhookSigner:
     """
 
     def __init__(self, secret_key: str) -> None:
-        self._key = HKDF(hashes.SHA256(), 32, salt=None, info=b"arena webhook secrets 1").derive(secret_key.encode())
+        self._key = derive_key(secret_key, "arena webhook secrets 1")
 
     def secret_of(self, agent_id: UUID) -> str:
         """What the agent's receiver checks signatures with."""

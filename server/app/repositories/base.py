@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
+from psycopg.errors import DiskFull
 from sqlalchemy import Select
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -22,12 +23,23 @@ class DatabaseAway(Unavailable):
     code = "database_away"
 
 
+class DatabaseFull(DatabaseAway):
+    """Nothing can be written until somebody makes room."""
+
+    code = "database_full"
+
+
 @contextmanager
 def telling_outages() -> Iterator[None]:
-    """Raise `DatabaseAway` for no connection, a lost one, none free in the pool, or a statement that took too long."""
+    """Raise `DatabaseAway` for no connection, a lost one, none free in the pool, or a statement that took too long.
+
+    `DatabaseFull` says that its disk is full, where PostgreSQL still lives to tell.
+    """
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        if isinstance(error, OperationalError) and isinstance(error.orig, DiskFull):
+            raise DatabaseFull("the database has no room left on its disk; what it holds is safe") from error
         raise DatabaseAway("the database does not answer in time; try again shortly") from error
 
 

@@ -70,7 +70,7 @@ async def test_a_worker_two_hours_ahead_is_taken_for_dead_when_it_is_and_not_bef
 ):
     clock.write_text("+2h")
     odd = start_worker(place.settings, **faked(clock))
-    opened = await trial.open(*models(*SPEAKING), turns=10)
+    opened = await trial.open(*models(*SPEAKING), turns=None)
     for witness in opened:
         await witness.until("message.delta", 10, turn=2)
     start_worker(place.settings)
@@ -79,6 +79,7 @@ async def test_a_worker_two_hours_ahead_is_taken_for_dead_when_it_is_and_not_bef
     odd.kill()
     killed = time.perf_counter()
     recoveries = await trial.recover(killed, struck)
+    await trial.stop_all()
     await trial.acquit()
 
     assert len(recoveries) == len(struck) > 0

@@ -32,7 +32,7 @@ async def test_discussions_go_on_when_the_connections_of_one_worker_go_dead_and_
 ):
     """Each goes on at the other, or at the first over a new connection; what the dead ones had sent changes nothing."""
     struck = start_worker(place.settings, ARENA_DATABASE_URL=way.url)
-    opened = await trial.open(*models(*SPEAKING), turns=9)
+    opened = await trial.open(*models(*SPEAKING), turns=12)
     for witness in opened:
         await witness.until("message.delta", 10, turn=2)
     start_worker(place.settings)
