@@ -19,6 +19,7 @@ from app.config import Settings
 from app.core.background import running
 from app.core.cache import make_cache
 from app.core.database import make_engine
+from app.core.garbage import keep_all_that_lives
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
 from app.core.turn_tokens import TurnTokens
@@ -59,6 +60,7 @@ async def run_worker(settings: Settings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
+        keep_all_that_lives()
         log.info("worker_ready", concurrency=settings.worker.worker_concurrency)
         while not driver.draining.is_set():
             await _run_until_stopped_or_cut_off(worker)

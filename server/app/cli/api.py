@@ -10,6 +10,7 @@ from app.config import Settings, load_settings
 from app.core.cache import make_cache
 from app.core.database import libpq_url
 from app.core.errors import StartupFailed
+from app.core.garbage import keep_all_that_lives
 from app.core.logging import configure_logging
 from app.core.public_addresses import Allowance
 from app.dependencies import Services
@@ -49,6 +50,10 @@ def api(
 
 class _Server(uvicorn.Server):
     """Ends live streams before it waits for requests to end."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        keep_all_that_lives()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self.config.app.state.services  # type: ignore[union-attr]
