@@ -62,11 +62,15 @@ async def run_worker(settings: Settings) -> None:
             loop.add_signal_handler(number, stop)
         keep_all_that_lives()
         log.info("worker_ready", concurrency=settings.worker.worker_concurrency)
-        while not driver.draining.is_set():
-            await _run_until_stopped_or_cut_off(worker)
-            if not driver.draining.is_set():
-                await asyncio.sleep(RESTART_SECONDS)
+        await _work(worker, driver)
         log.info("worker_stopped")
+
+
+async def _work(worker: procrastinate.worker.Worker, driver: TurnDriver) -> None:
+    while not driver.draining.is_set():
+        await _run_until_stopped_or_cut_off(worker)
+        if not driver.draining.is_set():
+            await asyncio.sleep(RESTART_SECONDS)
 
 
 async def _run_until_stopped_or_cut_off(worker: procrastinate.worker.Worker) -> None:

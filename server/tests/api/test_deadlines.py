@@ -216,12 +216,13 @@ async def test_a_stand_in_takes_over_at_once_from_an_agent_that_cannot_be_reache
 
 
 async def test_the_token_of_a_turn_that_a_stand_in_took_has_expired(
-    client, anonymous, make_external, make_discussion, deputy, receiver
+    client, anonymous, make_external, make_discussion, deputy, receiver, sql
 ):
     await client.patch(f"/api/v1/agents/{deputy.id}", json={"model": "openai/fake?endless&delay_ms=20"})
     seats = [{"agent_id": (await make_external()).id, "stand_in_agent_id": deputy.id}]
-    discussion = await make_discussion(participants=seats, waiting=SOON)
+    discussion = await make_discussion(participants=seats)
     token = await receiver.token()
+    sql("UPDATE discussions SET deadline_at = now() WHERE id = %s", discussion.id)
 
     async with watching(client, discussion.id) as viewer:
         await viewer.until("message.delta")

@@ -180,9 +180,10 @@ async def test_a_token_whose_floor_is_gone_is_refused_with_its_reason(
     problem(await answer(anonymous, discussion.id, token), status, code)
 
 
-async def test_a_token_of_a_turn_that_was_passed_on_has_expired(client, anonymous, open_floor, receiver):
-    discussion = await open_floor(waiting={"external_seconds": 0.5}, limits={"max_turns": 3})
+async def test_a_token_of_a_turn_that_was_passed_on_has_expired(client, anonymous, open_floor, receiver, sql):
+    discussion = await open_floor(limits={"max_turns": 3})
     token = await receiver.token()
+    sql("UPDATE discussions SET deadline_at = now() WHERE id = %s", discussion.id)
 
     async with watching(client, discussion.id) as viewer:
         passed = await viewer.until("turn.passed")

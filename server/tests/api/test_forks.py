@@ -5,7 +5,7 @@ import pytest
 from app.domain import snapshot
 from app.domain.discussion import Status
 from tests.factories.agents import Record
-from tests.factories.discussions import seats
+from tests.factories.discussions import ENDLESS, seats
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
 from tests.fixtures.reads import log_of, read
@@ -370,14 +370,15 @@ async def test_a_message_that_is_nothing_but_an_id_is_copied_as_it_was_said(clie
 
 
 async def test_a_policy_that_was_changed_begins_anew_in_a_fork(client, make_discussion, make_agent, make_model):
-    slow = make_model("tokens=10&delay_ms=20")
-    agents = [await make_agent(name, model=slow.name) for name in ("One", "Two")]
+    models = (make_model("tokens=10&delay_ms=20").name, ENDLESS)
+    agents = [await make_agent(name, model=model) for name, model in zip(("One", "Two"), models, strict=True)]
     phases = [{"name": name, "rounds": 1, "speakers": ["all"]} for name in ("First", "Second")]
     made = await make_discussion(agents=agents, turn_policy={"type": "scripted", "phases": phases})
     await eventually(lambda: is_at(client, made, 1), 10, "the first turn")
-    await client.post(f"/api/v1/discussions/{made.id}/interrupt")
+    interrupted = await client.post(f"/api/v1/discussions/{made.id}/interrupt")
     policy = {"type": "scripted", "phases": [{"name": "Only", "rounds": 2, "speakers": ["all"]}]}
-    await client.patch(f"/api/v1/discussions/{made.id}", json={"turn_policy": policy})
+    changed = await client.patch(f"/api/v1/discussions/{made.id}", json={"turn_policy": policy})
+    assert (interrupted.status_code, changed.status_code) == (200, 200)
 
     forked = await fork(client, made, limits={"max_turns": 9})
 

@@ -36,7 +36,7 @@ async def told(fresh_database, make_settings_like, start_process, start_worker, 
     place = make_settings_like(database={"database_url": fresh_database}, models={"openai_api_key": MODEL_KEY})
     port = free_port()
     api = start_process("api", settings=place, ARENA_PORT=str(port))
-    worker = start_worker(place)
+    worker = await start_worker(place)
     there = Arena(place, arena.app, f"http://127.0.0.1:{port}")
     visitor = await connect(at=there)
     await eventually(lambda: _answers(visitor), 20, "the API")

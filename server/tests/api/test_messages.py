@@ -8,7 +8,7 @@ from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS
 from tests.fixtures.problems import problem
 from tests.fixtures.reads import log_of
-from tests.fixtures.viewer import watch_to_the_end, watching
+from tests.fixtures.viewer import watch_to_the_end, watching, watching_from_the_start
 
 pytestmark = pytest.mark.anyio
 
@@ -183,11 +183,12 @@ async def test_an_interjection_enters_at_once_and_is_in_the_next_prompt(
     client, make_agent, make_discussion, make_model
 ):
     model = make_model("tokens=25&delay_ms=20")
-    discussion = await make_discussion(agents=[await make_agent("Solo", model=model.name)])
-    async with watching(client, discussion.id) as viewer:
+    agent = await make_agent("Solo", model=model.name)
+    discussion = await make_discussion(status=Status.DRAFT, agents=[agent])
+    async with watching_from_the_start(client, discussion.id) as viewer:
         await viewer.until("message.delta")
         posted = (await say(client, discussion, "What of [@solo] rent?")).json()["message"]
-        heard = await viewer.until("message.completed", seconds=1)
+        heard = await viewer.until("message.completed")
         await viewer.until_ended()
 
     assert heard.data == posted

@@ -69,7 +69,7 @@ async def test_a_pause_lets_the_speaker_finish_and_nobody_begin(client, talk):
 
 
 async def test_a_resumed_discussion_goes_on_with_the_next_speaker(client, talk):
-    discussion, _model = await talk("tokens=8&delay_ms=20")
+    discussion, _model = await talk("tokens=20&delay_ms=30")
     async with watching(client, discussion.id) as viewer:
         await viewer.until(is_text)
         await command(client, discussion, "pause")
@@ -184,6 +184,7 @@ async def _has(client, discussion, kind):
 async def test_a_speaker_is_cut_within_a_second_from_any_replica(client, talk, make_arena, connect, owner, step):
     discussion, _model = await talk(ENDLESS.removeprefix("openai/fake?"))
     elsewhere = await connect(owner.access_token, at=make_arena())
+    assert await read(elsewhere, discussion)  # whose first request opens its connections
     async with watching(client, discussion.id) as viewer:
         await viewer.until(is_text)
         began = time.monotonic()
@@ -208,7 +209,7 @@ async def test_a_pause_takes_effect_between_two_attempts(client, make_agent, mak
 
 
 async def test_a_paused_discussion_is_changed_and_goes_on_by_its_new_rules(client, talk):
-    discussion, model = await talk("tokens=8&delay_ms=20")
+    discussion, model = await talk("tokens=20&delay_ms=30")
     async with watching(client, discussion.id) as viewer:
         await viewer.until(is_text)
         await command(client, discussion, "pause")

@@ -7,7 +7,7 @@ import pytest
 from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS
 from tests.fixtures.problems import problem
-from tests.fixtures.viewer import Checker, watch_to_the_end, watching
+from tests.fixtures.viewer import Checker, watch_to_the_end, watching, watching_from_the_start
 
 pytestmark = pytest.mark.anyio
 
@@ -23,8 +23,12 @@ async def talk(make_agent, make_discussion):
     return await make_discussion(agents=[agent], limits={"max_turns": 2})
 
 
-async def test_a_viewer_from_the_beginning_sees_every_message_grow(client, talk):
-    viewer = await watch_to_the_end(client, talk.id)
+async def test_a_viewer_from_the_beginning_sees_every_message_grow(client, make_agent, make_discussion):
+    agent = await make_agent(model="openai/fake?tokens=12&delay_ms=15&unicode")
+    draft = await make_discussion(status=Status.DRAFT, agents=[agent], limits={"max_turns": 2})
+
+    async with watching_from_the_start(client, draft.id) as viewer:
+        await viewer.until_ended()
 
     assert viewer.checker.position == (7, 0)
     assert len(viewer.checker.shown_whole) == 2
@@ -230,9 +234,10 @@ async def test_a_viewer_on_another_replica_sees_the_same(
 ):
     replica = make_arena()
     there = await connect(owner.access_token, at=replica)
-    discussion = await make_discussion(agents=[await make_agent(model="openai/fake?tokens=20&delay_ms=20")])
+    agent = await make_agent(model="openai/fake?tokens=20&delay_ms=20")
+    discussion = await make_discussion(status=Status.DRAFT, agents=[agent])
 
-    async with watching(there, discussion.id) as far, watching(client, discussion.id) as near:
+    async with watching(there, discussion.id) as far, watching_from_the_start(client, discussion.id) as near:
         await far.until_ended()
         await near.until_ended()
 

@@ -342,13 +342,17 @@ def set_role(sql, owner, person, role):
 async def test_a_whisper_while_an_agent_speaks_leaves_the_stream_whole(client, colleague, make_agent, make_discussion):
     viewer = await colleague("viewer", "Grace Hopper")
     agent = await make_agent(model="openai/fake?tokens=30&delay_ms=20")
-    discussion = await make_discussion(agents=[agent])
+    discussion = await make_discussion(status=Status.DRAFT, agents=[agent])
     async with watching(viewer.http, discussion.id) as watcher:
+        await watcher.until("discussion.created")
+        await client.post(f"/api/v1/discussions/{discussion.id}/start")
         await watcher.until("message.delta")
         await whisper(client, discussion, seat(discussion, "skeptic"))
-        await watcher.until("message.withheld", seconds=1)
+        await watcher.until("message.withheld")
         await watcher.until_ended()
 
+    types = [kind for kind in watcher.types if kind in ("message.withheld", "message.completed")]
+    assert types == ["message.withheld", "message.completed", "message.completed"]
     assert len(watcher.checker.shown_whole) == 2
     assert SECRET not in str(watcher.events)
 

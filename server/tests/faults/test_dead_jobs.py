@@ -104,7 +104,7 @@ async def test_a_worker_whose_job_was_taken_from_it_ends_it_quietly_and_goes_on(
     workerless, make_agent, make_discussion, make_model, fresh_database, start_worker
 ):
     """It was thought dead, or the queue was cleared: the turn counts, and its log says what became of the job."""
-    worker = start_worker(workerless.settings)
+    worker = await start_worker(workerless.settings)
     slow = await make_agent(model=make_model("tokens=20&delay_ms=50").name)
     first = await make_discussion(agents=[slow], limits={"max_turns": 1})
     spoken = "SELECT count(*) FROM discussion_events WHERE type = 'turn.started'"

@@ -35,11 +35,11 @@ async def test_a_webhook_whose_worker_is_killed_is_delivered_by_another(
     """It comes twice, and says so; the answer is taken once."""
     receiver.answers(Stream([b" "], then="hold"), Reply())
     discussion = await make_discussion(agents=[await make_external()], limits={"max_turns": 1})
-    first = await asyncio.to_thread(start_worker, workerless.settings)
+    first = await start_worker(workerless.settings)
     one = await receiver.called()
     await asyncio.to_thread(first.kill)
 
-    await asyncio.to_thread(start_worker, workerless.settings)
+    await start_worker(workerless.settings)
     two = await receiver.called(15)
 
     assert one.headers["x-arena-delivery"] == two.headers["x-arena-delivery"]
@@ -55,12 +55,12 @@ async def test_a_webhook_whose_worker_is_told_to_go_is_delivered_by_another(
     receiver.answers(Stream([b" "], then="hold"), Reply())
     waiting = {"external_seconds": None}
     discussion = await make_discussion(agents=[await make_external()], limits={"max_turns": 1}, waiting=waiting)
-    first = await asyncio.to_thread(start_worker, workerless.settings, ARENA_OUTGOING_SECONDS="60")
+    first = await start_worker(workerless.settings, ARENA_OUTGOING_SECONDS="60")
     one = await receiver.called()
     first.terminate()
     assert await asyncio.to_thread(first.wait, 10) == 0
 
-    await asyncio.to_thread(start_worker, workerless.settings)
+    await start_worker(workerless.settings)
     two = await receiver.called(15)
 
     assert one.headers["x-arena-delivery"] == two.headers["x-arena-delivery"]
@@ -109,7 +109,7 @@ async def test_a_workspace_whose_agents_hang_leaves_room_for_others_and_loses_no
     theirs = await make_external(by=neighbour, endpoint_url=receiver.url + "-next-door")
     receiver.server.only("POST", "/hook-next-door", Reply())
     held = [await make_discussion(agents=[outside]) for _ in range(MOST_AT_ONCE_OF_A_WORKSPACE + 3)]
-    await asyncio.to_thread(start_worker, place.settings, ARENA_OUTGOING_SECONDS="4")
+    await start_worker(place.settings, ARENA_OUTGOING_SECONDS="4")
     await eventually(lambda: len(receiver.calls) == MOST_AT_ONCE_OF_A_WORKSPACE, 10, "as many as there may be")
 
     await make_discussion(by=neighbour, agents=[theirs])

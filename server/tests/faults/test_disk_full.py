@@ -16,6 +16,8 @@ from tests.fixtures.trial import MOST_SECONDS_TO_THE_NEXT_TOKEN, on_trial
 
 DISK_MIB = 192
 FULL_SECONDS = 3
+# PostgreSQL goes down where its log finds no room; who keeps it running tries again after 0.5, 1, 2 and 4 seconds.
+MOST_SECONDS_TO_A_RESTART = 4.0
 RECOVERY = 60
 PAGEFUL = "Is there room? " * 500
 
@@ -83,10 +85,10 @@ async def test_nothing_acknowledged_is_lost_and_all_goes_on_when_a_full_disk_has
     place, disk, make_user, models, start_worker
 ):
     person = await make_user(at=place)
-    worker = start_worker(place.settings)
+    worker = await start_worker(place.settings)
     async with on_trial(person, place.settings) as trial:
         paces = [f"tokens={200 + 50 * n}&delay_ms=1" for n in range(3)]
-        opened = await trial.open(*models(*paces), turns=24)
+        opened = await trial.open(*models(*paces), turns=None)
         for witness in opened:
             await witness.until("message.delta", 20, turn=2)
 
@@ -98,20 +100,23 @@ async def test_nothing_acknowledged_is_lost_and_all_goes_on_when_a_full_disk_has
         spoken_while_full = len(trial.of_type("message.completed")) - spoken
         disk.free()
         freed = time.perf_counter()
+        await trial.go_on(2, RECOVERY)
+        await trial.stop_all()
         await trial.acquit(RECOVERY)
 
-    assert (refused.status_code, refused.headers["Content-Type"]) == (503, "application/problem+json")
+    assert refused.headers["Content-Type"] == "application/problem+json"
     # PostgreSQL itself goes down when it is its log that finds no room.
     assert refused.json()["code"] in {"database_full", "database_away"}
     assert int(refused.headers["Retry-After"]) >= 1
     assert spoken_while_full < len(opened)
     assert worker.process.poll() is None
     assert trial.of_type("turn.failed") == []
-    assert max(witness.longest_silence(freed) for witness in opened) <= MOST_SECONDS_TO_THE_NEXT_TOKEN
+    silences = [witness.longest_silence(freed) for witness in opened]
+    assert max(silences) <= MOST_SECONDS_TO_THE_NEXT_TOKEN + MOST_SECONDS_TO_A_RESTART, silences
 
 
 async def _refusal(person, witness, words):
     """The answer to words that were not accepted."""
     address = f"/api/v1/discussions/{witness.discussion_id}/messages"
     answer = await person.http.post(address, json={"content": words})
-    return None if answer.is_success else answer
+    return answer if answer.status_code == 503 else None

@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not IS_POSSIBLE, reason="only Linux drops a socket's packets")]
 
+# Four until the kernel gives a connection up, one to start anew, and what a busy machine takes for it.
+MOST_SECONDS_ALONE = 10.0
 SPEAKING = [f"tokens=10&delay_ms={60 + 10 * n}" for n in range(3)]
 
 
@@ -21,25 +23,27 @@ def way(fresh_database):
         yield way
 
 
-def check_that_none_was_silent_for_long(witnesses, since):
+def check_that_none_was_silent_for_long(witnesses, since, most_seconds=MOST_SECONDS_TO_THE_NEXT_TOKEN):
     silences = [witness.longest_silence(since) for witness in witnesses]
     log.warning("longest silence after the connections went dead, s: %s", [round(seconds, 2) for seconds in silences])
-    assert max(silences) <= MOST_SECONDS_TO_THE_NEXT_TOKEN
+    assert max(silences) <= most_seconds
 
 
 async def test_discussions_go_on_when_the_connections_of_one_worker_go_dead_and_another_is_there(
     trial, place, models, way, start_worker
 ):
     """Each goes on at the other, or at the first over a new connection; what the dead ones had sent changes nothing."""
-    struck = start_worker(place.settings, ARENA_DATABASE_URL=way.url)
-    opened = await trial.open(*models(*SPEAKING), turns=12)
+    struck = await start_worker(place.settings, ARENA_DATABASE_URL=way.url)
+    opened = await trial.open(*models(*SPEAKING), turns=None)
     for witness in opened:
         await witness.until("message.delta", 10, turn=2)
-    start_worker(place.settings)
+    await start_worker(place.settings)
     driven = trial.driven_by(struck)
 
     cut = way.go_dead()
     died = time.perf_counter()
+    await trial.go_on(6)
+    await trial.stop_all()
     await trial.acquit()
 
     assert set(driven) == set(opened)
@@ -50,7 +54,7 @@ async def test_discussions_go_on_when_the_connections_of_one_worker_go_dead_and_
 async def test_a_worker_alone_notices_that_its_connections_are_dead_and_goes_on_over_new_ones(
     trial, place, models, way, start_worker
 ):
-    alone = start_worker(place.settings, ARENA_DATABASE_URL=way.url)
+    alone = await start_worker(place.settings, ARENA_DATABASE_URL=way.url)
     opened = await trial.open(*models(*SPEAKING), turns=6)
     for witness in opened:
         await witness.until("message.delta", 10, turn=2)
@@ -61,4 +65,4 @@ async def test_a_worker_alone_notices_that_its_connections_are_dead_and_goes_on_
 
     assert alone.process.poll() is None
     assert way.alive > 0
-    check_that_none_was_silent_for_long(opened, died)
+    check_that_none_was_silent_for_long(opened, died, MOST_SECONDS_ALONE)

@@ -9,7 +9,7 @@ from tests.fixtures.databases import rows
 pytestmark = pytest.mark.anyio
 
 ATTEMPTS = 3
-SILENCE_SECONDS = 1.0
+SILENCE_SECONDS = 2.0
 ASSUMED_CONTEXT_TOKENS = 2048
 
 

@@ -11,17 +11,15 @@ MOST_SECONDS_SILENT = 2.0
 
 
 async def test_a_rolling_restart_of_both_workers_costs_no_turn_no_retry_and_no_pause(
-    trial, place, models, start_worker
+    trial, place, models, start_worker, start_workers
 ):
-    old = [start_worker(place.settings, wait=False) for _ in range(2)]
-    for worker in old:
-        worker.wait_for("worker_ready")
+    old = await start_workers(2, place.settings)
     opened = await trial.open(*models(*SPEAKING), turns=None)
     first = [await witness.until("message.delta", 20, turn=2) for witness in opened]
 
     ends = []
     for worker in old:
-        start_worker(place.settings)
+        await start_worker(place.settings)
         worker.terminate()
         await asyncio.gather(*(witness.say("Carry on.") for witness in opened))
         ends.append(await asyncio.to_thread(worker.wait, 15))

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from redis.asyncio import from_url
 
+from app.domain.discussion import Status
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.engines import breakable_valkey
 from tests.fixtures.trial import on_trial
-from tests.fixtures.viewer import watch_to_the_end, watching
+from tests.fixtures.viewer import watch_to_the_end, watching, watching_from_the_start
 
 pytestmark = pytest.mark.anyio
 
@@ -30,9 +31,9 @@ def place(valkey, make_place):
 
 @pytest.fixture
 def talk(person, make_agent, make_discussion, make_model):
-    async def begin(script="tokens=10&delay_ms=40", turns=6):
+    async def begin(script="tokens=10&delay_ms=40", turns=6, **changes):
         agent = await make_agent("Speaker", by=person, model=make_model(script).name)
-        return await make_discussion(by=person, agents=[agent], limits={"max_turns": turns})
+        return await make_discussion(by=person, agents=[agent], limits={"max_turns": turns}, **changes)
 
     return begin
 
@@ -50,8 +51,8 @@ async def seconds_late(http, discussion, viewer):
 
 
 async def test_a_discussion_goes_on_and_viewers_see_all_of_it_a_little_later(valkey, person, talk):
-    discussion = await talk()
-    async with watching(person.http, discussion.id) as viewer:
+    discussion = await talk(status=Status.DRAFT)
+    async with watching_from_the_start(person.http, discussion.id) as viewer:
         await viewer.until(lambda event: event.type == "message.delta" and event.data["turn"] == 2)
         valkey.kill()
         await viewer.until_ended(30)

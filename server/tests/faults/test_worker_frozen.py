@@ -15,11 +15,9 @@ SPEAKING = ["tokens=3&first_ms=20", "tokens=10&delay_ms=40", "tokens=15&delay_ms
 
 
 async def test_workers_that_freeze_past_their_lease_and_wake_up_mid_turn_disturb_nobody(
-    trial, place, models, start_worker
+    trial, place, models, start_workers
 ):
-    workers = [start_worker(place.settings, wait=False) for _ in range(2)]
-    for worker in workers:
-        worker.wait_for("worker_ready")
+    workers = await start_workers(2, place.settings)
     opened = await trial.open(*models(*SPEAKING), turns=None)
     for witness in opened:
         await witness.until("message.delta", 20)

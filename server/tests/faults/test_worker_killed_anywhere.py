@@ -29,18 +29,16 @@ LOCKED_OUT = (
 
 @pytest.mark.parametrize("scripts", PACES.values(), ids=PACES)
 async def test_workers_killed_at_random_points_lose_nothing_and_repeat_nothing(
-    scripts, trial, place, models, start_worker
+    scripts, trial, place, models, start_worker, start_workers
 ):
     dice = random.Random(SEED)
-    workers = [start_worker(place.settings, wait=False) for _ in range(2)]
-    for worker in workers:
-        worker.wait_for("worker_ready")
+    workers = await start_workers(2, place.settings)
     opened = await trial.open(*models(*scripts), turns=None)
     await asyncio.gather(*(witness.until("message.delta", 20) for witness in opened))
 
     recoveries = []
     for _ in range(KILLS):
-        replacement = start_worker(place.settings, wait=False)
+        replacement = await start_worker(place.settings, wait=False)
         await asyncio.sleep(dice.uniform(0, 0.5))
         doomed = trial.busiest(workers)
         struck = trial.driven_by(doomed)
@@ -50,7 +48,7 @@ async def test_workers_killed_at_random_points_lose_nothing_and_repeat_nothing(
         workers = [worker for worker in workers if worker is not doomed] + [replacement]
         await asyncio.gather(*(witness.say("Who was that?") for witness in struck[:3]))
         recoveries += await trial.recover(killed, struck)
-        replacement.wait_for("worker_ready")
+        await replacement.ready()
     await trial.stop_all()
     await trial.acquit()
 
@@ -72,12 +70,13 @@ def kept_from_writing(database, discussion_id):
     [pytest.param(False, 2, id="just before its commit"), pytest.param(True, 3, id="just after its commit")],
 )
 async def test_a_worker_killed_while_its_commit_is_under_way_leaves_a_whole_turn_or_none(
-    commits, retried, trial, place, models, start_worker
+    commits, retried, trial, place, models, start_workers
 ):
     """PostgreSQL finishes what a dead client has sent, or has not got it: of both the driver's heir must make sense."""
-    doomed = start_worker(place.settings)
-    [witness] = await trial.open(*models("tokens=8&delay_ms=60"), turns=4)
+    workers = await start_workers(2, place.settings)
+    [witness] = await trial.open(*models("tokens=8&delay_ms=150"), turns=4)
     await witness.until("message.delta", 10, turn=2)
+    doomed = trial.busiest(workers)
     with kept_from_writing(trial.database, witness.discussion_id):
         [(backend,)] = await eventually(lambda: rows(trial.database, LOCKED_OUT), 5, "the commit")
         doomed.kill()
@@ -85,7 +84,6 @@ async def test_a_worker_killed_while_its_commit_is_under_way_leaves_a_whole_turn
         if not commits:
             rows(trial.database, "SELECT pg_terminate_backend(%s)", backend)
             await eventually(lambda: not rows(trial.database, LOCKED_OUT), 5, "the end of the commit")
-    start_worker(place.settings, wait=False)
     recoveries = await trial.recover(killed, [witness])
     await trial.acquit()
 

@@ -22,15 +22,12 @@ BUDGETS = {
 
 
 @pytest.fixture
-def place_with(fresh_database, make_arena, priced_models, keep):
-    """An installation with that budget and two workers, whose model has a price."""
+def place_with(fresh_database, make_arena, priced_models):
+    """An installation with that budget, whose model has a price; workers come later."""
 
     def make(name):
         budgets = {name: BUDGETS[name]}
-        arena = make_arena(models=priced_models, database={"database_url": fresh_database}, budgets=budgets)
-        for _ in range(2):
-            keep(working(arena.settings))
-        return arena
+        return make_arena(models=priced_models, database={"database_url": fresh_database}, budgets=budgets)
 
     return make
 
@@ -57,15 +54,21 @@ def says_last_words(viewer):
 
 @pytest.mark.parametrize("name", BUDGETS)
 async def test_discussions_on_two_workers_never_exceed_a_budget_together(
-    place_with, make_user, make_agent, make_discussion, fresh_database, total, name, monkeypatch
+    place_with, make_user, make_agent, make_discussion, fresh_database, total, name, monkeypatch, keep
 ):
-    """And each has its one turn to conclude, for which it kept some of it back."""
+    """And each has its one turn to conclude, for which it kept some of it back.
+
+    All of them are open before the workers come: who begins when others have taken the whole budget has no turn.
+    """
     monkeypatch.setattr(reservations, "ROOM_SECONDS", 1.0)
-    person = await make_user(at=place_with(name))
+    place = place_with(name)
+    person = await make_user(at=place)
     agent = await make_agent(by=person, model="openai/gpt-4o", params={"max_tokens": 150})
     opened = await asyncio.gather(
         *(make_discussion(by=person, agents=[agent], limits={"max_turns": 200}) for _ in range(DISCUSSIONS))
     )
+    for _ in range(2):
+        await asyncio.to_thread(keep, working(place.settings))
     viewers = await asyncio.gather(*(watch_to_the_end(person.http, one.id, 60) for one in opened))
 
     ends = [viewer.events[-1].data for viewer in viewers]
@@ -96,13 +99,13 @@ async def test_a_worker_killed_mid_turn_leaves_the_budget_as_free_as_before(
     agent = await make_agent(
         by=person, model=make_model("tokens=40&delay_ms=50&no_usage").name, params={"max_tokens": 3500}
     )
-    first = start_worker(place.settings)
+    first = await start_worker(place.settings)
     discussion = await make_discussion(by=person, agents=[agent], limits={"max_turns": 2})
     async with watching(person.http, discussion.id) as viewer:
         await viewer.until("message.delta")
         first.kill()
         assert rows(fresh_database, "SELECT tokens > 3500 FROM reservations") == [(True,)]
-        start_worker(place.settings, wait=False)
+        await start_worker(place.settings, wait=False)
         await viewer.until("turn.retried", 40)
         ended = await viewer.until_ended(40)
 
@@ -117,7 +120,7 @@ async def test_what_a_crash_left_of_a_discussion_that_was_stopped_since_is_swept
 ):
     person = await make_user(at=place)
     agent = await make_agent(by=person, model=make_model("hang_first").name, params={"max_tokens": 3500})
-    worker = start_worker(place.settings)
+    worker = await start_worker(place.settings)
     discussion = await make_discussion(by=person, agents=[agent])
     async with watching(person.http, discussion.id) as viewer:
         await eventually(lambda: rows(fresh_database, "SELECT count(*) FROM reservations") == [(1,)])
@@ -127,7 +130,7 @@ async def test_what_a_crash_left_of_a_discussion_that_was_stopped_since_is_swept
 
     reserved = (await person.http.get("/api/v1/usage")).json()["user"]["reserved_tokens"]
     assert (reserved, rows(fresh_database, "SELECT count(*) FROM reservations")) == (0, [(1,)])
-    start_worker(place.settings)
+    await start_worker(place.settings)
     await eventually(lambda: rows(fresh_database, "SELECT count(*) FROM reservations") == [(0,)], 30)
 
 

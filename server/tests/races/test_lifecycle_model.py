@@ -3,6 +3,7 @@
 The installation runs in processes of its own, since Hypothesis rules over the random numbers of this one.
 """
 
+import asyncio
 import itertools
 import time
 
@@ -188,7 +189,7 @@ def url(settings, start_process):
     """An API and a worker of the shared database, in processes of their own."""
     port = free_port()
     start_process("api", settings=settings, ARENA_PORT=str(port))
-    start_process("worker", settings=settings).wait_for("worker_ready")
+    asyncio.run(start_process("worker", settings=settings).ready())
     deadline = time.monotonic() + 20
     with httpx2.Client(trust_env=False, verify=False) as http:
         while time.monotonic() < deadline:
