@@ -146,6 +146,7 @@ class BadETag(Invalid):
     """`If-Match` holds no ETag of ours."""
 
     code = "bad_etag"
+    where = ("header", "if-match")
 
 
 async def get_expected_version(if_match: Annotated[str | None, Header()] = None) -> int | None:

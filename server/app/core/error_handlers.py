@@ -107,11 +107,29 @@ def _printable(value: object) -> Any:
     return value if isinstance(value, int) else str(value).encode("utf-8", "replace").decode()[:200]
 
 
+def _place(fault: dict[str, Any], body: Any) -> list[object]:
+    """Where in the request it is, as the client wrote it: without pydantic's names for the kinds it tried."""
+    source, *path = fault["loc"]
+    if source != "body" or fault["type"] == "json_invalid":
+        return [source, *path]
+    place, inside = [source], body
+    for depth, part in enumerate(path, 1):
+        is_there = (isinstance(inside, Mapping) and part in inside) or (
+            isinstance(inside, list) and isinstance(part, int) and 0 <= part < len(inside)
+        )
+        if is_there:
+            place.append(part)
+            inside = inside[part]
+        elif fault["type"] == "missing" and depth == len(path):
+            place.append(part)
+    return place
+
+
 async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [
         {
-            "loc": [_printable(part) for part in fault["loc"]],
+            "loc": [_printable(part) for part in _place(fault, error.body)],
             "msg": _printable(fault["msg"].removeprefix("Value error, ")),
             "type": fault["type"],
         }

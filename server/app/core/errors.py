@@ -15,9 +15,13 @@ class ArenaError(Exception):
 
 
 class Invalid(ArenaError):
-    """The request is understood and wrong."""
+    """The request is understood and wrong; `where` leads to the part of it that is, unless `errors` tell."""
 
     code = "validation_failed"
+    where: ClassVar[tuple[str | int, ...]] = ("body",)
+
+    def __init__(self, detail: str, *, errors: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(detail, errors=errors or [{"loc": list(self.where), "msg": detail, "type": self.code}])
 
 
 class Unauthenticated(ArenaError):

@@ -39,6 +39,7 @@ class WeakPassword(Invalid):
     """The password is one that attackers try first."""
 
     code = "weak_password"
+    where = ("body", "password")
 
 
 class InvalidToken(Unauthenticated):

@@ -53,19 +53,19 @@ class Repository:
     async def _page(self, query: Select[R], key: Any, limit: int, cursor: str | None) -> tuple[list[R], str | None]:
         """Newest first by the UUIDv7 `key`, `limit` rows and the cursor of the rest."""
         if cursor is not None:
-            query = query.where(key < position_id(cursor))
+            query = query.where(key < _position_id(cursor, key.class_.__tablename__))
         rows: Sequence[Any] = (await self._session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
         if len(rows) <= limit:
             return list(rows), None
-        return list(rows[:limit]), encode_cursor(str(rows[limit - 1].id))
+        return list(rows[:limit]), encode_cursor(key.class_.__tablename__, rows[limit - 1].id)
 
 
-def position_id(cursor: str) -> UUID:
-    """The id inside a cursor; raise `BadCursor` if there is none."""
+def _position_id(cursor: str, of_list: str) -> UUID:
     try:
-        return UUID(decode_cursor(cursor))
+        [position] = decode_cursor(cursor, of_list)
+        return UUID(position)
     except ValueError:
-        raise BadCursor("the cursor belongs to another list") from None
+        raise BadCursor("the cursor is malformed; take `next_cursor` from a page as it is") from None
 
 
 def violates(error: IntegrityError, constraint: str) -> bool:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, true
 
-from app.core.cursors import BadCursor, decode_cursor, encode_cursor
+from app.core.cursors import decode_numbers, encode_cursor
 from app.core.ids import new_id
 from app.domain.policies import TurnNote
 from app.domain.visibility import Reader
@@ -95,17 +95,17 @@ class MessageRepository(Repository):
             Message.workspace_id == self._workspace_id, Message.discussion_id == discussion_id, _readable(reader)
         )
         if cursor is not None:
-            position = _position_seq(cursor)
+            [position] = decode_numbers(cursor, _list_of(newest_first))
             query = query.where(Message.seq < position if newest_first else Message.seq > position)
         order = Message.seq.desc() if newest_first else Message.seq
         rows = list(await self._session.scalars(query.order_by(order).limit(limit + 1)))
         if len(rows) <= limit:
             return rows, None
-        return rows[:limit], encode_cursor(f"seq:{rows[limit - 1].seq}")
+        return rows[:limit], cursor_at(rows[limit - 1].seq, newest_first=newest_first)
 
     async def list_recent(self, discussion_id: UUID, reader: Reader, limit: int, upto_seq: int) -> list[Message]:
         """The newest messages up to a place in the log that the reader may read, oldest first."""
-        beyond = encode_cursor(f"seq:{upto_seq + 1}")
+        beyond = cursor_at(upto_seq + 1, newest_first=True)
         rows, _rest = await self.list_page(discussion_id, reader, newest_first=True, limit=limit, cursor=beyond)
         return rows[::-1]
 
@@ -119,8 +119,10 @@ def _readable(reader: Reader) -> ColumnElement[bool]:
     return or_(Message.visible_to.is_(None), Message.visible_to.bool_op("&&")(list(reader.seats)))
 
 
-def _position_seq(cursor: str) -> int:
-    prefix, _, number = decode_cursor(cursor).partition("seq:")
-    if prefix or not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise BadCursor("the cursor belongs to another list")
-    return int(number)
+def cursor_at(seq: int, *, newest_first: bool) -> str:
+    """The cursor of a page that begins past that place in the log."""
+    return encode_cursor(_list_of(newest_first), seq)
+
+
+def _list_of(newest_first: bool) -> str:
+    return "messages.desc" if newest_first else "messages.asc"

@@ -33,6 +33,7 @@ class EventIdAhead(Invalid):
     """The id is beyond the end of the log."""
 
     code = "event_id_ahead"
+    where = ("query", "after")
 
 
 @router.get(

@@ -171,7 +171,10 @@ class DiscussionChanges(Request):
 
 
 class DiscussionUpdate(DiscussionChanges):
-    """Only the fields given change; the title at any time, the rest while it is a draft or paused."""
+    """Only the fields given change, also those inside `limits` and `waiting`.
+
+    The title changes at any time, the rest while it is a draft or paused.
+    """
 
     @model_validator(mode="after")
     def _some_must_stay(self) -> Self:

@@ -90,11 +90,12 @@ class PhaseConfig(Request):
     """
 
     name: Line | None = None
-    speakers: (
-        Literal["all", "others", "moderator"]
-        | Reference
-        | Annotated[list[Reference], Field(min_length=1, max_length=100)]
-    )
+    speakers: Annotated[
+        Annotated[Reference, Tag("one")]
+        | Annotated[list[Reference], Field(min_length=1, max_length=100), Tag("several")],
+        Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+        Field(description="`all`, `others`, `moderator`, or one or several participants."),
+    ]
     excluded: list[Reference] = Field(default_factory=list, alias="except", max_length=50)
     rounds: Rounds = 1
     instruction: PhaseText | None = Field(None, description="What its speakers are told.")

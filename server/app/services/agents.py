@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AnyHttpUrl
 
 from app.core.clock import utc_now
-from app.core.cursors import BadCursor, decode_cursor, encode_cursor
+from app.core.cursors import decode_numbers, encode_cursor
 from app.core.errors import Invalid, NotFound, PreconditionFailed
 from app.core.ids import new_id
 from app.core.outgoing import Outgoing
@@ -22,11 +22,14 @@ from app.services.prompts import chat_request
 from app.services.providers.base import Finished, TextDelta
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
+VERSIONS = "versions"
+
 
 class UnknownTool(Invalid):
     """An agent names a tool that this server does not offer."""
 
     code = "unknown_tool"
+    where = ("body", "tools")
 
 
 class KnowledgeBaseNotFound(NotFound):
@@ -39,6 +42,7 @@ class NotPreviewable(Invalid):
     """Only agents with a model answer here."""
 
     code = "not_previewable"
+    where = ("path", "agent_id")
 
 
 def read_agent(agent: Agent, version: AgentVersion | None = None) -> AgentRead:
@@ -140,11 +144,11 @@ class AgentService:
 
     async def list_versions(self, actor: Actor, agent_id: UUID, limit: int, cursor: str | None) -> Page[AgentRead]:
         """Newest first."""
-        below = _version_position(cursor) if cursor is not None else None
+        below = decode_numbers(cursor, VERSIONS)[0] if cursor is not None else None
         async with self._uow.reading(actor.workspace_id) as work:
             agent = await work.agents.get(agent_id)
             rows = await work.agents.list_versions(agent_id, limit + 1, below)
-        following = encode_cursor(f"version:{rows[limit - 1].version}") if len(rows) > limit else None
+        following = encode_cursor(VERSIONS, rows[limit - 1].version) if len(rows) > limit else None
         return Page(items=[read_agent(agent, row) for row in rows[:limit]], next_cursor=following)
 
     async def get_version(self, actor: Actor, agent_id: UUID, version: int) -> AgentRead:
@@ -183,10 +187,3 @@ class AgentService:
         missing = set(config.knowledge_base_ids) - await work.knowledge.find_base_ids(config.knowledge_base_ids)
         if missing:
             raise KnowledgeBaseNotFound(f"there is no knowledge base {min(missing)}")
-
-
-def _version_position(cursor: str) -> int:
-    prefix, _, number = decode_cursor(cursor).partition("version:")
-    if prefix or not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise BadCursor("the cursor belongs to another list")
-    return int(number)

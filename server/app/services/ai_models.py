@@ -25,6 +25,7 @@ class UnknownModel(Invalid):
     """No provider of that name, or it has no such model."""
 
     code = "unknown_model"
+    where = ("body", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class ModelCatalog:
     def _recorded(self, name: str, recording: str) -> Model:
         if self._recordings.find(recording) is None:
             raise UnknownModel(
-                f"no model {name!r}: there is no {recording}.jsonl in {self._recordings.folder}; "
+                f"no model {name!r}: there is no recording {recording}.jsonl; "
                 "ARENA_RECORD makes recordings, ARENA_RECORDINGS names their folder"
             )
         context_tokens = self._recordings.context_tokens(recording, self._settings.openai_context_tokens)

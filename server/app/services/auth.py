@@ -45,12 +45,14 @@ class UnsupportedGrant(Invalid):
     """A grant type that this server does not know."""
 
     code = "unsupported_grant_type"
+    where = ("body", "grant_type")
 
 
 class InvalidScope(Invalid):
     """A scope that would not be kept to must not be promised."""
 
     code = "invalid_scope"
+    where = ("body", "scope")
 
 
 class SessionEnded(Unauthenticated):

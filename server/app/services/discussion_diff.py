@@ -3,7 +3,7 @@
 from itertools import zip_longest
 from uuid import UUID
 
-from app.core.cursors import BadCursor, decode_cursor, encode_cursor
+from app.core.cursors import decode_numbers, encode_cursor
 from app.models import Discussion
 from app.schemas.diff import CommonPart, DiscussionDiff, MessagePair
 from app.schemas.message import MessageRead
@@ -29,7 +29,7 @@ class DiscussionDiffs:
             left, right = await work.discussions.get(left_id), await work.discussions.get(right_id)
             common = await _common_seq(work, left, right)
             turn = await work.log.last_closed_turn(left_id, common)
-        places = _places(cursor) if cursor else (common, common)
+        places = decode_numbers(cursor, "diff", 2) if cursor else (common, common)
         pages = [
             await self._messages.list_after(actor, discussion_id, place, limit + 1)
             for discussion_id, place in zip((left_id, right_id), places, strict=True)
@@ -42,20 +42,13 @@ class DiscussionDiffs:
             right_id=right_id,
             common=CommonPart(seq=common, turn=turn),
             items=[_pair(*pair) for pair in zip_longest(*shown)],
-            next_cursor=encode_cursor(f"diff:{ends[0]}:{ends[1]}") if has_more else None,
+            next_cursor=encode_cursor("diff", *ends) if has_more else None,
         )
 
 
 def _pair(left: MessageRead | None, right: MessageRead | None) -> MessagePair:
     same = left is not None and right is not None and (left.handle, left.content) == (right.handle, right.content)
     return MessagePair(left=left, right=right, same=same)
-
-
-def _places(cursor: str) -> tuple[int, int]:
-    kind, *numbers = decode_cursor(cursor).split(":")
-    if kind != "diff" or len(numbers) != 2 or not all(n.isascii() and n.isdigit() and len(n) < 10 for n in numbers):
-        raise BadCursor("the cursor belongs to another list")
-    return int(numbers[0]), int(numbers[1])
 
 
 async def _common_seq(work: UnitOfWork, left: Discussion, right: Discussion) -> int:

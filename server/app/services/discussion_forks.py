@@ -45,6 +45,7 @@ class ForkBeyondEnd(Invalid):
     """The parent's log has no such event."""
 
     code = "fork_beyond_end"
+    where = ("body", "at_seq")
 
 
 class DiscussionForks:

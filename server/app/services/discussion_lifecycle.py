@@ -6,6 +6,7 @@ somebody speaks: it is written into the log, which the driver catches up on befo
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,10 +39,12 @@ from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 FENCE_SECONDS = 5.0
 PAUSE_LOOKS, LOOK_SECONDS = 10, 0.05
+# Each other command that comes in between makes one try void.
+CUT_TRIES, MOST_SECONDS_BETWEEN_TRIES = 10, 0.02
 
 
 class CommandOvertaken(Conflict):
-    """Another command reached the discussion first."""
+    """Other commands reached the discussion first, again and again."""
 
     code = "command_overtaken"
 
@@ -120,20 +123,27 @@ class DiscussionLifecycle:
         """Take the discussion from its driver, and keep what viewers were shown of its open turn.
 
         A crash in between leaves a running discussion with a lease that lapses and a driver queued to go on with it.
+        Where another command comes in between, it begins anew from what that one left, if the lifecycle allows it.
         """
-        async with self._uow(actor.workspace_id) as work:
-            discussion, _ = await _take(work, actor, discussion_id)
-            advance(discussion.status, step)
-            spoken, attempt = discussion.turn_message_id if discussion.turn_epoch else None, discussion.turn_attempt
-            epoch = await work.discussions.fence(discussion, FENCE_SECONDS)
-            await queue_driver(work, discussion)
-        # Between two transactions, so that none waits for Valkey. What is sealed cannot grow any more.
-        shown = await self._live.seal(discussion_id, spoken, attempt) if spoken is not None else ""
-        async with self._uow(actor.workspace_id) as work:
-            discussion, participants = await _take(work, actor, discussion_id, epoch)
-            if shown:
-                await self._interrupted.keep(work, discussion, participants, shown)
-            yield _Cut(work, discussion, participants, was_spoken=spoken is not None, is_kept=bool(shown))
+        for _ in range(CUT_TRIES):
+            async with self._uow(actor.workspace_id) as work:
+                discussion, _participants = await _take(work, actor, discussion_id)
+                advance(discussion.status, step)
+                spoken = discussion.turn_message_id if discussion.turn_epoch else None
+                attempt = discussion.turn_attempt
+                epoch = await work.discussions.fence(discussion, FENCE_SECONDS)
+                await queue_driver(work, discussion)
+            # Between two transactions, so that none waits for Valkey. What is sealed cannot grow any more.
+            shown = await self._live.seal(discussion_id, spoken, attempt) if spoken is not None else ""
+            async with self._uow(actor.workspace_id) as work:
+                discussion, participants = await _take(work, actor, discussion_id)
+                if discussion.epoch == epoch:
+                    if shown:
+                        await self._interrupted.keep(work, discussion, participants, shown)
+                    yield _Cut(work, discussion, participants, was_spoken=spoken is not None, is_kept=bool(shown))
+                    return
+            await asyncio.sleep(random.uniform(0, MOST_SECONDS_BETWEEN_TRIES))  # noqa: S311 - no secret
+        raise CommandOvertaken("other commands reached the discussion first; look at it and try again")
 
     async def _after_the_speaker(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """The discussion once it is paused, or as it is after a moment: most speakers finish within it."""
@@ -148,14 +158,10 @@ class DiscussionLifecycle:
         return read_discussion(discussion, participants)
 
 
-async def _take(
-    work: UnitOfWork, actor: Actor, discussion_id: UUID, epoch: int | None = None
-) -> tuple[Discussion, list[Participant]]:
-    """Lock the discussion for a command of the actor's; with an epoch, only if nobody came since."""
+async def _take(work: UnitOfWork, actor: Actor, discussion_id: UUID) -> tuple[Discussion, list[Participant]]:
+    """Lock the discussion for a command of the actor's."""
     discussion = await work.discussions.get_for_update(discussion_id)
     require_control(actor, discussion)
-    if epoch is not None and discussion.epoch != epoch:
-        raise CommandOvertaken("another command reached the discussion first; look at it and try again")
     return discussion, await work.discussions.list_seats(discussion_id)
 
 

@@ -41,6 +41,7 @@ class DuplicateParticipant(Invalid):
     """The same agent or person twice."""
 
     code = "duplicate_participant"
+    where = ("body", "participants")
 
 
 class NotEditable(Conflict):
@@ -107,6 +108,11 @@ class DiscussionService:
             if request.turn_policy is not None:
                 policy = policy_data(request.turn_policy)
                 changed["turn_policy"] = settle_policy(policy, table_of(discussion, seats).seats)
+            for group in changed.keys() & {"limits", "waiting"}:
+                given = getattr(request, group)
+                changed[group] = getattr(discussion, group) | given.model_dump(
+                    mode="json", include=given.model_fields_set
+                )
             if changed:
                 _change(work, discussion, changed)
         return read_discussion(discussion, seats)

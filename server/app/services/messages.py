@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from app.core.clock import utc_now
-from app.core.cursors import encode_cursor
 from app.core.errors import Invalid, NotFound
 from app.core.ids import new_id
 from app.core.turn_tokens import TurnTokens
@@ -15,6 +14,7 @@ from app.domain.handles import free_handle, person_handle
 from app.domain.policies.errors import UnknownParticipant
 from app.domain.visibility import EVERYBODY, Reader, as_shown
 from app.models import Discussion, Message, Participant
+from app.repositories.messages import cursor_at
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.auth import Actor
@@ -30,6 +30,7 @@ class UnknownReply(Invalid):
     """`reply_to` names no message of this discussion that the caller may read."""
 
     code = "unknown_reply"
+    where = ("body", "reply_to")
 
 
 class MessageService:
@@ -100,7 +101,7 @@ class MessageService:
 
     async def list_after(self, actor: Actor, discussion_id: UUID, after_seq: int, limit: int) -> list[MessageRead]:
         """The first messages past a place in the log."""
-        cursor = encode_cursor(f"seq:{after_seq}")
+        cursor = cursor_at(after_seq, newest_first=False)
         page = await self.list_page(actor, discussion_id, newest_first=False, limit=limit, cursor=cursor)
         return page.items
 

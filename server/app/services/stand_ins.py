@@ -22,6 +22,7 @@ class UnsupportedStandIn(Invalid):
     """Only an llm agent stands in, and only for somebody who may fail to answer."""
 
     code = "unsupported_stand_in"
+    where = ("body", "participants")
 
 
 async def seat_stand_ins(

@@ -109,13 +109,21 @@ async def test_filters_hold_on_every_page(client, make_agent):
     assert [agent["name"] for page in found for agent in page] == ["Odd 5", "Odd 3", "Odd 1"]
 
 
-@pytest.mark.parametrize("kind", ["versions", "messages"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "agents"])
 async def test_a_cursor_of_another_list_is_refused(client, filled, kind):
     await filled("agents", 3)
     foreign = (await client.get("/api/v1/agents", params={"limit": 1})).json()["next_cursor"]
     address, _ = await filled(kind, 2)
 
-    problem(await client.get(address, params={"cursor": foreign}), 422, "bad_cursor")
+    fault = problem(await client.get(address, params={"cursor": foreign}), 422, "bad_cursor")["errors"][0]
+    assert (fault["loc"], fault["type"]) == (["query", "cursor"], "bad_cursor")
+
+
+async def test_a_cursor_of_the_other_order_is_refused(client, filled):
+    address, _ = await filled("messages", 3)
+    oldest_first = (await client.get(address, params={"limit": 1})).json()["next_cursor"]
+
+    problem(await client.get(address, params={"cursor": oldest_first, "order": "desc"}), 422, "bad_cursor")
 
 
 @pytest.mark.parametrize("kind", KINDS)

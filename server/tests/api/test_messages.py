@@ -214,6 +214,30 @@ async def test_a_flood_of_interjections_does_not_keep_the_speaker_from_finishing
     assert [m["turn"] for m in viewer.checker.messages.values() if m["turn"] is not None] == [1]
 
 
+async def test_people_who_write_without_a_pause_do_not_keep_a_turn_from_its_end(client, make_agent, make_discussion):
+    """Each of their words changes the log that the driver is about to write to."""
+    talker = await make_agent(model="openai/fake?tokens=10&delay_ms=20")
+    discussion = await make_discussion(status=Status.DRAFT, agents=[talker], limits={"max_turns": 5})
+    answers = []
+
+    async def keep_talking(viewer):
+        while "discussion.ended" not in viewer.types:
+            answers.append(await say(client, discussion, "And another thing."))
+
+    async with watching_from_the_start(client, discussion.id) as viewer:
+        talking = [asyncio.create_task(keep_talking(viewer)) for _ in range(6)]
+        await viewer.until_ended(15)
+        await asyncio.gather(*talking)
+
+    spoken = [message for message in viewer.checker.messages.values() if message["turn"] is not None]
+    assert [message["turn"] for message in spoken] == [1, 2, 3, 4, 5]
+    accepted = [answer for answer in answers if answer.status_code == 201]
+    assert len(accepted) == len(viewer.checker.messages) - 5
+    assert len(accepted) > 20
+    for refused in (answer for answer in answers if answer.status_code != 201):
+        problem(refused, 409, "discussion_ended")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -196,6 +196,25 @@ async def test_a_speaker_is_cut_within_a_second_from_any_replica(client, talk, m
         assert len(viewer.events) == seen
 
 
+@pytest.mark.parametrize("steps", [["stop", "interrupt"] * 3, ["stop"] * 6], ids=["with interrupts", "stops only"])
+async def test_a_stop_among_commands_at_the_same_moment_ends_the_discussion(client, talk, steps):
+    """A stop is allowed whatever an interrupt has left: it is never refused for having come second."""
+    discussion, _model = await talk(ENDLESS.removeprefix("openai/fake?"))
+    async with watching(client, discussion.id) as viewer:
+        await viewer.until(is_text)
+        address = f"/api/v1/discussions/{discussion.id}"
+        answers = await asyncio.gather(*(client.post(f"{address}/{step}") for step in steps))
+        await viewer.until_ended()
+
+    assert [step for step, answer in zip(steps, answers, strict=True) if answer.is_success].count("stop") == 1
+    for answer in answers:
+        if not answer.is_success:
+            problem(answer, 409, "illegal_transition")
+    [message] = viewer.checker.messages.values()
+    assert message["status"] == "interrupted"
+    assert (await read(client, discussion))["end_reason"] == "stopped"
+
+
 async def test_a_pause_takes_effect_between_two_attempts(client, make_agent, make_discussion):
     failing = await make_agent(model="openai/fake?status=429&retry_after=20")
     discussion = await make_discussion(agents=[failing])
@@ -226,6 +245,20 @@ async def test_a_paused_discussion_is_changed_and_goes_on_by_its_new_rules(clien
     assert updated.data["limits"]["max_turns"] == 2
     assert len(viewer.checker.messages) == 2
     assert "And the office?" in model.prompts[-1][1]["content"]
+
+
+async def test_a_change_of_one_limit_or_deadline_leaves_the_others_as_they_are(client, make_discussion):
+    rules = {"limits": {"max_turns": 200, "max_seconds": 900}, "waiting": {"human_seconds": 60, "external_seconds": 5}}
+    draft = await make_discussion(status=Status.DRAFT, **rules)
+
+    changes = {"limits": {"max_tokens": 5000, "max_seconds": None}, "waiting": {"human_seconds": 90}}
+    changed = (await client.patch(f"/api/v1/discussions/{draft.id}", json=changes)).json()
+
+    limits = {"max_turns": 200, "max_tokens": 5000, "max_cost_usd": None, "max_seconds": None}
+    assert changed["limits"] == limits
+    assert (changed["waiting"]["human_seconds"], changed["waiting"]["external_seconds"]) == (90, 5)
+    [updated] = [event["data"] for event in await log_of(client, draft) if event["type"] == "discussion.updated"]
+    assert updated["limits"] == limits
 
 
 async def test_only_the_title_of_a_running_discussion_can_be_changed(client, talk):

@@ -407,6 +407,33 @@ async def test_a_policy_that_makes_no_sense_is_refused_and_nothing_is_written(
     assert rows_of(owner) == before
 
 
+@pytest.mark.parametrize(
+    ("rules", "place", "told"),
+    [
+        (
+            {"turn_policy": {"type": "scripted", "phases": [{"speakers": []}]}},
+            "turn_policy.phases.0.speakers",
+            "1 item",
+        ),
+        ({"turn_policy": {"type": "scripted", "phases": [{"speakers": 5}]}}, "turn_policy.phases.0.speakers", "string"),
+        ({"turn_policy": {"type": "scripted", "phases": [{}]}}, "turn_policy.phases.0.speakers", "required"),
+        ({"turn_policy": None}, "turn_policy", ""),
+        ({"turn_policy": {"type": "random", "weights": {"ada": -1}}}, "turn_policy.weights.ada", "greater"),
+        ({"stop_when": [{"type": "phrase", "phrase": ""}]}, "stop_when.0.phrase", "1 "),
+        ({"limits": {"max_turns": 0}}, "limits.max_turns", "greater"),
+    ],
+)
+async def test_a_fault_in_the_rules_is_told_with_its_place_in_the_body(client, make_panel, rules, place, told):
+    agents, _ = await make_panel(ada="Yes.", bob="No.")
+
+    body = {"topic": "Remote?", "participants": panel_seats(agents), **rules}
+    refused = problem(await client.post("/api/v1/discussions", json=body), 422, "validation_failed")
+
+    [fault] = refused["errors"]
+    assert (fault["loc"][0], ".".join(map(str, fault["loc"][1:]))) == ("body", place)
+    assert told in fault["msg"]
+
+
 async def test_a_plugins_configuration_is_kept_as_it_was_given(make_panel, open_discussion, install_plugins):
     install_plugins(least_spoken="least_spoken:LeastSpoken")
     agents, _ = await make_panel(ada="Yes.")

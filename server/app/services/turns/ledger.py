@@ -15,6 +15,8 @@ from app.services.turns.table_state import TableState, load_roster
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 NEWS_PAGE = 200
+# People who write faster than that would keep a turn from its end for as long as they like.
+TRIES_BEFORE_LOCKING = 3
 
 
 @dataclass(slots=True)
@@ -51,28 +53,59 @@ class Ledger:
     async def write(self, decide: Callable[[], Decision]) -> None:
         """Write what `decide` makes of the table; raise `ClaimLost` if the discussion is another's by now.
 
-        `decide` is asked again, of an up-to-date table, whenever somebody else's words came first.
+        `decide` is asked again, of an up-to-date table, whenever somebody else's words came first; after some tries
+        with the discussion locked, so that it waits in line with them.
         """
-        while True:
+        for _ in range(TRIES_BEFORE_LOCKING):
             decision = decide()
-            stored = store(decision.events, self.table.known_seq + 1, self.table.now())
-            state = decision.state
-            state.last_seq = self.table.known_seq + len(stored)
+            stored = self._stored(decision)
             if await self._save(decision, stored):
-                self.table.state, self.table.known_seq = state, state.last_seq
-                self.gave_way = decision.gives_way
-                self.live.announce(self.claim.discussion_id, stored)
-                return
+                break
             await self._catch_up()
+        else:
+            decision, stored = await self._write_locked(decide)
+        self.table.state, self.table.known_seq = decision.state, decision.state.last_seq
+        self.gave_way = decision.gives_way
+        self.live.announce(self.claim.discussion_id, stored)
+
+    def _stored(self, decision: Decision) -> list[StoredEvent]:
+        stored = store(decision.events, self.table.known_seq + 1, self.table.now())
+        decision.state.last_seq = self.table.known_seq + len(stored)
+        return stored
 
     async def _save(self, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
-        state = decision.state
-        keep = self.lease_seconds if state.status == Status.RUNNING and not decision.gives_way else None
         if decision.gives_way or self._call_of(decision) is not None or self._must_settle(decision):
-            return await self._save_with_others(decision, stored, keep)
+            async with self.uow(self.claim.workspace_id) as work:
+                return await self._save_with_others(work, decision, stored)
+        return await self._save_row(decision, stored)
+
+    async def _save_row(
+        self, decision: Decision, stored: Sequence[StoredEvent], work: UnitOfWork | None = None
+    ) -> bool:
+        is_kept = decision.state.status == Status.RUNNING and not decision.gives_way
         return await self.turns.save(
-            self.claim, self.table.known_seq, state, stored, decision.record, keep_lease_seconds=keep
+            self.claim,
+            self.table.known_seq,
+            decision.state,
+            stored,
+            decision.record,
+            keep_lease_seconds=self.lease_seconds if is_kept else None,
+            connection=await work.connection() if work is not None else None,
         )
+
+    async def _write_locked(self, decide: Callable[[], Decision]) -> tuple[Decision, list[StoredEvent]]:
+        """Catch up and write while nobody else can."""
+        async with self.uow(self.claim.workspace_id) as work:
+            discussion = await work.discussions.find_for_update(self.claim.discussion_id)
+            if discussion is None or discussion.epoch != self.claim.epoch:
+                raise ClaimLost
+            while self.table.known_seq < discussion.last_seq:
+                await self._read_news(work)
+            decision = decide()
+            stored = self._stored(decision)
+            if not await self._save_with_others(work, decision, stored):
+                raise ClaimLost
+            return decision, stored
 
     def _must_settle(self, decision: Decision) -> bool:
         """Whether there is something to charge, or nothing to set room aside for any more."""
@@ -81,25 +114,14 @@ class Ledger:
         is_over = decision.record is not None or decision.state.status != Status.RUNNING
         return is_over or _tokens(decision.state) != _tokens(self.table.state)
 
-    async def _save_with_others(
-        self, decision: Decision, stored: Sequence[StoredEvent], keep_lease_seconds: float | None
-    ) -> bool:
+    async def _save_with_others(self, work: UnitOfWork, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
         """Together with what follows from it for jobs and budgets, in one transaction."""
-        async with self.uow(self.claim.workspace_id) as work:
-            saved = await self.turns.save(
-                self.claim,
-                self.table.known_seq,
-                decision.state,
-                stored,
-                decision.record,
-                keep_lease_seconds=keep_lease_seconds,
-                connection=await work.connection(),
-            )
-            if saved and self.budget is not None and self._must_settle(decision):
-                await self.budget.settle(work, self.table.state, decision.state)
-            if saved:
-                await self._queue_jobs(work, decision)
-            return saved
+        saved = await self._save_row(decision, stored, work)
+        if saved and self.budget is not None and self._must_settle(decision):
+            await self.budget.settle(work, self.table.state, decision.state)
+        if saved:
+            await self._queue_jobs(work, decision)
+        return saved
 
     async def _queue_jobs(self, work: UnitOfWork, decision: Decision) -> None:
         if decision.gives_way:
@@ -121,10 +143,13 @@ class Ledger:
         if await self.turns.last_seq(self.claim) is None:
             raise ClaimLost
         async with self.uow.reading(self.claim.workspace_id) as work:
-            self.table.catch_up(await work.log.after(self.claim.discussion_id, self.table.known_seq, NEWS_PAGE))
-            if self.table.roster_changed:
-                discussion = await work.discussions.get(self.claim.discussion_id)
-                self.table.reseat(await load_roster(work, discussion))
+            await self._read_news(work)
+
+    async def _read_news(self, work: UnitOfWork) -> None:
+        self.table.catch_up(await work.log.after(self.claim.discussion_id, self.table.known_seq, NEWS_PAGE))
+        if self.table.roster_changed:
+            discussion = await work.discussions.get(self.claim.discussion_id)
+            self.table.reseat(await load_roster(work, discussion))
 
 
 def _tokens(state: TurnState) -> int:
