@@ -188,7 +188,7 @@ async def test_an_interjection_enters_at_once_and_is_in_the_next_prompt(
     async with watching_from_the_start(client, discussion.id) as viewer:
         await viewer.until("message.delta")
         posted = (await say(client, discussion, "What of [@solo] rent?")).json()["message"]
-        heard = await viewer.until("message.completed")
+        heard = await viewer.until("message.completed", seconds=1)
         await viewer.until_ended()
 
     assert heard.data == posted

@@ -348,7 +348,7 @@ async def test_a_whisper_while_an_agent_speaks_leaves_the_stream_whole(client, c
         await client.post(f"/api/v1/discussions/{discussion.id}/start")
         await watcher.until("message.delta")
         await whisper(client, discussion, seat(discussion, "skeptic"))
-        await watcher.until("message.withheld")
+        await watcher.until("message.withheld", seconds=1)
         await watcher.until_ended()
 
     types = [kind for kind in watcher.types if kind in ("message.withheld", "message.completed")]

@@ -16,8 +16,6 @@ from tests.fixtures.trial import MOST_SECONDS_TO_THE_NEXT_TOKEN, on_trial
 
 DISK_MIB = 192
 FULL_SECONDS = 3
-# PostgreSQL goes down where its log finds no room; who keeps it running tries again after 0.5, 1, 2 and 4 seconds.
-MOST_SECONDS_TO_A_RESTART = 4.0
 RECOVERY = 60
 PAGEFUL = "Is there room? " * 500
 
@@ -104,19 +102,18 @@ async def test_nothing_acknowledged_is_lost_and_all_goes_on_when_a_full_disk_has
         await trial.stop_all()
         await trial.acquit(RECOVERY)
 
-    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert (refused.status_code, refused.headers["Content-Type"]) == (503, "application/problem+json")
     # PostgreSQL itself goes down when it is its log that finds no room.
     assert refused.json()["code"] in {"database_full", "database_away"}
     assert int(refused.headers["Retry-After"]) >= 1
     assert spoken_while_full < len(opened)
     assert worker.process.poll() is None
     assert trial.of_type("turn.failed") == []
-    silences = [witness.longest_silence(freed) for witness in opened]
-    assert max(silences) <= MOST_SECONDS_TO_THE_NEXT_TOKEN + MOST_SECONDS_TO_A_RESTART, silences
+    assert max(witness.longest_silence(freed) for witness in opened) <= MOST_SECONDS_TO_THE_NEXT_TOKEN
 
 
 async def _refusal(person, witness, words):
     """The answer to words that were not accepted."""
     address = f"/api/v1/discussions/{witness.discussion_id}/messages"
     answer = await person.http.post(address, json={"content": words})
-    return answer if answer.status_code == 503 else None
+    return None if answer.is_success else answer

@@ -216,16 +216,18 @@ async def test_a_worker_told_to_go_does_not_wait_longer_than_its_time(
         await viewer.until_ended(RECOVERY)
 
     assert left == 0
-    assert went_after < 8
+    assert went_after < 4
     check_that_every_turn_was_taken_once(viewer, fresh_database, 1)
 
 
 async def test_a_worker_told_to_go_while_idle_goes_at_once(place, start_worker):
     idle = await start_worker(place.settings)
 
+    began = time.monotonic()
     idle.terminate()
 
-    assert idle.wait(5) == 0
+    assert await asyncio.to_thread(idle.wait, 5) == 0
+    assert time.monotonic() - began < 3
 
 
 async def test_nothing_happens_to_who_waits_for_a_person_when_the_worker_is_killed(
