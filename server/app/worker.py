@@ -62,11 +62,12 @@ async def run_worker(settings: Settings) -> None:
             loop.add_signal_handler(number, stop)
         keep_all_that_lives()
         log.info("worker_ready", concurrency=settings.worker.worker_concurrency)
-        await _work(worker, driver)
+        await _keep_working(worker, driver)
         log.info("worker_stopped")
 
 
-async def _work(worker: procrastinate.worker.Worker, driver: TurnDriver) -> None:
+async def _keep_working(worker: procrastinate.worker.Worker, driver: TurnDriver) -> None:
+    """Until the driver drains, however often the database goes away."""
     while not driver.draining.is_set():
         await _run_until_stopped_or_cut_off(worker)
         if not driver.draining.is_set():

@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+from uuid import UUID
 
 from app.core.errors import Invalid
 
+MALFORMED = "the cursor is malformed; take `next_cursor` from a page as it is"
 MOST_DIGITS = 9
 
 
@@ -27,12 +29,12 @@ def decode_cursor(cursor: str, of_list: str) -> list[str]:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (UnicodeError, binascii.Error):
-        raise BadCursor("the cursor is malformed; take `next_cursor` from a page as it is") from None
+        raise BadCursor(MALFORMED) from None
     found, *position = text.split(":")
     if found != of_list:
         raise BadCursor("the cursor belongs to another list")
     if encode_cursor(found, *position) != cursor:
-        raise BadCursor("the cursor is malformed; take `next_cursor` from a page as it is")
+        raise BadCursor(MALFORMED)
     return position
 
 
@@ -40,5 +42,14 @@ def decode_numbers(cursor: str, of_list: str, count: int = 1) -> list[int]:
     """The same for a position of so many numbers."""
     position = decode_cursor(cursor, of_list)
     if len(position) != count or not all(n.isascii() and n.isdigit() and len(n) <= MOST_DIGITS for n in position):
-        raise BadCursor("the cursor is malformed; take `next_cursor` from a page as it is")
+        raise BadCursor(MALFORMED)
     return [int(number) for number in position]
+
+
+def decode_id(cursor: str, of_list: str) -> UUID:
+    """The same for a position that is an id."""
+    try:
+        [position] = decode_cursor(cursor, of_list)
+        return UUID(position)
+    except ValueError:
+        raise BadCursor(MALFORMED) from None

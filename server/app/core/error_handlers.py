@@ -100,7 +100,10 @@ async def _on_arena_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, errors.Unavailable | errors.RateLimited):
         seconds = getattr(error, "retry_after_seconds", None)
         headers["Retry-After"] = str(max(1, round(seconds or 1)))
-    return problem(status_of(error), error.code, error.detail, faults=error.errors, headers=headers)
+    faults = None
+    if isinstance(error, errors.Invalid):
+        faults = [{"loc": list(error.loc), "msg": error.detail, "type": error.code}]
+    return problem(status_of(error), error.code, error.detail, faults=faults, headers=headers)
 
 
 def _printable(value: object) -> Any:

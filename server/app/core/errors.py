@@ -1,6 +1,8 @@
 """What can go wrong, by kind; each leaf has a stable `code` that clients may rely on."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
 
 
 class ArenaError(Exception):
@@ -8,20 +10,30 @@ class ArenaError(Exception):
 
     code: ClassVar[str] = "internal_error"
 
-    def __init__(self, detail: str, *, errors: list[dict[str, Any]] | None = None) -> None:
+    def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.errors = errors
 
 
 class Invalid(ArenaError):
-    """The request is understood and wrong; `where` leads to the part of it that is, unless `errors` tell."""
+    """The request is understood and wrong; `loc` leads to the part of it that is, from `where` along the `path`."""
 
     code = "validation_failed"
     where: ClassVar[tuple[str | int, ...]] = ("body",)
 
-    def __init__(self, detail: str, *, errors: list[dict[str, Any]] | None = None) -> None:
-        super().__init__(detail, errors=errors or [{"loc": list(self.where), "msg": detail, "type": self.code}])
+    def __init__(self, detail: str, *path: str | int) -> None:
+        super().__init__(detail)
+        self.loc = (*self.where, *path)
+
+
+@contextmanager
+def located(*loc: str | int) -> Iterator[None]:
+    """Give the faults found in the block their place, where only the caller knows which part of a request it is."""
+    try:
+        yield
+    except Invalid as error:
+        error.loc = loc
+        raise
 
 
 class Unauthenticated(ArenaError):

@@ -15,7 +15,6 @@ class ForbiddenAddress(Invalid):
     """The address is none that a user may have this server reach."""
 
     code = "forbidden_address"
-    where = ("body", "endpoint_url")
 
 
 # The IANA registry of special-purpose addresses, multicast, and what clouds answer themselves at a public address.

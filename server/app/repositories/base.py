@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.cursors import BadCursor, decode_cursor, encode_cursor
+from app.core.cursors import decode_id, encode_cursor
 from app.core.errors import Unavailable
 
 R = TypeVar("R")
@@ -53,19 +53,11 @@ class Repository:
     async def _page(self, query: Select[R], key: Any, limit: int, cursor: str | None) -> tuple[list[R], str | None]:
         """Newest first by the UUIDv7 `key`, `limit` rows and the cursor of the rest."""
         if cursor is not None:
-            query = query.where(key < _position_id(cursor, key.class_.__tablename__))
+            query = query.where(key < decode_id(cursor, key.class_.__tablename__))
         rows: Sequence[Any] = (await self._session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
         if len(rows) <= limit:
             return list(rows), None
         return list(rows[:limit]), encode_cursor(key.class_.__tablename__, rows[limit - 1].id)
-
-
-def _position_id(cursor: str, of_list: str) -> UUID:
-    try:
-        [position] = decode_cursor(cursor, of_list)
-        return UUID(position)
-    except ValueError:
-        raise BadCursor("the cursor is malformed; take `next_cursor` from a page as it is") from None
 
 
 def violates(error: IntegrityError, constraint: str) -> bool:

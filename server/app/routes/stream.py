@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from app.config import ServerSettings
-from app.core.errors import Invalid
+from app.core.errors import Invalid, located
 from app.dependencies import Discussions, Limit, Live, Messages, ReadsDiscussions, ServerConfig
 from app.routes.responses import event_stream, problems
 from app.schemas.base import Text
@@ -33,7 +33,6 @@ class EventIdAhead(Invalid):
     """The id is beyond the end of the log."""
 
     code = "event_id_ahead"
-    where = ("query", "after")
 
 
 @router.get(
@@ -67,8 +66,10 @@ async def read_events(
     """The log past `after` (or `Last-Event-ID`, which a reconnecting browser sends): live, or a page of it."""
     wants_stream = "text/event-stream" in accept
     # A browser keeps the address, `after` included, and tells where it got to in the header.
-    given = (last_event_id or after) if wants_stream else after
-    position = Position.parse(given) if given else Position(0)
+    is_header = bool(wants_stream and last_event_id)
+    given, source = (last_event_id, ("header", "last-event-id")) if is_header else (after, ("query", "after"))
+    with located(*source):
+        position = Position.parse(given) if given else Position(0)
     if not wants_stream:
         stored, last_seq = await messages.list_events(actor, discussion_id, after=position.seq, limit=limit)
         items = [
@@ -83,7 +84,8 @@ async def read_events(
         return Response(orjson.dumps({"items": items, "last_seq": last_seq}), media_type="application/json")
     discussion = await discussions.get(actor, discussion_id)
     if position.seq > discussion.last_seq:
-        raise EventIdAhead(f"the log ends at {discussion.last_seq}")
+        with located(*source):
+            raise EventIdAhead(f"the log ends at {discussion.last_seq}")
     position.live_from = discussion.last_seq
     position.reader = await messages.reader(actor, discussion_id)
     viewing = Viewing(partial(messages.find_reader, actor, discussion_id))

@@ -7,7 +7,7 @@ from pydantic import AnyHttpUrl
 
 from app.core.clock import utc_now
 from app.core.cursors import decode_numbers, encode_cursor
-from app.core.errors import Invalid, NotFound, PreconditionFailed
+from app.core.errors import Invalid, NotFound, PreconditionFailed, located
 from app.core.ids import new_id
 from app.core.outgoing import Outgoing
 from app.core.webhooks import WebhookSigner
@@ -175,13 +175,14 @@ class AgentService:
     async def _check_endpoint(self, endpoint_url: AnyHttpUrl | None) -> None:
         # Names may have to be looked up, which no transaction must wait for.
         if endpoint_url is not None:
-            await self._outgoing.check_url(str(endpoint_url))
+            with located("body", "endpoint_url"):
+                await self._outgoing.check_url(str(endpoint_url))
 
     async def _check(self, work: UnitOfWork, config: AgentConfig) -> None:
         """Everything the config names must exist."""
-        for name in (config.model, *config.model_fallbacks):
-            if name is not None:
-                self._models.get(name)
+        self._models.check(config.model, "body", "model")
+        for place, name in enumerate(config.model_fallbacks):
+            self._models.check(name, "body", "model_fallbacks", place)
         if config.tools:
             raise UnknownTool(f"there is no tool {config.tools[0]!r}")
         missing = set(config.knowledge_base_ids) - await work.knowledge.find_base_ids(config.knowledge_base_ids)

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.config import ModelSettings
-from app.core.errors import Invalid
+from app.core.errors import Invalid, located
 from app.core.local_model import CONTEXT_TOKENS, MODEL_NAME
 from app.services.providers.base import ChatModel, ModelTimeouts
 from app.services.providers.breaker import Breakers
@@ -25,7 +25,6 @@ class UnknownModel(Invalid):
     """No provider of that name, or it has no such model."""
 
     code = "unknown_model"
-    where = ("body", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +110,12 @@ class ModelCatalog:
     def first_token_seconds(self) -> float:
         """After which a silent model is given up."""
         return self._timeouts.first_token_seconds
+
+    def check(self, name: str | None, *loc: str | int) -> None:
+        """Raise `UnknownModel` if a request asks at `loc` for a model that there is not."""
+        if name is not None:
+            with located(*loc):
+                self.get(name)
 
     def get(self, name: str) -> Model:
         """The model; raise `UnknownModel` with the mend in the sentence."""

@@ -13,7 +13,7 @@ from app.services.auth import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import fence_off, go_on_to_next, history_of, queue_driver, take_floor
 from app.services.discussion_views import SPEAKING_ROLES, participant_data
-from app.services.discussions import DuplicateParticipant, check_members, check_models, find_seat, seat_all
+from app.services.discussions import DuplicateParticipant, check_members, find_seat, seat_all
 from app.services.seating_order import next_position
 from app.services.stand_ins import seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -40,7 +40,7 @@ class DiscussionSeats:
 
     async def join(self, actor: Actor, discussion_id: UUID, wanted: ParticipantCreate) -> ParticipantRead:
         """Seat an agent or a person at the end of the speaking order; who was here before gets their seat back."""
-        check_models(self._models, [wanted])
+        self._models.check(wanted.model, "body", "model")
         async with self._uow(actor.workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
             require_control(actor, discussion)

@@ -127,9 +127,8 @@ class DiscussionService:
 
 def check_models(models: ModelCatalog, participants: Sequence[ParticipantCreate]) -> None:
     """Raise `UnknownModel` if a seat is to speak with a model that there is not."""
-    for seat in participants:
-        if seat.model is not None:
-            models.get(seat.model)
+    for place, seat in enumerate(participants):
+        models.check(seat.model, "body", "participants", place, "model")
 
 
 def _change(work: UnitOfWork, discussion: Discussion, changed: Mapping[str, Any]) -> None:

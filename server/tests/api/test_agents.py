@@ -236,6 +236,7 @@ async def test_an_agent_that_makes_no_sense_is_refused_and_not_written(client, o
     [
         ({"model": "nowhere/model"}, 422, "unknown_model"),
         ({"model": "local/another"}, 422, "unknown_model"),
+        ({"model_fallbacks": ["nowhere/model"]}, 422, "unknown_model"),
         ({"tools": ["web_search"]}, 422, "unknown_tool"),
         ({"knowledge_base_ids": [UNKNOWN]}, 404, "knowledge_base_not_found"),
     ],
@@ -244,10 +245,11 @@ async def test_an_agent_must_name_what_exists(client, owner, rows_of, make_agent
     agent = await make_agent()
     before = rows_of(owner)
 
-    problem(await client.post("/api/v1/agents", json=agent_body("Another", **change)), status, code)
+    told = problem(await client.post("/api/v1/agents", json=agent_body("Another", **change)), status, code)
     problem(await client.patch(f"/api/v1/agents/{agent.id}", json=change), status, code)
 
     assert rows_of(owner) == before
+    assert status == 404 or told["errors"][0]["loc"][:2] == ["body", *change]
 
 
 @pytest.mark.parametrize(

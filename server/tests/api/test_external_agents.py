@@ -440,7 +440,8 @@ async def test_an_address_in_a_private_network_is_refused(client, owner, make_ex
     before = rows_of(owner)
 
     body = {"name": "Spy", "kind": "external", "endpoint_url": url}
-    problem(await client.post("/api/v1/agents", json=body), 422, "forbidden_address")
+    told = problem(await client.post("/api/v1/agents", json=body), 422, "forbidden_address")
+    assert told["errors"][0]["loc"] == ["body", "endpoint_url"]
     problem(await client.patch(f"/api/v1/agents/{agent.id}", json={"endpoint_url": url}), 422, "forbidden_address")
     assert rows_of(owner) == before
 

@@ -366,7 +366,7 @@ async def test_an_agent_may_speak_with_another_model_in_one_discussion(client, m
         "/api/v1/discussions",
         json={"topic": "t", "participants": [{"agent_id": agent.id, "model": "nobody/knows"}]},
     )
-    problem(refused, 422, "unknown_model")
+    assert problem(refused, 422, "unknown_model")["errors"][0]["loc"] == ["body", "participants", 0, "model"]
 
 
 @pytest.mark.parametrize(

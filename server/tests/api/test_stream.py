@@ -148,7 +148,8 @@ async def test_an_id_that_no_stream_gave_is_refused(client, make_discussion, giv
 
     response = await client.get(f"/api/v1/discussions/{draft.id}/events", params=query, headers=headers)
 
-    problem(response, 422, "bad_event_id")
+    place = ["query", "after"] if where == "after" else ["header", "last-event-id"]
+    assert problem(response, 422, "bad_event_id")["errors"][0]["loc"] == place
 
 
 async def test_an_id_from_the_future_is_refused(client, make_discussion):
@@ -158,7 +159,7 @@ async def test_an_id_from_the_future_is_refused(client, make_discussion):
         f"/api/v1/discussions/{draft.id}/events", params={"after": "2"}, headers={"Accept": "text/event-stream"}
     )
 
-    problem(response, 422, "event_id_ahead")
+    assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["query", "after"]
 
 
 async def test_text_said_to_have_been_shown_that_never_was_is_taken_back(client, talk):

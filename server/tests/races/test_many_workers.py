@@ -19,7 +19,7 @@ DISCUSSIONS = 200
 WATCHED = 40  # a viewer of each would measure the viewers
 TURNS = 3
 BOUND_SECONDS = 90
-FEW_CONNECTIONS = {"ARENA_WORKER_CONCURRENCY": "40", "ARENA_DATABASE_POOL_SIZE": "4"}
+WORKER_SETTINGS = {"ARENA_WORKER_CONCURRENCY": "40", "ARENA_DATABASE_POOL_SIZE": "4"}
 # Every job once more, as if somebody had queued it twice: so that workers do meet.
 TWINS = (
     "INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args, attempts, status)"
@@ -44,7 +44,7 @@ async def test_eight_workers_on_two_hundred_discussions_never_speak_at_once_and_
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=False) as http:
         witnesses = {one.id: Witness(http, place.url, owner.access_token, one.id) for one in made[:WATCHED]}
         watching = [asyncio.create_task(witness.follow()) for witness in witnesses.values()]
-        workers = [await start_worker(place.settings, wait=False, **FEW_CONNECTIONS) for _ in range(WORKERS)]
+        workers = [await start_worker(place.settings, wait=False, **WORKER_SETTINGS) for _ in range(WORKERS)]
         await eventually(lambda: rows(fresh_database, ENDED) == [(DISCUSSIONS,)], BOUND_SECONDS, "the end of all")
         await asyncio.wait_for(asyncio.gather(*watching), 10)
 

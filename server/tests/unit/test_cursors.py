@@ -1,10 +1,12 @@
 """Page cursors: what we made is read back where it belongs, anything else is refused as such."""
 
+from uuid import UUID
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.cursors import MOST_DIGITS, BadCursor, decode_cursor, decode_numbers, encode_cursor
+from app.core.cursors import MOST_DIGITS, BadCursor, decode_cursor, decode_id, decode_numbers, encode_cursor
 
 LISTS = st.sampled_from(["agents", "messages.asc", "diff"])
 PARTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters=":")), max_size=3)
@@ -49,3 +51,19 @@ def test_numbers_come_back_from_their_cursor(numbers):
 def test_what_is_no_number_or_not_as_many_is_refused(position):
     with pytest.raises(BadCursor):
         decode_numbers(encode_cursor("diff", *position), "diff")
+
+
+@given(id=st.uuids())
+def test_an_id_comes_back_from_its_cursor(id):
+    assert decode_id(encode_cursor("agents", id), "agents") == id
+
+
+@given(position=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_a_cursor_of_no_id_is_refused(position):
+    try:
+        expected = UUID(position)
+    except ValueError:
+        with pytest.raises(BadCursor):
+            decode_id(encode_cursor("agents", position), "agents")
+    else:
+        assert ":" in position or decode_id(encode_cursor("agents", position), "agents") == expected

@@ -317,7 +317,7 @@ def test_a_configuration_that_cannot_work_at_this_table_is_refused(config, kind,
 
     assert type(refused.value) is kind
     if loc is not None:
-        assert refused.value.errors[0]["loc"] == ["body", "turn_policy", *loc]
+        assert refused.value.loc == ("body", "turn_policy", *loc)
 
 
 def test_a_moderator_needs_somebody_to_choose_from():

@@ -164,7 +164,7 @@ def test_a_script_that_cannot_be_played_at_this_table_is_refused(config, kind, l
 
     assert type(refused.value) is kind
     if loc is not None:
-        assert refused.value.errors[0]["loc"] == ["body", "turn_policy", *loc]
+        assert refused.value.loc == ("body", "turn_policy", *loc)
 
 
 def test_the_wire_knows_the_formats():

@@ -3,14 +3,7 @@
 from app.core.errors import Invalid
 
 
-class _Fault(Invalid):
-    """`path` leads to the fault inside the request's body."""
-
-    def __init__(self, detail: str, *path: str | int) -> None:
-        super().__init__(detail, errors=[{"loc": ["body", *path], "msg": detail, "type": self.code}])
-
-
-class InvalidTurnPolicy(_Fault):
+class InvalidTurnPolicy(Invalid):
     """The policy cannot work like that at this table; `path` is inside `turn_policy`."""
 
     code = "invalid_turn_policy"
@@ -19,7 +12,7 @@ class InvalidTurnPolicy(_Fault):
         super().__init__(detail, "turn_policy", *path)
 
 
-class UnknownParticipant(_Fault):
+class UnknownParticipant(Invalid):
     """A reference names nobody at the table."""
 
     code = "unknown_participant"

@@ -18,7 +18,6 @@ class BadEventId(Invalid):
     """The id is none that a stream gave."""
 
     code = "bad_event_id"
-    where = ("query", "after")
 
 
 @dataclass(frozen=True, slots=True)
