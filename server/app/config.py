@@ -41,6 +41,18 @@ class ServerSettings(_Group):
     max_document_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest document request, in bytes.")
     stream_seconds: float = Field(3600, gt=0, description="A live stream ends cleanly after this long.")
     stream_heartbeat_seconds: float = Field(15, gt=0, description="A silent live stream sends a comment this often.")
+    stream_stall_seconds: float = Field(
+        30, gt=0, description="A live stream whose viewer takes nothing for this long ends."
+    )
+    streams_per_user: int = Field(
+        1000, ge=1, description="Most live streams, sockets and their channels that one person may hold in one process."
+    )
+    socket_channels: int = Field(500, ge=1, description="Most channels of one WebSocket.")
+    socket_auth_seconds: float = Field(5, gt=0, description="A WebSocket that has not said whose it is by then closes.")
+    allowed_origins: str | None = Field(
+        None, description="Comma-separated origins (`https://host[:port]`) whose pages may open a WebSocket here."
+    )
+    rate_limits: Literal["on", "off"] = Field("on", description="`off`, for benchmarks: no limit on streams a person.")
 
     @property
     def is_loopback(self) -> bool:

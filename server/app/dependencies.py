@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import OAuth2PasswordBearer
+from starlette.requests import HTTPConnection
 
 from app.config import Settings
 from app.core.errors import Invalid, Unauthenticated
@@ -23,9 +24,12 @@ from app.services.discussions import DiscussionService
 from app.services.health import HealthService
 from app.services.knowledge import KnowledgeService
 from app.services.live.hub import Hub
+from app.services.live.streams import OpenStreams
 from app.services.messages import MessageService
+from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
 from app.services.usage import UsageService
+from app.services.viewings import Viewings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +49,22 @@ class Services:
     transcripts: TranscriptService
     knowledge: KnowledgeService
     usage: UsageService
+    viewings: Viewings
+    stream_access: StreamAccess
+    streams: OpenStreams
     hub: Hub
     health: HealthService
 
 
 def _service(name: str) -> Any:
-    async def get(request: Request) -> Any:
-        return getattr(request.app.state.services, name)
+    async def get(connection: HTTPConnection) -> Any:
+        return getattr(connection.app.state.services, name)
 
     return Depends(get)
 
 
-async def get_settings(request: Request) -> Settings:
-    services: Services = request.app.state.services
+async def get_settings(connection: HTTPConnection) -> Settings:
+    services: Services = connection.app.state.services
     return services.settings
 
 
@@ -74,13 +81,23 @@ Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 DailyUsage = Annotated[UsageService, _service("usage")]
+Admission = Annotated[Viewings, _service("viewings")]
+Access = Annotated[StreamAccess, _service("stream_access")]
+Streams = Annotated[OpenStreams, _service("streams")]
 Live = Annotated[Hub, _service("hub")]
 Health = Annotated[HealthService, _service("health")]
 
-_bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
+oauth2_bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
 
 
-async def get_current_user(auth: Auth, token: Annotated[str | None, Depends(_bearer)]) -> CurrentUser:
+WorkspaceHeader = Annotated[UUID | None, Header(description="default: the personal workspace")]
+StreamTokenParameter = Annotated[
+    Text | None,
+    Query(max_length=1_000, description="Of `POST /auth/stream-token`, for clients that cannot set headers."),
+]
+
+
+async def get_current_user(auth: Auth, token: Annotated[str | None, Depends(oauth2_bearer)]) -> CurrentUser:
     if not token:
         raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
     return await auth.identify(token)
@@ -89,9 +106,7 @@ async def get_current_user(auth: Auth, token: Annotated[str | None, Depends(_bea
 Caller = Annotated[CurrentUser, Depends(get_current_user)]
 
 
-async def get_actor(
-    user: Caller, x_workspace_id: Annotated[UUID | None, Header(description="default: the personal workspace")] = None
-) -> Actor:
+async def get_actor(user: Caller, x_workspace_id: WorkspaceHeader = None) -> Actor:
     return user.actor(x_workspace_id)
 
 
@@ -108,8 +123,8 @@ def require(permission: Permission) -> Callable[..., Awaitable[Actor]]:
 async def get_speaker(
     request: Request,
     auth: Auth,
-    token: Annotated[str | None, Depends(_bearer)],
-    x_workspace_id: Annotated[UUID | None, Header(description="default: the personal workspace")] = None,
+    token: Annotated[str | None, Depends(oauth2_bearer)],
+    x_workspace_id: WorkspaceHeader = None,
 ) -> Actor | None:
     """Who speaks; None where a turn token, which the service checks, is all that is shown."""
     if "authorization" not in request.headers and await _shows_turn_token(request):

@@ -49,11 +49,14 @@ from app.services.interrupted_turns import InterruptedTurns
 from app.services.knowledge import KnowledgeService
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
-from app.services.log_reader import UnitOfWorkLogReader
+from app.services.live.streams import OpenStreams
+from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader
 from app.services.messages import MessageService
+from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
 from app.services.usage import UsageService
+from app.services.viewings import Viewings
 
 PREFIX = "/api/v1"
 
@@ -107,9 +110,12 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(key))
     hub = Hub(cache, bus, UnitOfWorkLogReader(uow))
     signer = TokenSigner(key, settings.auth.access_token_seconds)
+    auth = AuthService(uow, signer, settings)
+    most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
+    streams = OpenStreams(UnitOfWorkRightsReader(uow), most_streams, auth.forget)
     services = Services(
         settings=settings,
-        auth=AuthService(uow, signer, settings),
+        auth=auth,
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus, InterruptedTurns(models, settings.budgets)),
@@ -121,11 +127,14 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
         usage=UsageService(uow, settings.budgets),
+        viewings=Viewings(uow),
+        stream_access=StreamAccess(uow, signer, auth),
+        streams=streams,
         hub=hub,
         health=HealthService(uow, cache),
     )
     try:
-        async with running(live_bus=bus.run, hub=hub.run):
+        async with running(live_bus=bus.run, hub=hub.run, streams=streams.run):
             yield services
     finally:
         await models.close()

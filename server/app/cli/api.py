@@ -19,6 +19,8 @@ from app.engines.database_check import check_database, check_schema
 from app.main import create_app
 
 DRAIN_SECONDS = 5
+# What a WebSocket's frame may be before it is cut off unread; what is too large for us is told so (`routes/socket.py`).
+SOCKET_BYTES = 4 * 1024 * 1024
 
 
 def api(
@@ -43,6 +45,9 @@ def api(
         log_config=None,
         access_log=False,
         server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=SOCKET_BYTES,
+        ws_per_message_deflate=False,  # it costs memory and time a viewer, and frames are small
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     _Server(config).run(sockets=[sock])
@@ -57,7 +62,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self.config.app.state.services  # type: ignore[union-attr]
-        services.hub.close()
+        services.streams.close()
         await super().shutdown(sockets)
 
 

@@ -29,6 +29,9 @@ from app.core.errors import Invalid, Unauthenticated
 ISSUER = "arena"
 AUDIENCE = "arena-api"
 ALGORITHM = "EdDSA"
+ACCESS = "at+jwt"
+STREAM = "arena-stream+jwt"
+"""The `typ` of a token that opens live streams and nothing else: it may be in an address, and so in logs."""
 _HASHER = PasswordHash.recommended()
 _FEWEST_GUESSES = 1_000_000
 # Its cost grows with the square of the length; what follows only makes a password stronger.
@@ -107,7 +110,7 @@ class TokenSigner:
         self.key_id = urlsafe_b64encode(hashlib.sha256(raw).digest()[:12]).decode()
         self.lifetime_seconds = lifetime_seconds
 
-    def issue(self, claims: AccessClaims, now: datetime | None = None) -> str:
+    def issue(self, claims: AccessClaims, now: datetime | None = None, kind: str = ACCESS) -> str:
         issued = now or utc_now()
         payload = {
             "iss": ISSUER,
@@ -119,12 +122,12 @@ class TokenSigner:
             "iat": issued,
             "exp": issued + timedelta(seconds=self.lifetime_seconds),
         }
-        return jwt.encode(payload, self._private, ALGORITHM, headers={"typ": "at+jwt", "kid": self.key_id})
+        return jwt.encode(payload, self._private, ALGORITHM, headers={"typ": kind, "kid": self.key_id})
 
-    def verify(self, token: str) -> AccessClaims:
-        """The token's claims; raise `ExpiredToken` or `InvalidToken`."""
+    def verify(self, token: str, kind: str = ACCESS) -> AccessClaims:
+        """The token's claims; raise `ExpiredToken` or `InvalidToken`, also for a token of another kind."""
         try:
-            self._check_header(jwt.get_unverified_header(token))
+            self._check_header(jwt.get_unverified_header(token), kind)
             payload = jwt.decode(
                 token,
                 self._public,
@@ -139,9 +142,14 @@ class TokenSigner:
         except (jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError):
             raise InvalidToken("the access token is not valid") from None
 
-    def _check_header(self, header: dict[str, Any]) -> None:
-        if header.get("typ") != "at+jwt" or header.get("kid") != self.key_id:
+    def _check_header(self, header: dict[str, Any], kind: str) -> None:
+        if header.get("typ") != kind or header.get("kid") != self.key_id:
             raise InvalidToken("the access token is not valid")
+
+
+def digest_of(secret: str) -> bytes:
+    """What is kept of a secret that is too random to be guessed (SHA-256)."""
+    return hashlib.sha256(secret.encode()).digest()
 
 
 REFRESH_PREFIX = "arena_rt_"
@@ -180,7 +188,7 @@ class RefreshToken:
 
     @property
     def digest(self) -> bytes:
-        return hashlib.sha256(str(self).encode()).digest()
+        return digest_of(str(self))
 
     def is_ours(self, key: bytes) -> bool:
         wanted = _seal(key, self.session_id, self.number, self.nonce)

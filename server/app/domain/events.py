@@ -33,7 +33,18 @@ LIMIT_WARNING = "limit.warning"
 
 MESSAGE_DELTA = "message.delta"
 STREAM_RESET = "stream.reset"
+STREAM_LAGGED = "stream.lagged"
 
+# Each with the discussion's status in its data.
+STATUS_CHANGES = (
+    DISCUSSION_CREATED,
+    DISCUSSION_FORKED,
+    DISCUSSION_STARTED,
+    DISCUSSION_WAITING,
+    DISCUSSION_PAUSED,
+    DISCUSSION_RESUMED,
+    DISCUSSION_ENDED,
+)
 TURN_OPENERS = frozenset({TURN_STARTED, TURN_RETRIED})
 # Besides the message that completes it.
 TURN_CLOSERS = frozenset({TURN_FAILED, TURN_PASSED, DISCUSSION_ENDED})

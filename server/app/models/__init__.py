@@ -1,7 +1,7 @@
 """Tables."""
 
 from app.models.agent import Agent, AgentVersion
-from app.models.auth import Membership, Session, User, Workspace
+from app.models.auth import Membership, Session, SocketTicket, User, Workspace
 from app.models.base import Base
 from app.models.discussion import Discussion, Participant
 from app.models.event import DiscussionEvent
@@ -23,6 +23,7 @@ __all__ = [
     "Participant",
     "Reservation",
     "Session",
+    "SocketTicket",
     "Turn",
     "User",
     "Workspace",

@@ -52,3 +52,13 @@ class Session(Identified, Timestamped, Base):
     scope: Mapped[str] = mapped_column(server_default=text("''"))
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+
+
+class SocketTicket(Base):
+    """What opens one WebSocket, within seconds; deleted by its use. Its hash is kept, never the ticket."""
+
+    __tablename__ = "socket_tickets"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

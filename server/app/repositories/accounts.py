@@ -2,17 +2,20 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import Conflict
 from app.domain.permissions import Role
-from app.models import Membership, Session, User, Workspace
+from app.models import Membership, Session, SocketTicket, User, Workspace
 from app.repositories.base import violates
+
+SWEPT_TICKETS = 100
 
 
 class EmailTaken(Conflict):
@@ -95,12 +98,51 @@ class AccountRepository:
             await self._session.execute(
                 select(Session, User)
                 .join(User, User.id == Session.user_id)
+                .where(Session.id == session_id, *_is_alive(now))
+            )
+        ).one_or_none()
+        return (row[0], row[1]) if row else None
+
+    async def roles_of_sessions(
+        self, sessions: Collection[UUID], workspaces: Collection[UUID]
+    ) -> dict[UUID, dict[UUID, Role]]:
+        """Of each session that is alive: the roles of its user in those of the workspaces that they belong to."""
+        belongs = and_(Membership.user_id == Session.user_id, Membership.workspace_id.in_(workspaces))
+        rows = await self._session.execute(
+            select(Session.id, Membership.workspace_id, Membership.role)
+            .join(User, User.id == Session.user_id)
+            .outerjoin(Membership, belongs)
+            .where(Session.id.in_(sessions), *_is_alive(func.now()))
+        )
+        roles: dict[UUID, dict[UUID, Role]] = {}
+        for session_id, workspace_id, role in rows:
+            theirs = roles.setdefault(session_id, {})
+            if workspace_id is not None:
+                theirs[workspace_id] = Role(role)
+        return roles
+
+    async def add_ticket(self, session_id: UUID, digest: bytes, seconds: float) -> None:
+        """Keep a ticket of the session's; those that nobody used are swept away by the way."""
+        stale = select(SocketTicket.digest).where(SocketTicket.expires_at < func.now()).limit(SWEPT_TICKETS)
+        await self._session.execute(
+            delete(SocketTicket).where(SocketTicket.digest.in_(stale.with_for_update(skip_locked=True)))
+        )
+        expires_at = func.now() + timedelta(seconds=seconds)
+        await self._session.execute(
+            insert(SocketTicket).values(digest=digest, session_id=session_id, expires_at=expires_at)
+        )
+
+    async def take_ticket(self, digest: bytes) -> tuple[UUID, UUID] | None:
+        """Use the ticket up; the session and the user it was for, None if it is not good (any more)."""
+        row = (
+            await self._session.execute(
+                delete(SocketTicket)
                 .where(
-                    Session.id == session_id,
-                    Session.ended_at.is_(None),
-                    Session.expires_at > now,
-                    User.disabled_at.is_(None),
+                    SocketTicket.digest == digest,
+                    SocketTicket.expires_at > func.now(),
+                    SocketTicket.session_id == Session.id,
                 )
+                .returning(Session.id, Session.user_id)
             )
         ).one_or_none()
         return (row[0], row[1]) if row else None
@@ -109,3 +151,8 @@ class AccountRepository:
         await self._session.execute(
             update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now)
         )
+
+
+def _is_alive(now: Any) -> tuple[ColumnElement[bool], ...]:
+    """Of a session joined with its user."""
+    return Session.ended_at.is_(None), Session.expires_at > now, User.disabled_at.is_(None)

@@ -5,11 +5,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, or_, select
 
 from app.core.errors import NotFound
-from app.domain.permissions import Role
-from app.models import Discussion, Membership, Participant
+from app.models import Discussion, Participant
 from app.repositories.base import Repository, contains
 
 COMMAND = "command"
@@ -80,18 +79,6 @@ class DiscussionRepository(Repository):
             Participant.user_id == user_id,
         )
         return list(await self._session.scalars(query))
-
-    async def find_standing(self, discussion_id: UUID, user_id: UUID) -> tuple[Role | None, list[UUID]]:
-        """The person's role in the workspace, None for a stranger, and the seats that are or were theirs."""
-        is_theirs = and_(Participant.discussion_id == discussion_id, Participant.user_id == Membership.user_id)
-        query = (
-            select(Membership.role, Participant.id)
-            .outerjoin(Participant, is_theirs)
-            .where(Membership.workspace_id == self._workspace_id, Membership.user_id == user_id)
-        )
-        rows = (await self._session.execute(query)).all()
-        role = Role(rows[0].role) if rows else None
-        return role, [row.id for row in rows if row.id is not None]
 
     async def list_page(
         self, *, status: str | None, text: str | None, limit: int, cursor: str | None

@@ -31,6 +31,18 @@ _AFTER = text(
     WHERE discussion_id = :discussion_id AND seq > :after ORDER BY seq LIMIT :limit
     """
 )
+# The same, but no more than fits: one event at least.
+_AFTER_BOUNDED = text(
+    """
+    SELECT seq, type, created_at, payload, visible_to FROM (
+      SELECT *, sum(length(payload)) OVER (ORDER BY seq) - length(payload) AS bytes_before FROM (
+        SELECT seq, type, created_at, payload::text AS payload, visible_to FROM discussion_events
+        WHERE discussion_id = :discussion_id AND seq > :after ORDER BY seq LIMIT :limit
+      ) AS page
+    ) AS measured
+    WHERE bytes_before < :most_bytes ORDER BY seq
+    """
+)
 # The newest event that opens or closes a turn: people's interjections do neither.
 _LAST_TURN_EVENT = text(
     """
@@ -58,6 +70,7 @@ _LAST_CLOSED_TURN = text(
     ORDER BY seq DESC LIMIT 1
     """
 )
+_WORKSPACE = text("SELECT workspace_id FROM discussions WHERE id = :discussion_id")
 _LAST_SEQS = text("SELECT id, last_seq FROM discussions WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
@@ -136,6 +149,16 @@ class EventLogRepository:
         """At most `limit` events past `after`, in order."""
         rows = await self._session.execute(_AFTER, {"discussion_id": discussion_id, "after": after, "limit": limit})
         return [_stored(row) for row in rows]
+
+    async def batch_after(self, discussion_id: UUID, after: int, limit: int, most_bytes: int) -> list[StoredEvent]:
+        """The same, but no more of them than make about so many bytes."""
+        values = {"discussion_id": discussion_id, "after": after, "limit": limit, "most_bytes": most_bytes}
+        return [_stored(row) for row in await self._session.execute(_AFTER_BOUNDED, values)]
+
+    async def workspace_of(self, discussion_id: UUID) -> UUID | None:
+        """The workspace that the discussion belongs to; None if there is no such discussion."""
+        found: UUID | None = await self._session.scalar(_WORKSPACE, {"discussion_id": discussion_id})
+        return found
 
     async def changes(self, discussion_id: UUID, field: str, after: int) -> bool:
         """Whether somebody changed that field of the discussion past a place in the log."""

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Form, Response
 from pydantic import StringConstraints
 
 from app.core.errors import Invalid
-from app.dependencies import Auth, Caller
+from app.dependencies import Access, Auth, Caller
 from app.routes.responses import problems
-from app.schemas.auth import Register, TokenPair, UserRead
+from app.schemas.auth import Register, SocketTicket, StreamToken, TokenPair, UserRead
 from app.schemas.base import Text
 from app.services.auth import UnsupportedGrant
 
@@ -44,6 +44,26 @@ async def token(
             raise Invalid("grant_type=refresh_token needs refresh_token")
         return await auth.refresh(refresh_token)
     raise UnsupportedGrant("grant_type must be password or refresh_token")
+
+
+@router.post("/logout", status_code=204, responses=problems(401))
+async def log_out(user: Caller, auth: Auth) -> None:
+    """End the session: its access token, refresh token, streams and sockets."""
+    await auth.log_out(user)
+
+
+@router.post("/ws-ticket", status_code=201, responses=problems(401))
+async def create_socket_ticket(response: Response, user: Caller, access: Access) -> SocketTicket:
+    """A ticket for one WebSocket (`GET /ws?ticket=`), good once and for 30 seconds."""
+    response.headers["Cache-Control"] = "no-store"
+    return await access.issue_ticket(user)
+
+
+@router.post("/stream-token", status_code=201, responses=problems(401))
+async def create_stream_token(response: Response, user: Caller, access: Access) -> StreamToken:
+    """A token that opens live streams and nothing else (`?stream_token=`), for clients that cannot set headers."""
+    response.headers["Cache-Control"] = "no-store"
+    return access.issue_token(user)
 
 
 @router.get("/me", responses=problems(401))

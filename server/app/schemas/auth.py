@@ -47,3 +47,17 @@ class TokenPair(Read):
     expires_in: int = Field(description="Seconds the access token is good for.")
     refresh_token: str
     scope: str
+
+
+class SocketTicket(Read):
+    """Opens one WebSocket: `?ticket=`."""
+
+    ticket: str
+    expires_in: int = Field(description="Seconds the ticket is good for.")
+
+
+class StreamToken(Read):
+    """Opens live streams and nothing else: `?stream_token=`, for clients that cannot set headers."""
+
+    token: str
+    expires_in: int = Field(description="Seconds the token is good for.")

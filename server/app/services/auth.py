@@ -69,11 +69,14 @@ class CurrentUser:
     session_id: UUID
     workspaces: list[AccountWorkspace]
 
+    def belongs_to(self, workspace_id: UUID) -> bool:
+        return any(workspace.id == workspace_id for workspace in self.workspaces)
+
     def actor(self, workspace_id: UUID | None) -> "Actor":
         """The caller in one workspace, by default the personal one; a foreign one does not exist for them."""
         for workspace in self.workspaces:
             if workspace.id == workspace_id or (workspace_id is None and workspace.is_personal):
-                return Actor(self.user.id, self.user.display_name, workspace.id, workspace.role)
+                return Actor(self.user.id, self.user.display_name, workspace.id, workspace.role, self.session_id)
         raise NotFound("there is no such workspace")
 
     def read(self) -> UserRead:
@@ -95,6 +98,7 @@ class Actor:
     display_name: str
     workspace_id: UUID
     role: Role
+    session_id: UUID
 
     def may(self, permission: Permission) -> bool:
         return allows(self.role, permission)
@@ -192,16 +196,34 @@ class AuthService:
     async def identify(self, access_token: str) -> CurrentUser:
         """Who the token belongs to; raise `Unauthenticated` if it or its session is over."""
         claims = self._signer.verify(access_token)
-        known = self._known.get(claims.session_id)
-        if known is not None and known.user.id == claims.user_id:
+        return await self.recognise(claims.session_id, claims.user_id)
+
+    async def look_again(self, user: CurrentUser) -> CurrentUser:
+        """The same user as they are now; raise `SessionEnded` if the session is over."""
+        return await self.recognise(user.session_id, user.user.id)
+
+    async def log_out(self, user: CurrentUser) -> None:
+        """End the session: its tokens, streams and sockets, here at once and elsewhere within two seconds."""
+        async with self._uow() as work:
+            await work.accounts.end_session(user.session_id, utc_now())
+        self.forget(user.session_id)
+
+    def forget(self, session_id: UUID) -> None:
+        """Look the session up anew when it is next seen."""
+        self._known.pop(session_id, None)
+
+    async def recognise(self, session_id: UUID, user_id: UUID) -> CurrentUser:
+        """Whose session it is; raise `SessionEnded` if it is over or not theirs."""
+        known = self._known.get(session_id)
+        if known is not None and known.user.id == user_id:
             return known
         async with self._uow.reading() as work:
-            found = await work.accounts.find_live_session(claims.session_id, utc_now())
-            if found is None or found[1].id != claims.user_id:
+            found = await work.accounts.find_live_session(session_id, utc_now())
+            if found is None or found[1].id != user_id:
                 raise SessionEnded("this session has ended; log in again")
-            workspaces = await work.accounts.list_workspaces(claims.user_id)
-        identified = CurrentUser(found[1], claims.session_id, workspaces)
-        self._known[claims.session_id] = identified
+            workspaces = await work.accounts.list_workspaces(user_id)
+        identified = CurrentUser(found[1], session_id, workspaces)
+        self._known[session_id] = identified
         return identified
 
     def _rotate(self, session: Session) -> TokenPair:

@@ -1,9 +1,14 @@
-"""Reading the log for live viewers: each call takes a connection no longer than it needs."""
+"""Reading the log and the rights for live viewers: each call takes a connection no longer than it needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
+from app.core.errors import NotFound
 from app.domain.events import StoredEvent
+from app.domain.permissions import Role
+from app.services.live.watch import BATCH_BYTES
+from app.services.snapshots import snapshot_at
 from app.services.unit_of_work import UnitOfWorkFactory
 
 
@@ -15,7 +20,7 @@ class UnitOfWorkLogReader:
 
     async def after(self, discussion_id: UUID, after: int, limit: int) -> Sequence[StoredEvent]:
         async with self._uow.reading() as work:
-            return await work.log.after(discussion_id, after, limit)
+            return await work.log.batch_after(discussion_id, after, limit, BATCH_BYTES)
 
     async def last_turn_event(self, discussion_id: UUID, upto: int) -> StoredEvent | None:
         async with self._uow.reading() as work:
@@ -24,3 +29,24 @@ class UnitOfWorkLogReader:
     async def last_seqs(self, discussion_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         async with self._uow.reading() as work:
             return await work.log.last_seqs(discussion_ids)
+
+    async def snapshot(self, discussion_id: UUID, seq: int) -> Mapping[str, Any]:
+        async with self._uow.reading() as work:
+            workspace_id = await work.log.workspace_of(discussion_id)
+        if workspace_id is None:
+            raise NotFound("there is no such discussion")
+        async with self._uow.reading(workspace_id) as work:
+            return await snapshot_at(work, discussion_id, seq)
+
+
+class UnitOfWorkRightsReader:
+    """The streams' `RightsReader` on units of work."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def roles(
+        self, sessions: Collection[UUID], workspaces: Collection[UUID]
+    ) -> Mapping[UUID, Mapping[UUID, Role]]:
+        async with self._uow.reading() as work:
+            return await work.accounts.roles_of_sessions(sessions, workspaces)

@@ -20,7 +20,7 @@ from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.auth import Actor
 from app.services.discussion_flow import after_turn, close_turn
 from app.services.discussion_views import participant_data, read_discussion, read_message
-from app.services.readers import find_reader, reader_among, reader_of
+from app.services.readers import reader_among, reader_of
 from app.services.seating_order import next_position
 from app.services.turn_rights import NotYourSeat, TurnTokenInvalid, seat_for
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -88,16 +88,6 @@ class MessageService:
         async with self._uow.reading(actor.workspace_id) as work:
             await work.discussions.get(discussion_id)
             return await _page(work, discussion_id, EVERYBODY, newest_first=False, limit=limit, cursor=cursor)
-
-    async def reader(self, actor: Actor, discussion_id: UUID) -> Reader:
-        """What the actor may read of the discussion, for a stream of it."""
-        async with self._uow.reading(actor.workspace_id) as work:
-            return await reader_of(work, actor, discussion_id)
-
-    async def find_reader(self, actor: Actor, discussion_id: UUID) -> Reader | None:
-        """What the actor may read by now, whatever they might before; None: nothing of this workspace."""
-        async with self._uow.reading(actor.workspace_id) as work:
-            return await find_reader(work, actor.user_id, discussion_id)
 
     async def list_after(self, actor: Actor, discussion_id: UUID, after_seq: int, limit: int) -> list[MessageRead]:
         """The first messages past a place in the log."""

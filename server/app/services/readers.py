@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from app.domain.permissions import Permission, allows
+from app.domain.permissions import Permission
 from app.domain.visibility import Reader
 from app.models import Participant
 from app.services.auth import Actor
@@ -15,14 +15,6 @@ async def reader_of(work: UnitOfWork, actor: Actor, discussion_id: UUID) -> Read
     if actor.may(Permission.DISCUSSIONS_CONTROL):
         return Reader(actor.user_id, sees_all=True)
     return Reader(actor.user_id, frozenset(await work.discussions.list_seat_ids(discussion_id, actor.user_id)))
-
-
-async def find_reader(work: UnitOfWork, user_id: UUID, discussion_id: UUID) -> Reader | None:
-    """The same of somebody's present role, with one query; None for who may not read discussions here any more."""
-    role, seat_ids = await work.discussions.find_standing(discussion_id, user_id)
-    if role is None or not allows(role, Permission.DISCUSSIONS_READ):
-        return None
-    return Reader(user_id, frozenset(seat_ids), allows(role, Permission.DISCUSSIONS_CONTROL))
 
 
 def reader_among(actor: Actor, participants: Iterable[Participant]) -> Reader:

@@ -120,10 +120,14 @@ def test_a_failure_or_the_end_closes_the_message(kind):
 
 def test_a_message_shorter_than_what_was_shown_is_taken_back_first():
     position = Position(3, 9, OpenMessage(MESSAGE, 1, 1))
+    assert frames.contradicts(position, completed(4, "short"))
 
-    kinds = [frame.event for frame in frames.advance(position, completed(4, "short"))]
+    taken_back = frames.reset(position, {"last_seq": 3})
+    shown = [taken_back, *frames.advance(position, completed(4, "short"))]
 
-    assert kinds == ["stream.reset", "message.delta", "message.completed"]
+    assert [frame.event for frame in shown] == ["stream.reset", "message.delta", "message.completed"]
+    assert orjson.loads(taken_back.data)["snapshot"] == {"last_seq": 3}
+    assert position.contradiction is None
 
 
 @st.composite

@@ -15,6 +15,8 @@ from app.domain.visibility import EVERYBODY, Reader
 from app.services.live.frames import LogEntry
 from app.services.live.hub import Hub
 from app.services.live.position import Position
+from app.services.live.streams import Standing
+from app.services.live.viewer import Viewer
 from app.services.live.watch import Watch
 from tests.fixtures.viewer import Checker, parse_frame
 
@@ -89,6 +91,19 @@ class World:
 
     async def retained(self, discussion_id, message_id, attempt):
         return self.texts.get((message_id, attempt), "")
+
+
+def viewer_at(position):
+    return Viewer(Standing(UUID(int=1), UUID(int=2), UUID(int=3)), DISCUSSION, position)
+
+
+async def all_shown(world, position):
+    """What a viewer is given of a discussion that has ended."""
+    shown = []
+    async with Hub(cache=None, bus=world, reader=world).following(viewer_at(position)) as way:
+        while (step := await way.next()) is not None:
+            shown.extend(step.frames)
+    return shown
 
 
 @st.composite
@@ -224,9 +239,17 @@ async def test_an_announcement_of_nothing_changes_nothing():
     watch = Watch(DISCUSSION, world, world)
     await watch.open()
 
+    viewer = viewer_at(Position(1))
+    watch.viewers.add(viewer)
+    waiting = asyncio.create_task(viewer.wait())
+    await asyncio.sleep(0)
     watch.on_events([])
+    await asyncio.sleep(0)
 
-    assert (watch.last_seq, watch.changes) == (1, 0)
+    assert watch.last_seq == 1
+    assert not waiting.done()
+    watch.wake()
+    await waiting
 
 
 async def test_a_long_log_is_kept_only_at_its_recent_end():
@@ -275,8 +298,8 @@ async def test_what_is_said_while_a_stream_opens_is_shown_as_it_is_spoken():
     world.complete(1, 1, "All of it")
     world.commit("discussion.ended")
 
-    shown = Hub(cache=None, bus=world, reader=world).follow(DISCUSSION, Position(0, live_from=2), 1)
-    checker = Checker().replay([parse_frame(frame.as_sse().decode()) async for batch in shown for frame in batch])
+    shown = await all_shown(world, Position(0, live_from=2))
+    checker = Checker().replay([parse_frame(frame.as_sse().decode()) for frame in shown])
 
     assert checker.shown_whole == [str(UUID(int=1))]
 
@@ -362,8 +385,7 @@ async def test_whispers_from_before_the_watch_are_withheld_too():
     world.commit("discussion.ended")
 
     async def told(reader):
-        hub = Hub(cache=None, bus=world, reader=world)
-        return [frame.data async for batch in hub.follow(DISCUSSION, Position(0, reader=reader), 1) for frame in batch]
+        return [frame.data for frame in await all_shown(world, Position(0, reader=reader))]
 
     assert SECRET.encode() not in b"".join(await told(EVERYBODY))
     assert SECRET.encode() in b"".join(await told(Reader(sees_all=True)))

@@ -1,9 +1,9 @@
 """From log entries and growing text to the frames a viewer is sent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -12,6 +12,8 @@ from app.domain import events
 from app.domain.events import StoredEvent
 from app.domain.visibility import Reader, withheld
 from app.services.live.position import OpenMessage, Position
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,33 @@ class Frame:
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (self.event_id.encode(), self.event.encode(), self.data)
 
 
+class Step:
+    """What a viewer is given at once, the same for all who stand where it stood; without frames it is a heartbeat.
+
+    `encoded` keeps what an encoder makes of it, so that a thousand viewers cost one encoding.
+    """
+
+    __slots__ = ("_encoded", "frames", "seq", "shown", "speaking")
+
+    def __init__(self, frames: Sequence[Frame], after: Position) -> None:
+        self.frames = frames
+        self.seq = after.seq
+        self.shown = after.shown
+        self.speaking = after.speaking
+        self._encoded: dict[Callable[[Sequence[Frame]], Any], Any] = {}
+
+    def encoded(self, encode: Callable[[Sequence[Frame]], T]) -> T:
+        """What `encode` makes of the frames; it must be the same function every time, and always give the same."""
+        made: T | None = self._encoded.get(encode)
+        if made is None:
+            made = self._encoded[encode] = encode(self.frames)
+        return made
+
+    def move(self, position: Position) -> None:
+        """Put a position that stood where this step begins to where it ends."""
+        position.seq, position.shown, position.speaking = self.seq, self.shown, self.speaking
+
+
 class LogEntry:
     """A stored event with what following it needs, parsed once for all viewers."""
 
@@ -36,6 +65,11 @@ class LogEntry:
         self.payload = event.payload
         self.visible_to = None if event.visible_to is None else frozenset(map(UUID, event.visible_to))
         self._event = event
+
+    @property
+    def is_for_all_alike(self) -> bool:
+        """Whether every viewer is shown the same of it, and none becomes another reader by it."""
+        return self.visible_to is None and self.type != events.PARTICIPANT_JOINED
 
     @cached_property
     def withheld(self) -> "LogEntry":
@@ -84,17 +118,35 @@ def delta(position: Position, speaking: OpenMessage, text: str) -> Frame:
     return Frame(position.event_id, events.MESSAGE_DELTA, orjson.dumps(data))
 
 
-def reset(position: Position, reason: str) -> Frame:
-    """Tell the viewer that what it was shown of the open message does not hold."""
-    position.shown = 0
-    return Frame(position.event_id, events.STREAM_RESET, orjson.dumps({"last_seq": position.seq, "reason": reason}))
+def reset(position: Position, snapshot: Mapping[str, Any]) -> Frame:
+    """Take back what the viewer was shown of the open message, and tell it how the discussion stood there."""
+    data = {"last_seq": position.seq, "reason": position.contradiction, "snapshot": snapshot}
+    position.shown, position.contradiction = 0, None
+    return Frame(position.event_id, events.STREAM_RESET, orjson.dumps(data))
+
+
+def lagged(position: Position, reason: str) -> Frame:
+    """Tell the viewer that its stream ends because it took nothing; it may come back from where it is."""
+    data = {"last_seq": position.seq, "reason": reason}
+    return Frame(position.event_id, events.STREAM_LAGGED, orjson.dumps(data))
+
+
+def contradicts(position: Position, entry: LogEntry) -> bool:
+    """Whether the event says that the open message has less text than the viewer was shown; noted at the position."""
+    speaking = position.speaking
+    if speaking is None or not position.shown or entry.completes != speaking.message_id:
+        return False
+    if not position.reader.may_read(entry.visible_to) or position.shown <= len(entry.data["content"]):
+        return False
+    position.contradiction = "the message was completed with other text than was shown"
+    return True
 
 
 def advance(position: Position, entry: LogEntry) -> Iterator[Frame]:
     """Show a durable event, before it what is left of the message it completes, and move the position past it.
 
     A whisper opens and closes what it does for all, but is shown to those it is for. Whoever sits down meanwhile can
-    read what is said to the new seat from then on.
+    read what is said to the new seat from then on. An event that `contradicts` the position is not for this.
     """
     speaking = position.speaking
     shown = entry if position.reader.may_read(entry.visible_to) else entry.withheld
@@ -112,10 +164,7 @@ def advance(position: Position, entry: LogEntry) -> Iterator[Frame]:
 
 
 def _rest(position: Position, speaking: OpenMessage, entry: LogEntry) -> Iterator[Frame]:
-    content: str = entry.data["content"]
-    if position.shown > len(content):
-        yield reset(position, "the message was completed with other text than was shown")
     if entry.seq > position.live_from or position.shown:
-        rest = content[position.shown :]
+        rest = entry.data["content"][position.shown :]
         if rest:
             yield delta(position, speaking, rest)

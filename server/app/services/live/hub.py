@@ -3,11 +3,12 @@
 Always holds: a viewer is given the events of the log in order, each once, and between them the text of the message
 being spoken, so that the deltas of an attempt join to its message's content. A viewer is nothing but a position; it
 pulls from the watch what lies behind it, so a slow one costs no memory and delays nobody, and what it missed comes in
-larger pieces. Valkey brings news fast; a poll of `last_seq` once a second brings whatever Valkey lost.
+larger pieces. Viewers at the same place are given the same step, which is made and encoded once. Valkey brings news
+fast; a poll of `last_seq`, once a second or, while Valkey is away, twice, brings whatever Valkey lost.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
@@ -20,17 +21,87 @@ from app.core.cache import CACHE_ERRORS
 from app.core.errors import Unavailable
 from app.services.live import frames
 from app.services.live.bus import EVENTS, RECONNECT_SECONDS, LiveBus, channel_of, decode_events
-from app.services.live.frames import Frame, LogEntry
-from app.services.live.position import OpenMessage, Position
-from app.services.live.viewing import Viewing
+from app.services.live.frames import Frame, LogEntry, Step
+from app.services.live.position import OpenMessage
+from app.services.live.viewer import Viewer
 from app.services.live.watch import LogReader, Watch
 
 log = structlog.stdlib.get_logger(__name__)
 
-POLL_SECONDS = 1.0
+POLL_SECONDS, POLL_SECONDS_ALONE = 1.0, 0.5
 SUBSCRIBE_SECONDS = 1.0
 PAGE = 200
 CONTROL_CHANNEL = "arena:hub"
+
+
+class Following:
+    """A viewer's way through its discussion."""
+
+    def __init__(self, viewer: Viewer, watch: Watch, reader: LogReader) -> None:
+        self._viewer = viewer
+        self._watch = watch
+        self._reader = reader
+
+    async def next(self) -> Step | None:
+        """What lies behind the viewer's position, waiting for it; a step without frames when it is time for a sign.
+
+        None when there is no more: after `discussion.ended`, when the discussion was deleted, when the stream is over.
+        Holds no connection of the pool while waiting.
+        """
+        viewer, watch = self._viewer, self._watch
+        position = viewer.position
+        while not viewer.is_over:
+            if position.seq >= watch.floor:
+                step = watch.step_from(position)
+            else:
+                step = await self._from_the_log()
+            if step is None and position.contradiction is not None:
+                step = await self._reset()
+            if step is not None:
+                viewer.beat_due = False
+                return step
+            if watch.has_ended and position.seq >= watch.last_seq:
+                return None
+            if viewer.beat_due:
+                viewer.beat_due = False
+                return Step((), position)
+            if position.seq >= watch.floor and position.contradiction is None:
+                await viewer.wait()
+        return None
+
+    @property
+    def has_come_to_the_end(self) -> bool:
+        """Whether nothing will ever come after what the viewer was given."""
+        return self._watch.has_ended and self._viewer.position.seq >= self._watch.last_seq
+
+    def lagged(self) -> Frame:
+        """The last frame for a viewer who took nothing for too long."""
+        return frames.lagged(self._viewer.position, "nothing was taken from the stream for too long")
+
+    async def _from_the_log(self) -> Step | None:
+        """What is too old for the watch; while the database is away, nothing for a moment."""
+        position = self._viewer.position
+        shown: list[Frame] = []
+        try:
+            page = await self._reader.after(self._viewer.discussion_id, position.seq, PAGE)
+        except Unavailable:
+            await asyncio.sleep(POLL_SECONDS_ALONE)
+            return None
+        for event in page:
+            entry = LogEntry(event)
+            if frames.contradicts(position, entry):
+                break
+            shown.extend(frames.advance(position, entry))
+        return Step(shown, position) if shown else None
+
+    async def _reset(self) -> Step | None:
+        position = self._viewer.position
+        try:
+            snapshot = await self._reader.snapshot(self._viewer.discussion_id, position.seq)
+        except Unavailable:
+            await asyncio.sleep(POLL_SECONDS_ALONE)
+            return None
+        return Step([frames.reset(position, snapshot)], position)
 
 
 class Hub:
@@ -43,13 +114,6 @@ class Hub:
         self._watches: dict[UUID, Watch] = {}
         self._by_channel: dict[bytes, Watch] = {}
         self._pubsub: PubSub | None = None
-        self.is_closing = False
-
-    def close(self) -> None:
-        """End every stream after what it has been sent; viewers come back with the last id they saw."""
-        self.is_closing = True
-        for watch in self._watches.values():
-            watch.wake()
 
     async def run(self) -> None:
         """Listen and poll until cancelled."""
@@ -57,55 +121,41 @@ class Hub:
             tasks.create_task(self._listen())
             tasks.create_task(self._poll())
 
-    async def follow(
-        self, discussion_id: UUID, position: Position, heartbeat_seconds: float, viewing: Viewing | None = None
-    ) -> AsyncGenerator[list[Frame], None]:
-        """Yield what lies behind `position`, then what comes; an empty list when nothing came for a while.
+    @asynccontextmanager
+    async def following(self, viewer: Viewer) -> AsyncIterator[Following]:
+        """The viewer's way from its position on, while the block runs.
 
-        What the discussion does while the watch opens counts as coming, as long as it lies past `position.live_from`.
-        Ends after `discussion.ended`, when the discussion is deleted, when `viewing` is over, and on `close`. Holds no
-        connection of the pool while waiting.
+        What the discussion does while its watch opens counts as coming, as long as it lies past `live_from`.
         """
-        async with self._watching(discussion_id) as watch:
-            position.speaking = await self._speaking_at(discussion_id, position)
+        async with self._watching(viewer) as watch:
+            position = viewer.position
+            position.speaking = await self._speaking_at(watch, position.seq)
             if position.shown and position.speaking is None:
-                yield [frames.reset(position, "no message was being spoken at that position")]
-            while not self.is_closing:
-                if viewing is not None and not await viewing.may_go_on(position):
-                    return
-                seen = watch.changes
-                batch = await self._next(watch, position)
-                if batch:
-                    yield batch
-                elif watch.has_ended and position.seq >= watch.last_seq:
-                    return
-                elif not await watch.wait_for_change(seen, heartbeat_seconds):
-                    yield []
+                position.contradiction = "no message was being spoken at that position"
+            yield Following(viewer, watch, self._reader)
 
-    async def _next(self, watch: Watch, position: Position) -> list[Frame]:
-        if position.seq >= watch.floor:
-            return watch.frames_after(position)
-        page = await self._reader.after(watch.discussion_id, position.seq, PAGE)
-        return [frame for event in page for frame in frames.advance(position, LogEntry(event))]
-
-    async def _speaking_at(self, discussion_id: UUID, position: Position) -> OpenMessage | None:
-        event = await self._reader.last_turn_event(discussion_id, position.seq)
-        return LogEntry(event).opens if event else None
+    async def _speaking_at(self, watch: Watch, seq: int) -> OpenMessage | None:
+        try:
+            return watch.speaking_at(seq) if seq else None
+        except LookupError:
+            event = await self._reader.last_turn_event(watch.discussion_id, seq)
+            return LogEntry(event).opens if event else None
 
     @asynccontextmanager
-    async def _watching(self, discussion_id: UUID) -> AsyncIterator[Watch]:
+    async def _watching(self, viewer: Viewer) -> AsyncIterator[Watch]:
+        discussion_id = viewer.discussion_id
         watch = self._watches.get(discussion_id)
         if watch is None:
             watch = Watch(discussion_id, self._bus, self._reader)
             self._watches[discussion_id] = watch
             self._by_channel[channel_of(discussion_id).encode()] = watch
-        watch.viewers += 1
+        watch.viewers.add(viewer)
         try:
             await self._open(watch)
             yield watch
         finally:
-            watch.viewers -= 1
-            if watch.viewers == 0:
+            watch.viewers.discard(viewer)
+            if not watch.viewers:
                 await self._forget(watch)
 
     async def _open(self, watch: Watch) -> None:
@@ -156,6 +206,9 @@ class Hub:
             watch.subscribed.set()
             if watch.is_open:
                 watch.refresh()
+        elif kind == "unsubscribe" and self._pubsub is not None:
+            # The last viewer left just as another came, and its goodbye went out after the other's subscription.
+            await self._pubsub.subscribe(channel_of(watch.discussion_id))
         elif kind == "message" and isinstance(data, bytes):
             if data[:1] == EVENTS:
                 watch.on_events(decode_events(data[1:]))
@@ -165,7 +218,7 @@ class Hub:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS if self._pubsub is not None else POLL_SECONDS_ALONE)
             if not self._watches:
                 continue
             asked = list(self._watches)

@@ -20,6 +20,12 @@ class BadEventId(Invalid):
     code = "bad_event_id"
 
 
+class EventIdAhead(Invalid):
+    """The id is beyond the end of the log."""
+
+    code = "event_id_ahead"
+
+
 @dataclass(frozen=True, slots=True)
 class OpenMessage:
     """A message being spoken."""
@@ -34,7 +40,8 @@ class Position:
     """`seq` and `shown` make the id; `speaking` is the message open at `seq`.
 
     Messages that complete after `live_from`, the end of the log when the viewer was let in, are always shown as deltas
-    too. `reader` is no part of the id: what the viewer may read is found out whenever it comes.
+    too. `contradiction` says why what was shown of the open message cannot be gone on from. `reader` is no part of the
+    id: what the viewer may read is found out whenever it comes.
     """
 
     seq: int
@@ -42,6 +49,7 @@ class Position:
     speaking: OpenMessage | None = None
     live_from: int = 0
     reader: Reader = EVERYBODY
+    contradiction: str | None = None
 
     @property
     def event_id(self) -> str:

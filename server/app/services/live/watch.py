@@ -3,7 +3,8 @@
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from itertools import islice
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -13,13 +14,18 @@ from app.domain import events
 from app.domain.events import StoredEvent
 from app.services.live import frames
 from app.services.live.bus import LiveBus
-from app.services.live.frames import Frame, LogEntry
+from app.services.live.frames import Frame, LogEntry, Step
 from app.services.live.position import OpenMessage, Position
+from app.services.live.streams import Stream
 
 log = structlog.stdlib.get_logger(__name__)
 
 RECENT_EVENTS = 256
+RECENT_BYTES = 1024 * 1024
 PAGE = 200
+# A viewer's connection holds as much again, so a stalled one costs no more than twice this and one event.
+BATCH_BYTES = 64 * 1024
+BATCH_CHARACTERS = BATCH_BYTES // 4
 
 
 class LogReader(Protocol):
@@ -31,26 +37,29 @@ class LogReader(Protocol):
 
     async def last_seqs(self, discussion_ids: Sequence[UUID]) -> Mapping[UUID, int]: ...
 
+    async def snapshot(self, discussion_id: UUID, seq: int) -> Mapping[str, Any]: ...
+
 
 class Watch:
     """Events `floor < seq <= last_seq` are at hand; older ones are in PostgreSQL."""
 
     def __init__(self, discussion_id: UUID, bus: LiveBus, reader: LogReader) -> None:
         self.discussion_id = discussion_id
-        self.viewers = 0
+        self.viewers: set[Stream] = set()
         self.opening = asyncio.Lock()
         self.subscribed = asyncio.Event()
         self.is_open = False
         self.has_ended = False
         self.floor = 0
         self.last_seq = 0
-        self.changes = 0
         self._bus = bus
         self._reader = reader
         self._recent: deque[LogEntry] = deque()
+        self._recent_bytes = 0
+        self._last_not_for_all_alike = 0
+        self._steps: dict[tuple[int, int], Step] = {}
         self._speaking: OpenMessage | None = None
         self._text = ""
-        self._change = asyncio.Event()
         self._refreshing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -64,26 +73,45 @@ class Watch:
         self.is_open = True
         await self._fetch_text()
 
-    async def wait_for_change(self, seen: int, timeout_seconds: float) -> bool:
-        """Wait until `changes` is past `seen`; False if it still is not after the time-out."""
-        if self.changes != seen:
-            return True
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._change.wait()
-        except TimeoutError:
-            return False
-        return True
+    def speaking_at(self, seq: int) -> OpenMessage | None:
+        """The message that is open where the log ends now; raise `LookupError` for any other place."""
+        if seq != self.last_seq or not self.is_open:
+            raise LookupError(seq)
+        return self._speaking
+
+    def step_from(self, position: Position) -> Step | None:
+        """What a viewer at `position` (not below the floor) has not been shown, as much as is given at once.
+
+        Moves the position behind it. None where there is nothing, or only what contradicts the position.
+        """
+        if position.seq < max(self._last_not_for_all_alike, position.live_from):
+            return _as_step(self.frames_after(position), position)
+        place = (position.seq, position.shown)
+        step = self._steps.get(place)
+        if step is not None:
+            step.move(position)
+            return step
+        step = _as_step(self.frames_after(position), position)
+        if step is not None:
+            self._steps[place] = step
+        return step
 
     def frames_after(self, position: Position) -> list[Frame]:
-        """What a viewer at `position` (not below the floor) has not been shown."""
+        """The same, for this viewer alone."""
         batch: list[Frame] = []
+        size = 0
         if position.seq < self.last_seq:
-            for entry in list(self._recent)[position.seq - self.last_seq :]:
+            for entry in islice(self._recent, len(self._recent) - (self.last_seq - position.seq), None):
+                if frames.contradicts(position, entry):
+                    return batch
                 batch.extend(frames.advance(position, entry))
+                size += len(entry.payload)
+                if size >= BATCH_BYTES:
+                    return batch
         speaking = self._speaking
         if speaking is not None and speaking == position.speaking and position.shown < len(self._text):
-            batch.append(frames.delta(position, speaking, self._text[position.shown :]))
+            text = self._text[position.shown : position.shown + BATCH_CHARACTERS]
+            batch.append(frames.delta(position, speaking, text))
         return batch
 
     def on_events(self, stored: Sequence[StoredEvent]) -> None:
@@ -139,9 +167,14 @@ class Watch:
 
     def _take(self, entry: LogEntry) -> None:
         self._recent.append(entry)
+        self._recent_bytes += len(entry.payload)
         self.last_seq = entry.seq
-        if len(self._recent) > RECENT_EVENTS:
-            self.floor = self._recent.popleft().seq
+        while len(self._recent) > RECENT_EVENTS or (self._recent_bytes > RECENT_BYTES and len(self._recent) > 1):
+            oldest = self._recent.popleft()
+            self._recent_bytes -= len(oldest.payload)
+            self.floor = oldest.seq
+        if not entry.is_for_all_alike:
+            self._last_not_for_all_alike = entry.seq
         if entry.opens is not None:
             self._speaking, self._text = entry.opens, ""
         elif self._speaking is not None and entry.closes(self._speaking):
@@ -156,6 +189,10 @@ class Watch:
 
     def wake(self) -> None:
         """Let every viewer look again."""
-        self.changes += 1
-        self._change.set()
-        self._change = asyncio.Event()
+        self._steps.clear()
+        for viewer in self.viewers:
+            viewer.wake()
+
+
+def _as_step(batch: list[Frame], after: Position) -> Step | None:
+    return Step(batch, after) if batch else None

@@ -1,0 +1,32 @@
+"""One who follows one discussion: a stream, or a channel of a socket."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from app.domain.permissions import Permission, Role, allows
+from app.services.live.position import Position
+from app.services.live.streams import Standing, Stream
+
+
+class Viewer(Stream):
+    """Follows `discussion_id` from `position`."""
+
+    def __init__(
+        self,
+        standing: Standing,
+        discussion_id: UUID,
+        position: Position,
+        *,
+        heartbeat_seconds: float | None = None,
+        life_seconds: float | None = None,
+    ) -> None:
+        super().__init__(standing, heartbeat_seconds=heartbeat_seconds, life_seconds=life_seconds)
+        self.discussion_id = discussion_id
+        self.position = position
+
+    def takes_role(self, role: Role) -> None:
+        """Show what the role may read from now on; the seats, which make a reader too, are told by the log."""
+        reader = self.position.reader
+        sees_all = allows(role, Permission.DISCUSSIONS_CONTROL)
+        if reader.sees_all != sees_all:
+            self.position.reader = replace(reader, sees_all=sees_all)
