@@ -31,6 +31,7 @@ from app.routes import (
     lifecycle,
     messages,
     participants,
+    socket,
     stream,
     usage,
 )
@@ -80,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, stream, usage)
+    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, stream, socket, usage)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)

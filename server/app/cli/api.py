@@ -1,7 +1,7 @@
 """`arena api`: the HTTP process."""
 
 import socket
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -19,8 +19,14 @@ from app.engines.database_check import check_database, check_schema
 from app.main import create_app
 
 DRAIN_SECONDS = 5
-# What a WebSocket's frame may be before it is cut off unread; what is too large for us is told so (`routes/socket.py`).
-SOCKET_BYTES = 4 * 1024 * 1024
+PROTOCOLS: dict[str, Any] = {
+    "http": "httptools",
+    "ws": "websockets-sansio",
+    # A larger frame is cut off unread; what else is too large for us is told so (`routes/socket_frames.py`).
+    "ws_max_size": 4 * 1024 * 1024,
+    "ws_per_message_deflate": False,  # it costs memory and time a viewer, and frames are small
+}
+"""How uvicorn speaks HTTP and WebSockets."""
 
 
 def api(
@@ -41,13 +47,10 @@ def api(
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
-        http="httptools",
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
-        ws_max_size=SOCKET_BYTES,
-        ws_per_message_deflate=False,  # it costs memory and time a viewer, and frames are small
+        **PROTOCOLS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     _Server(config).run(sockets=[sock])

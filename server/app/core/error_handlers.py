@@ -1,4 +1,7 @@
-"""One table from kinds of errors to HTTP: problem+json (RFC 9457) for every error a client can get."""
+"""One table from kinds of errors to HTTP: problem+json (RFC 9457) for every error a client can get.
+
+A WebSocket is closed with 4000 and the same status.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +24,7 @@ STATUS_BY_KIND: dict[type[errors.ArenaError], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.TimedOut: 408,
     errors.Conflict: 409,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
@@ -45,6 +49,7 @@ _TITLES = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     409: "Conflict",
     412: "Precondition Failed",
     413: "Content Too Large",

@@ -66,6 +66,12 @@ class PreconditionFailed(ArenaError):
     code = "stale_version"
 
 
+class TimedOut(ArenaError):
+    """The caller took too long."""
+
+    code = "timed_out"
+
+
 class TooLarge(ArenaError):
     """The request body is over its limit."""
 

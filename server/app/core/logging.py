@@ -26,6 +26,10 @@ def _dumps(event: object, **_options: object) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
+def _tells_no_address_of_a_socket(record: logging.LogRecord) -> bool:
+    return '"WebSocket %s"' not in str(record.msg)
+
+
 def configure_logging(settings: LogSettings, process: str) -> None:
     """Send structlog's and the standard library's records to stderr in one format."""
     wants_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
@@ -57,6 +61,8 @@ def configure_logging(settings: LogSettings, process: str) -> None:
     # Their INFO lines repeat ours, and Procrastinate's carry a job's arguments.
     for noisy in ("procrastinate", "uvicorn.access", "httpx2", "httpcore2", "alembic", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # With the address it would log the ticket in it; our own line of a socket names the route alone.
+    logging.getLogger("uvicorn.error").addFilter(_tells_no_address_of_a_socket)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

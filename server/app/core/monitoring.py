@@ -13,6 +13,8 @@ log = structlog.stdlib.get_logger("arena.request")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _request_id: ContextVar[str] = ContextVar("request_id", default="-")
+SWITCHING_PROTOCOLS = 101
+_BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
 
@@ -24,6 +26,7 @@ def current_request_id() -> str:
 class RequestMonitor:
     """Pure ASGI: takes or makes `X-Request-ID`, returns it, and logs method, route, status and duration.
 
+    Of a WebSocket the status is the code with which we closed it, 101 if the client left.
     A caller's id is kept only if it is 1 to 128 harmless characters, since it goes into logs.
     """
 
@@ -31,7 +34,7 @@ class RequestMonitor:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
@@ -44,9 +47,13 @@ class RequestMonitor:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            kind = message["type"]
+            if kind in _BEGINNINGS:
+                status = message.get("status", SWITCHING_PROTOCOLS)
+                message.setdefault("headers", [])
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            elif kind == "websocket.close":
+                status = message["code"]
             await send(message)
 
         try:
@@ -59,9 +66,9 @@ class RequestMonitor:
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
     parameters = {name: str(value) for name, value in (scope.get("path_params") or {}).items()}
     log.log(
-        40 if status >= 500 else 20,
+        40 if 500 <= status < 600 else 20,
         "request",
-        method=scope["method"],
+        method=scope.get("method", "WEBSOCKET"),
         route=_route_of(scope["path"], parameters) if "route" in scope else "unmatched",
         status=status,
         duration_ms=round(seconds * 1000, 2),

@@ -6,7 +6,7 @@ from app.domain.discussion import Status
 from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body, seats
 from tests.fixtures.problems import problem
-from tests.fixtures.routes import BODIES, OF_ONE_THING, PROTECTED, QUERIES, WITHOUT_BODY, filled
+from tests.fixtures.routes import BODIES, OF_ONE_THING, OF_ONESELF, PROTECTED, QUERIES, WITHOUT_BODY, filled
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ async def test_without_a_token_nobody_is_let_in(anonymous, owner, things, rows_o
     assert rows_of(owner) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in PROTECTED if route[1] != "/api/v1/auth/me"])
+@pytest.mark.parametrize(("method", "path"), [route for route in PROTECTED if route[1] not in OF_ONESELF])
 async def test_a_workspace_of_others_cannot_be_named(stranger, owner, things, rows_of, method, path):
     before = rows_of(owner)
 

@@ -74,6 +74,11 @@ class Following:
         """Whether nothing will ever come after what the viewer was given."""
         return self._watch.has_ended and self._viewer.position.seq >= self._watch.last_seq
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the discussion was deleted."""
+        return self._watch.is_gone
+
     def lagged(self) -> Frame:
         """The last frame for a viewer who took nothing for too long."""
         return frames.lagged(self._viewer.position, "nothing was taken from the stream for too long")

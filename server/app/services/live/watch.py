@@ -50,6 +50,7 @@ class Watch:
         self.subscribed = asyncio.Event()
         self.is_open = False
         self.has_ended = False
+        self.is_gone = False
         self.floor = 0
         self.last_seq = 0
         self._bus = bus
@@ -183,8 +184,8 @@ class Watch:
             self.has_ended = True
 
     def end(self) -> None:
-        """Nothing more will come."""
-        self.has_ended = True
+        """Nothing more will come: the discussion was deleted."""
+        self.has_ended = self.is_gone = True
         self.wake()
 
     def wake(self) -> None:
