@@ -24,6 +24,7 @@ from app.services.discussions import DiscussionService
 from app.services.health import HealthService
 from app.services.knowledge import KnowledgeService
 from app.services.live.hub import Hub
+from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
 from app.services.messages import MessageService
 from app.services.stream_access import StreamAccess
@@ -53,6 +54,7 @@ class Services:
     stream_access: StreamAccess
     streams: OpenStreams
     hub: Hub
+    notices: Notices
     health: HealthService
 
 
@@ -84,6 +86,7 @@ DailyUsage = Annotated[UsageService, _service("usage")]
 Admission = Annotated[Viewings, _service("viewings")]
 Access = Annotated[StreamAccess, _service("stream_access")]
 Streams = Annotated[OpenStreams, _service("streams")]
+StatusNotices = Annotated[Notices, _service("notices")]
 Live = Annotated[Hub, _service("hub")]
 Health = Annotated[HealthService, _service("health")]
 

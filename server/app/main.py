@@ -30,6 +30,7 @@ from app.routes import (
     knowledge,
     lifecycle,
     messages,
+    notifications,
     participants,
     socket,
     stream,
@@ -50,8 +51,9 @@ from app.services.interrupted_turns import InterruptedTurns
 from app.services.knowledge import KnowledgeService
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
+from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
-from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader
+from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader, UnitOfWorkStatusReader
 from app.services.messages import MessageService
 from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
@@ -81,7 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, stream, socket, usage)
+    live = (stream, notifications, socket)
+    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, usage, *live)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
@@ -110,6 +113,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     outgoing = Outgoing(settings.outgoing)
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(key))
     hub = Hub(cache, bus, UnitOfWorkLogReader(uow))
+    notices = Notices(UnitOfWorkStatusReader(uow))
     signer = TokenSigner(key, settings.auth.access_token_seconds)
     auth = AuthService(uow, signer, settings)
     most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
@@ -132,10 +136,11 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         stream_access=StreamAccess(uow, signer, auth),
         streams=streams,
         hub=hub,
+        notices=notices,
         health=HealthService(uow, cache),
     )
     try:
-        async with running(live_bus=bus.run, hub=hub.run, streams=streams.run):
+        async with running(live_bus=bus.run, hub=hub.run, notices=notices.run, streams=streams.run):
             yield services
     finally:
         await models.close()

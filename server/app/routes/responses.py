@@ -10,6 +10,7 @@ from app.schemas.base import Problem
 from app.schemas.discussion import DiscussionRead
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What `If-None-Match` names is still current"}}
+EVENT_STREAM = "text/event-stream"
 SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -49,4 +50,4 @@ def not_modified(current: str) -> Response:
 
 def event_stream(chunks: AsyncIterator[bytes]) -> StreamingResponse:
     """Server-sent events, unbuffered by proxies."""
-    return StreamingResponse(chunks, media_type="text/event-stream", headers=SSE_HEADERS)
+    return StreamingResponse(chunks, media_type=EVENT_STREAM, headers=SSE_HEADERS)

@@ -10,8 +10,8 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.routes.responses import SSE_HEADERS
-from app.services.live.frames import Frame, Step
+from app.routes.responses import EVENT_STREAM, SSE_HEADERS
+from app.services.live.frames import Batch, Frame
 from app.services.live.streams import OpenStreams, Stream
 
 RETRY_MS = 1000
@@ -24,7 +24,7 @@ HEARTBEAT = b": heartbeat\n\n"
 class Source(Protocol):
     """What a stream shows."""
 
-    async def next(self) -> Step | None:
+    async def next(self) -> Batch | None:
         """The next of it, waiting for it; without frames when it is time for a sign of life; None: there is no more."""
 
     @property
@@ -45,7 +45,7 @@ def as_sse(frames: Sequence[Frame]) -> bytes:
 class LiveStream(Response):
     """The response that a stream is; it is refused like any other request until its first byte."""
 
-    media_type = "text/event-stream"
+    media_type = EVENT_STREAM
 
     def __init__(self, streams: OpenStreams, stream: Stream, opened: Open, stall_seconds: float) -> None:
         super().__init__(headers=SSE_HEADERS)
@@ -65,9 +65,9 @@ class LiveStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _show(self, source: Source, send: Send) -> None:
-        while (step := await source.next()) is not None:
+        while (batch := await source.next()) is not None:
             began = monotonic()
-            await _write(send, step.encoded(as_sse) if step.frames else HEARTBEAT)
+            await _write(send, batch.encoded(as_sse) if batch.frames else HEARTBEAT)
             if monotonic() - began > self._stall_seconds:
                 await _write(send, source.lagged().as_sse())
                 self._stream.end()

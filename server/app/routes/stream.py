@@ -23,7 +23,7 @@ from app.dependencies import (
     oauth2_bearer,
 )
 from app.domain.permissions import Permission
-from app.routes.responses import problems
+from app.routes.responses import EVENT_STREAM, problems
 from app.routes.sse import LiveStream
 from app.schemas.base import Text
 from app.schemas.message import EventPage
@@ -36,7 +36,6 @@ router = APIRouter(prefix="/discussions/{discussion_id}/events", tags=["streams"
 
 EventId = Annotated[Text | None, Query(max_length=32, description="An id that a stream or a page gave.")]
 Accept = Annotated[str, Header()]
-EVENT_STREAM = "text/event-stream"
 
 
 async def get_viewer(

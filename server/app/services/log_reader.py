@@ -7,6 +7,8 @@ from uuid import UUID
 from app.core.errors import NotFound
 from app.domain.events import StoredEvent
 from app.domain.permissions import Role
+from app.domain.seen import Seen
+from app.repositories.status_changes import StatusChange
 from app.services.live.watch import BATCH_BYTES
 from app.services.snapshots import snapshot_at
 from app.services.unit_of_work import UnitOfWorkFactory
@@ -50,3 +52,22 @@ class UnitOfWorkRightsReader:
     ) -> Mapping[UUID, Mapping[UUID, Role]]:
         async with self._uow.reading() as work:
             return await work.accounts.roles_of_sessions(sessions, workspaces)
+
+
+class UnitOfWorkStatusReader:
+    """The notices' `StatusReader` on units of work."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def now(self) -> Seen:
+        async with self._uow.reading() as work:
+            return await work.status_changes.now()
+
+    async def since(self, workspace_id: UUID, seen: Seen, limit: int) -> tuple[Sequence[StatusChange], Seen]:
+        async with self._uow.reading() as work:
+            return await work.status_changes.since(workspace_id, seen, limit)
+
+    async def changed(self, workspace_ids: Sequence[UUID], seen: Seen) -> tuple[Mapping[UUID, bool], Seen | None]:
+        async with self._uow.reading() as work:
+            return await work.status_changes.changed(workspace_ids, seen)

@@ -22,6 +22,7 @@ from app.repositories.event_log import EventLogRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.messages import MessageRepository
+from app.repositories.status_changes import StatusChangeRepository
 
 Announce = Callable[[UUID, Sequence[StoredEvent]], None]
 
@@ -68,6 +69,10 @@ class UnitOfWork:
     @cached_property
     def log(self) -> EventLogRepository:
         return EventLogRepository(self._session)
+
+    @cached_property
+    def status_changes(self) -> StatusChangeRepository:
+        return StatusChangeRepository(self._session)
 
     @cached_property
     def budgets(self) -> BudgetRepository:

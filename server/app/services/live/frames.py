@@ -29,19 +29,16 @@ class Frame:
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (self.event_id.encode(), self.event.encode(), self.data)
 
 
-class Step:
-    """What a viewer is given at once, the same for all who stand where it stood; without frames it is a heartbeat.
+class Batch:
+    """What a viewer is given at once; without frames it is a sign of life.
 
     `encoded` keeps what an encoder makes of it, so that a thousand viewers cost one encoding.
     """
 
-    __slots__ = ("_encoded", "frames", "seq", "shown", "speaking")
+    __slots__ = ("_encoded", "frames")
 
-    def __init__(self, frames: Sequence[Frame], after: Position) -> None:
+    def __init__(self, frames: Sequence[Frame] = ()) -> None:
         self.frames = frames
-        self.seq = after.seq
-        self.shown = after.shown
-        self.speaking = after.speaking
         self._encoded: dict[Callable[[Sequence[Frame]], Any], Any] = {}
 
     def encoded(self, encode: Callable[[Sequence[Frame]], T]) -> T:
@@ -50,6 +47,18 @@ class Step:
         if made is None:
             made = self._encoded[encode] = encode(self.frames)
         return made
+
+
+class Step(Batch):
+    """The same for all who stand where it begins, and where they stand then."""
+
+    __slots__ = ("seq", "shown", "speaking")
+
+    def __init__(self, frames: Sequence[Frame], after: Position) -> None:
+        super().__init__(frames)
+        self.seq = after.seq
+        self.shown = after.shown
+        self.speaking = after.speaking
 
     def move(self, position: Position) -> None:
         """Put a position that stood where this step begins to where it ends."""

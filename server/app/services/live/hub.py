@@ -21,7 +21,7 @@ from app.core.cache import CACHE_ERRORS
 from app.core.errors import Unavailable
 from app.services.live import frames
 from app.services.live.bus import EVENTS, RECONNECT_SECONDS, LiveBus, channel_of, decode_events
-from app.services.live.frames import Frame, LogEntry, Step
+from app.services.live.frames import Batch, Frame, LogEntry
 from app.services.live.position import OpenMessage
 from app.services.live.viewer import Viewer
 from app.services.live.watch import LogReader, Watch
@@ -42,8 +42,8 @@ class Following:
         self._watch = watch
         self._reader = reader
 
-    async def next(self) -> Step | None:
-        """What lies behind the viewer's position, waiting for it; a step without frames when it is time for a sign.
+    async def next(self) -> Batch | None:
+        """What lies behind the viewer's position, waiting for it; a batch without frames when it is time for a sign.
 
         None when there is no more: after `discussion.ended`, when the discussion was deleted, when the stream is over.
         Holds no connection of the pool while waiting.
@@ -51,20 +51,16 @@ class Following:
         viewer, watch = self._viewer, self._watch
         position = viewer.position
         while not viewer.is_over:
-            if position.seq >= watch.floor:
-                step = watch.step_from(position)
-            else:
-                step = await self._from_the_log()
-            if step is None and position.contradiction is not None:
-                step = await self._reset()
-            if step is not None:
-                viewer.beat_due = False
-                return step
+            batch = watch.step_from(position) if position.seq >= watch.floor else await self._from_the_log()
+            if batch is None and position.contradiction is not None:
+                batch = await self._reset()
+            if batch is not None:
+                return batch
             if watch.has_ended and position.seq >= watch.last_seq:
                 return None
             if viewer.beat_due:
                 viewer.beat_due = False
-                return Step((), position)
+                return Batch()
             if position.seq >= watch.floor and position.contradiction is None:
                 await viewer.wait()
         return None
@@ -83,7 +79,7 @@ class Following:
         """The last frame for a viewer who took nothing for too long."""
         return frames.lagged(self._viewer.position, "nothing was taken from the stream for too long")
 
-    async def _from_the_log(self) -> Step | None:
+    async def _from_the_log(self) -> Batch | None:
         """What is too old for the watch; while the database is away, nothing for a moment."""
         position = self._viewer.position
         shown: list[Frame] = []
@@ -97,16 +93,16 @@ class Following:
             if frames.contradicts(position, entry):
                 break
             shown.extend(frames.advance(position, entry))
-        return Step(shown, position) if shown else None
+        return Batch(shown) if shown else None
 
-    async def _reset(self) -> Step | None:
+    async def _reset(self) -> Batch | None:
         position = self._viewer.position
         try:
             snapshot = await self._reader.snapshot(self._viewer.discussion_id, position.seq)
         except Unavailable:
             await asyncio.sleep(POLL_SECONDS_ALONE)
             return None
-        return Step([frames.reset(position, snapshot)], position)
+        return Batch([frames.reset(position, snapshot)])
 
 
 class Hub:

@@ -81,6 +81,7 @@ class Stream:
 
     def spoke(self) -> None:
         """Something was sent, so no heartbeat is needed for a while."""
+        self.beat_due = False
         if self._heartbeat_seconds is not None:
             self._beats_at = monotonic() + self._heartbeat_seconds
 

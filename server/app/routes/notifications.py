@@ -1,0 +1,83 @@
+"""What a workspace's discussions come to, as it happens."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.responses import Response
+
+from app.core.errors import located
+from app.dependencies import (
+    Access,
+    Auth,
+    ServerConfig,
+    StatusNotices,
+    Streams,
+    StreamTokenParameter,
+    WorkspaceHeader,
+    get_current_user,
+    oauth2_bearer,
+)
+from app.domain.permissions import Permission
+from app.routes.responses import EVENT_STREAM, problems
+from app.routes.sse import LiveStream
+from app.schemas.base import Text
+from app.services.auth import Actor
+from app.services.live.notices import Listener, seen_of
+from app.services.live.streams import Standing
+
+router = APIRouter(prefix="/notifications", tags=["streams"])
+
+NoticeId = Annotated[Text | None, Query(max_length=20_000, description="An id that this stream gave.")]
+
+
+async def get_listener(
+    auth: Auth,
+    access: Access,
+    token: Annotated[str | None, Depends(oauth2_bearer)],
+    stream_token: StreamTokenParameter = None,
+    workspace_id: Annotated[UUID | None, Query(description="Instead of the header `X-Workspace-ID`.")] = None,
+    x_workspace_id: WorkspaceHeader = None,
+) -> Actor:
+    """Who listens, in the workspace that is meant."""
+    if token is None and stream_token is not None:
+        user = await access.identify(stream_token)
+    else:
+        user = await get_current_user(auth, token)
+    actor = user.actor(x_workspace_id or workspace_id)
+    actor.require(Permission.DISCUSSIONS_READ)
+    return actor
+
+
+@router.get(
+    "",
+    response_class=Response,
+    responses={
+        **problems(401, 403, 404, 422, 429),
+        200: {
+            "description": "Server-sent events, one for each change of status.",
+            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        },
+    },
+)
+async def stream_notifications(
+    actor: Annotated[Actor, Depends(get_listener)],
+    streams: Streams,
+    notices: StatusNotices,
+    settings: ServerConfig,
+    after: NoticeId = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Changes of status of the workspace's discussions: from now on, or behind `after` (or `Last-Event-ID`)."""
+    source = ("header", "last-event-id") if last_event_id else ("query", "after")
+    given = last_event_id or after
+    with located(*source):
+        seen = seen_of(given) if given else None
+    listener = Listener(
+        Standing(actor.session_id, actor.user_id, actor.workspace_id),
+        actor.workspace_id,
+        seen,
+        heartbeat_seconds=settings.server.stream_heartbeat_seconds,
+        life_seconds=settings.server.stream_seconds,
+    )
+    return LiveStream(streams, listener, notices.hearing(listener), settings.server.stream_stall_seconds)
