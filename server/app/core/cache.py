@@ -11,14 +11,14 @@ from app.core.errors import StartupFailed
 CACHE_ERRORS = (RedisError, OSError, TimeoutError)
 
 
-def make_cache(settings: RedisSettings) -> Redis:
-    """A client whose every call fails within 2 s; nothing connects until first used."""
+def make_cache(settings: RedisSettings, *, answer_seconds: float | None = 2) -> Redis:
+    """A client whose every call fails within 2 s, or waits for its answer (None); nothing connects until first used."""
     if settings.redis_url is None:
         raise StartupFailed("no Valkey or Redis: set ARENA_REDIS_URL, or run `arena serve`, which brings its own")
     try:
         return Redis.from_url(
             settings.redis_url.get_secret_value(),
-            socket_timeout=2,
+            socket_timeout=answer_seconds,
             socket_connect_timeout=2,
             health_check_interval=5,
             retry=Retry(NoBackoff(), 0),

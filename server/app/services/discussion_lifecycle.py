@@ -40,7 +40,7 @@ from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 FENCE_SECONDS = 5.0
 PAUSE_LOOKS, LOOK_SECONDS = 10, 0.05
 # Each other command that comes in between makes one try void.
-CUT_TRIES, MOST_SECONDS_BETWEEN_TRIES = 10, 0.02
+CUT_TRIES, MOST_SECONDS_BETWEEN_TRIES = 30, 0.02
 
 
 class CommandOvertaken(Conflict):

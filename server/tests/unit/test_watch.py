@@ -100,7 +100,7 @@ def viewer_at(position):
 async def all_shown(world, position):
     """What a viewer is given of a discussion that has ended."""
     shown = []
-    async with Hub(cache=None, bus=world, reader=world).following(viewer_at(position)) as way:
+    async with Hub(channels=None, bus=world, reader=world).following(viewer_at(position)) as way:
         while (step := await way.next()) is not None:
             shown.extend(step.frames)
     return shown

@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError
 
 from app.core.cache import CACHE_ERRORS
 from app.domain.events import StoredEvent
+from app.services.live.pace import Pace
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -139,6 +140,7 @@ class LiveBus:
         self._outbox: list[LiveMessage | _Announcement] = []
         self._wake = asyncio.Event()
         self._is_up = True
+        self.pace = Pace()
 
     def announce(self, discussion_id: UUID, events: Sequence[StoredEvent]) -> None:
         """Tell viewers of committed events."""

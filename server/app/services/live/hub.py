@@ -10,6 +10,7 @@ fast; a poll of `last_seq`, once a second or, while Valkey is away, twice, bring
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from uuid import UUID
 
 import orjson
@@ -30,6 +31,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 POLL_SECONDS, POLL_SECONDS_ALONE = 1.0, 0.5
 SUBSCRIBE_SECONDS = 1.0
+PING_SECONDS = 2.0
 PAGE = 200
 CONTROL_CHANNEL = "arena:hub"
 
@@ -108,8 +110,10 @@ class Following:
 class Hub:
     """Fans discussions out to local viewers; one per API process."""
 
-    def __init__(self, cache: Redis, bus: LiveBus, reader: LogReader) -> None:
-        self._cache = cache
+    def __init__(self, channels: Redis, bus: LiveBus, reader: LogReader) -> None:
+        """`channels` is a client whose reads wait for as long as it takes."""
+        self._channels = channels
+        self._heard_at = 0.0
         self._bus = bus
         self._reader = reader
         self._watches: dict[UUID, Watch] = {}
@@ -182,40 +186,63 @@ class Hub:
         was_up = True
         while True:
             try:
-                async with self._cache.pubsub() as pubsub:
+                async with self._channels.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
                     await pubsub.subscribe(CONTROL_CHANNEL, *map(channel_of, self._watches))
                     self._pubsub = pubsub
                     if not was_up:
                         log.info("live_channel_back")
                     was_up = True
-                    while True:
-                        message = await pubsub.get_message(timeout=5.0)
-                        if message is not None:
-                            await self._receive(message["type"], message["channel"], message["data"])
-            except CACHE_ERRORS as error:
+                    tasks.create_task(self._keep_alive(pubsub))
+                    await self._read(pubsub)
+            except* CACHE_ERRORS as errors:
                 self._pubsub = None
                 if was_up:
-                    log.warning("live_channel_away", reason=type(error).__name__, consequence="viewers poll the log")
+                    reason = type(errors.exceptions[0]).__name__
+                    log.warning("live_channel_away", reason=reason, consequence="viewers poll the log")
                 was_up = False
-                await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _receive(self, kind: str, channel: bytes, data: bytes | int) -> None:
+    async def _read(self, pubsub: PubSub) -> None:
+        """Every message as it comes. The library's own way sets and clears a timer for each, which costs most of it."""
+        while True:
+            response = await pubsub.parse_response(block=True)
+            self._heard_at = monotonic()
+            kind, channel = response[0], response[1]
+            if kind == b"message":
+                self._receive(channel, response[2])
+            else:
+                await pubsub.handle_message(response)  # type: ignore[no-untyped-call]
+                await self._note(kind, channel)
+
+    async def _keep_alive(self, pubsub: PubSub) -> None:
+        """Give up a connection on which nothing comes back."""
+        while True:
+            await pubsub.ping()
+            await asyncio.sleep(PING_SECONDS)
+            if monotonic() - self._heard_at > PING_SECONDS:
+                raise TimeoutError("Valkey does not answer")
+
+    def _receive(self, channel: bytes, data: bytes) -> None:
         watch = self._by_channel.get(channel)
         if watch is None:
             return
-        if kind == "subscribe":
+        if data[:1] == EVENTS:
+            watch.on_events(decode_events(data[1:]))
+        else:
+            message_id, _turn, attempt, offset, text = orjson.loads(data[1:])
+            watch.on_text(UUID(message_id), attempt, offset, text)
+
+    async def _note(self, kind: bytes, channel: bytes) -> None:
+        watch = self._by_channel.get(channel)
+        if watch is None:
+            return
+        if kind == b"subscribe":
             watch.subscribed.set()
             if watch.is_open:
                 watch.refresh()
-        elif kind == "unsubscribe" and self._pubsub is not None:
+        elif kind == b"unsubscribe" and self._pubsub is not None:
             # The last viewer left just as another came, and its goodbye went out after the other's subscription.
             await self._pubsub.subscribe(channel_of(watch.discussion_id))
-        elif kind == "message" and isinstance(data, bytes):
-            if data[:1] == EVENTS:
-                watch.on_events(decode_events(data[1:]))
-            else:
-                message_id, _turn, attempt, offset, text = orjson.loads(data[1:])
-                watch.on_text(UUID(message_id), attempt, offset, text)
 
     async def _poll(self) -> None:
         while True:
