@@ -4,12 +4,12 @@ from types import TracebackType
 from typing import Self
 
 from arena_client.connection import Connection
-from arena_client.decode import decode
-from arena_client.models import User
+from arena_client.methods import Caller, method, stream
+from arena_client.operations import accounts, streams
 from arena_client.resources import Agents, Discussions, Knowledge
 
 
-class ArenaClient:
+class ArenaClient(Caller):
     """A server of Discussion Arena, as seen by one caller. Its methods may be called from several threads.
 
     `token` is an access token or an API key; `login` gets tokens that then renew themselves. Without `workspace_id`
@@ -17,23 +17,18 @@ class ArenaClient:
     """
 
     def __init__(self, base_url: str, token: str | None = None, *, workspace_id: str | None = None) -> None:
-        self._connection = Connection(base_url, token, workspace_id)
+        super().__init__(Connection(base_url, token, workspace_id))
         self.agents = Agents(self._connection)
         self.knowledge = Knowledge(self._connection)
         self.discussions = Discussions(self._connection)
 
-    def register(self, email: str, password: str, display_name: str) -> User:
-        """Make an account, where the server allows it; `login` is a step of its own."""
-        body = {"email": email, "password": password, "display_name": display_name}
-        return decode(User, self._connection.post("/auth/register", body))
+    register = method(accounts.register)
+    me = method(accounts.me)
+    notifications = stream(streams.notifications)
 
     def login(self, email: str, password: str) -> None:
         """Act as this account from now on."""
-        self._connection.log_in(email, password)
-
-    def me(self) -> User:
-        """The account we act as."""
-        return decode(User, self._connection.get("/auth/me"))
+        self._connection.credentials.tokens = self._connection.send(accounts.login(email, password))
 
     def close(self) -> None:
         """Release the connections; streams of events are closed on their own."""

@@ -7,19 +7,30 @@ from typing import Any
 
 import httpx2
 
+from arena_client.decode import decode
+from arena_client.models import Discussion
+
 DISCUSSION_ENDED = "discussion.ended"
 STREAM_RESET = "stream.reset"
+STREAM_LAGGED = "stream.lagged"
+ABOUT_THE_STREAM = {STREAM_RESET, STREAM_LAGGED}
 
 _NUMBERS = re.compile(r"(\d+)(?:\.(\d+))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """One event; `id` may be given as `after` to go on behind it, on any stream of the discussion."""
+    """One event; `id` may be given as `after` to go on behind it, on any stream of the same kind."""
 
     id: str
     event: str
     data: dict[str, Any]
+
+    @property
+    def snapshot(self) -> Discussion | None:
+        """The discussion that what follows builds on, if this is a `stream.reset`."""
+        snapshot = self.data.get("snapshot") if self.event == STREAM_RESET else None
+        return None if snapshot is None else decode(Discussion, snapshot)
 
 
 def read_event(frame: httpx2.ServerSentEvent) -> StreamEvent | None:
@@ -30,35 +41,48 @@ def read_event(frame: httpx2.ServerSentEvent) -> StreamEvent | None:
 
 
 class Cursor:
-    """Where a viewer stands in a discussion, over all its connections: nothing passes twice.
+    """Where a viewer stands on a stream, over all its connections; ids are opaque.
 
-    The server goes on right behind the id it is given. Should a proxy have dropped that id, or an older server begin
-    anew, what was seen is recognised by its number: ids are `<seq>` or `<seq>.<n>` and grow, but for a `stream.reset`,
-    after which the text being spoken is told anew. Within one connection nothing is compared.
+    The server goes on right behind the id it is given. What it tells about the stream itself is always new, though it
+    may bear the id of the event before.
     """
 
     def __init__(self, after: str | None) -> None:
         self.last_id = after
         self.has_ended = False
-        self._seen_upto: tuple[int, int] | None = None
+        self._came_back_from: str | None = None
 
     def connected(self) -> None:
-        self._seen_upto = _position(self.last_id)
+        self._came_back_from = self.last_id
 
     def accept(self, event: StreamEvent) -> bool:
         """Whether the viewer is to see `event`; if so it stands behind it now."""
-        if self._was_seen(event):
+        if event.event not in ABOUT_THE_STREAM and self._was_seen(event.id):
             return False
-        self._seen_upto = None
+        self._came_back_from = None
         self.last_id = event.id
-        self.has_ended = event.event == DISCUSSION_ENDED
         return True
 
-    def _was_seen(self, event: StreamEvent) -> bool:
-        if self._seen_upto is None or event.event == STREAM_RESET:
-            return False
-        position = _position(event.id)
-        return position is not None and position <= self._seen_upto
+    def _was_seen(self, event_id: str) -> bool:
+        return event_id == self._came_back_from
+
+
+class DiscussionCursor(Cursor):
+    """Where a viewer stands in a discussion: nothing passes twice.
+
+    Should a proxy have dropped the id that the server was given, or an older server begin anew, what was seen is
+    recognised by its number: ids are `<seq>` or `<seq>.<n>` and grow, but for a `stream.reset`, after which the text
+    being spoken is told anew. Within one connection nothing is compared.
+    """
+
+    def accept(self, event: StreamEvent) -> bool:
+        is_new = super().accept(event)
+        self.has_ended = is_new and event.event == DISCUSSION_ENDED
+        return is_new
+
+    def _was_seen(self, event_id: str) -> bool:
+        position, seen_upto = _position(event_id), _position(self._came_back_from)
+        return position is not None and seen_upto is not None and position <= seen_upto
 
 
 def _position(event_id: str | None) -> tuple[int, int] | None:

@@ -34,42 +34,71 @@ class Tokens:
         return self.stale_at is not None and time.monotonic() >= self.stale_at
 
 
+class Credentials:
+    """Whom we act as: what to do about its tokens, while sending and waiting are left to the kind of client."""
+
+    def __init__(self, base: str, token: str | None) -> None:
+        self.tokens = Tokens(token) if token else None
+        self._token_url = f"{base}/auth/token"
+
+    def stale(self) -> Tokens | None:
+        """The tokens, if they should be renewed before they are used."""
+        return self.tokens if self.tokens is not None and self.tokens.is_stale else None
+
+    def authorize(self, request: httpx2.Request) -> Tokens | None:
+        """Add the token to the request, and return what was added."""
+        tokens = self.tokens
+        if tokens is not None:
+            request.headers["Authorization"] = f"Bearer {tokens.access}"
+        return tokens
+
+    def rejected(self, response: httpx2.Response, used: Tokens | None) -> Tokens | None:
+        """The tokens used, if the server says that they have run out and they can be renewed."""
+        is_rejected = response.status_code == httpx2.codes.UNAUTHORIZED
+        return used if is_rejected and used is not None and used.refresh is not None else None
+
+    def renewal(self, used: Tokens) -> httpx2.Request | None:
+        """The request that trades the refresh token; None if somebody has meanwhile, or there is none."""
+        if self.tokens is not used or used.refresh is None:
+            return None
+        form = {"grant_type": "refresh_token", "refresh_token": used.refresh}
+        return httpx2.Request("POST", self._token_url, data=form)
+
+    def renewed(self, used: Tokens, response: httpx2.Response) -> None:
+        """Take up what the refresh token was traded for, unless we act as somebody else by now."""
+        check(response)
+        granted = Tokens.granted(json_object(response))
+        if self.tokens is used:
+            self.tokens = granted
+
+
 class TokenAuth(httpx2.Auth):
     """Adds the token to each request and refreshes it before it runs out, or when the server says that it has.
 
     A refresh token is good once and using it twice ends the session, so only one thread at a time refreshes.
     """
 
-    def __init__(self, token_url: str, token: str | None) -> None:
-        self._token_url = token_url
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
         self._refreshing = threading.Lock()
-        self.tokens = Tokens(token) if token else None
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        tokens = self.tokens
-        if tokens is not None and tokens.is_stale:
-            yield from self._refresh(tokens)
-        used = self._authorize(request)
+        stale = self._credentials.stale()
+        if stale is not None:
+            yield from self._renew(stale)
+        used = self._credentials.authorize(request)
         response = yield request
-        if response.status_code == httpx2.codes.UNAUTHORIZED and used is not None and used.refresh is not None:
+        rejected = self._credentials.rejected(response, used)
+        if rejected is not None:
             response.read()
-            yield from self._refresh(used)
-            self._authorize(request)
+            yield from self._renew(rejected)
+            self._credentials.authorize(request)
             yield request
 
-    def _authorize(self, request: httpx2.Request) -> Tokens | None:
-        tokens = self.tokens
-        if tokens is not None:
-            request.headers["Authorization"] = f"Bearer {tokens.access}"
-        return tokens
-
-    def _refresh(self, used: Tokens) -> Generator[httpx2.Request, httpx2.Response, None]:
-        """Trade the refresh token, unless another thread has meanwhile."""
+    def _renew(self, used: Tokens) -> Generator[httpx2.Request, httpx2.Response, None]:
         with self._refreshing:
-            if self.tokens is not used or used.refresh is None:
-                return
-            form = {"grant_type": "refresh_token", "refresh_token": used.refresh}
-            response = yield httpx2.Request("POST", self._token_url, data=form)
-            response.read()
-            check(response)
-            self.tokens = Tokens.granted(json_object(response))
+            renewal = self._credentials.renewal(used)
+            if renewal is not None:
+                response = yield renewal
+                response.read()
+                self._credentials.renewed(used, response)
