@@ -12,8 +12,23 @@ with ArenaClient("http://127.0.0.1:8000") as arena:
         if event.event == "message.delta":
             print(event.data["text"], end="", flush=True)
 ```
+
+The same with asyncio; whoever is cancelled leaves no connection behind:
+
+```python
+from arena_client import AsyncArenaClient
+
+async with AsyncArenaClient("http://127.0.0.1:8000", api_key) as arena:
+    async for agent in arena.agents.list():
+        print(agent.name)
+    async with arena.notifications() as changes:
+        async for change in changes:
+            print(change.data["title"], change.data["status"])
+```
 """
 
+from arena_client.async_client import AsyncArenaClient
+from arena_client.async_streams import AsyncEventStream
 from arena_client.client import ArenaClient
 from arena_client.errors import ArenaError, ArenaProblem, ArenaUnreachable
 from arena_client.events import StreamEvent
@@ -42,6 +57,8 @@ __all__ = [
     "ArenaError",
     "ArenaProblem",
     "ArenaUnreachable",
+    "AsyncArenaClient",
+    "AsyncEventStream",
     "Discussion",
     "Document",
     "EventStream",

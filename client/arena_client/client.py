@@ -30,6 +30,11 @@ class ArenaClient(Caller):
         """Act as this account from now on."""
         self._connection.credentials.tokens = self._connection.send(accounts.login(email, password))
 
+    def logout(self) -> None:
+        """End the session, its streams and sockets too, and forget its tokens."""
+        self._connection.send(accounts.logout())
+        self._connection.credentials.tokens = None
+
     def close(self) -> None:
         """Release the connections; streams of events are closed on their own."""
         self._connection.close()

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from arena_client import ArenaClient, ArenaProblem
+from arena_client import ArenaProblem
 from tests.fixtures.scripted_server import Reply, Stream, frame, refusal
 
 ME = {
@@ -29,8 +29,8 @@ def server(server):
 
 
 @pytest.fixture
-def client(server):
-    with ArenaClient(server.url) as client:
+def client(server, make_client):
+    with make_client(server.url) as client:
         yield client
 
 
@@ -100,10 +100,10 @@ def test_a_session_that_is_over_is_told(server, client):
     assert (caught.value.status, caught.value.code) == (401, "invalid_grant")
 
 
-def test_a_token_given_from_outside_is_used_as_it_is(server):
+def test_a_token_given_from_outside_is_used_as_it_is(server, make_client):
     server.on("GET", "/agents/a1", refusal(401, "invalid_token"))
 
-    with ArenaClient(server.url, "arena_sk_1", workspace_id="w7") as client, pytest.raises(ArenaProblem) as caught:
+    with make_client(server.url, "arena_sk_1", workspace_id="w7") as client, pytest.raises(ArenaProblem) as caught:
         client.agents.get("a1")
 
     assert caught.value.code == "invalid_token"
@@ -119,3 +119,27 @@ def test_a_stream_renews_the_token_too(server, client):
 
     assert [event.id for event in client.discussions.stream("d1")] == ["1"]
     assert bearers(server, "/discussions/d1/events") == ["access-1", "access-2"]
+
+
+def test_a_logout_ends_the_session_and_its_tokens_are_forgotten(server, client):
+    server.on("POST", "/auth/token", tokens(1))
+    server.on("POST", "/auth/logout", Reply(b"", status=204))
+    client.login("a@b.example", "password")
+
+    client.logout()
+    client.me()
+
+    assert bearers(server, "/auth/logout") == ["access-1"]
+    assert "authorization" not in server.of("/auth/me")[0].headers
+
+
+def test_a_logout_that_did_not_happen_can_be_tried_again(server, client):
+    server.on("POST", "/auth/token", tokens(1))
+    server.on("POST", "/auth/logout", refusal(503, "unavailable"), Reply(b"", status=204))
+    client.login("a@b.example", "password")
+
+    with pytest.raises(ArenaProblem):
+        client.logout()
+    client.logout()
+
+    assert bearers(server, "/auth/logout") == ["access-1", "access-1"]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from arena_client import ArenaClient, ArenaProblem, ArenaUnreachable
+from arena_client import ArenaProblem, ArenaUnreachable
 from tests.fixtures.scripted_server import Reply, ScriptedServer, refusal
 
 MOMENT = "2026-01-01T00:00:00Z"
@@ -48,8 +48,8 @@ DISCUSSION = {
 
 
 @pytest.fixture
-def client(server):
-    with ArenaClient(server.url + "/", "token") as client:
+def client(server, make_client):
+    with make_client(server.url + "/", "token") as client:
         yield client
 
 
@@ -177,11 +177,11 @@ def test_another_kind_of_server_is_recognised(server, client):
         client.agents.get("a1")
 
 
-def test_nobody_there_is_told_as_such():
+def test_nobody_there_is_told_as_such(make_client):
     with ScriptedServer() as gone:
         url = gone.url
 
-    with ArenaClient(url) as client, pytest.raises(ArenaUnreachable, match=f"no answer from {url}/api/v1"):
+    with make_client(url) as client, pytest.raises(ArenaUnreachable, match=f"no answer from {url}/api/v1"):
         client.me()
 
 

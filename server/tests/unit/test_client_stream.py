@@ -5,9 +5,23 @@ import time
 
 import pytest
 
-from arena_client import ArenaClient, ArenaProblem, ArenaUnreachable, backoff
+from arena_client import ArenaProblem, ArenaUnreachable, backoff
 from tests.fixtures.scripted_server import Reply, ScriptedServer, Stream, frame, refusal
 
+DISCUSSION = {
+    "id": "d1",
+    "topic": "Why?",
+    "title": None,
+    "status": "running",
+    "end_reason": None,
+    "turn": 0,
+    "last_seq": 2,
+    "version": 1,
+    "next_speaker": {"participant_id": "p1", "handle": "agent-1", "reason": "round_robin"},
+    "participants": [{"id": "p1", "kind": "llm", "role": "speaker", "handle": "agent-1", "name": "Agent 1"}],
+    "usage": {"prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0},
+    "created_at": "2026-01-01T00:00:00Z",
+}
 EVENTS = "/discussions/d1/events"
 ENDED = frame("9", "discussion.ended", end_reason="max_turns")
 SOON = b"retry: 10\n\n"
@@ -19,8 +33,8 @@ def without_much_waiting(monkeypatch):
 
 
 @pytest.fixture
-def client(server):
-    with ArenaClient(server.url, "token") as client:
+def client(server, make_client):
+    with make_client(server.url, "token") as client:
         yield client
 
 
@@ -116,11 +130,11 @@ def test_a_refusal_that_will_not_pass_is_raised_at_once(server, client, status):
     assert (caught.value.status, len(positions(server))) == (status, 1)
 
 
-def test_patience_has_an_end():
+def test_patience_has_an_end(make_client):
     with ScriptedServer() as gone:
         url = gone.url
 
-    with ArenaClient(url, "token") as client, pytest.raises(ArenaUnreachable, match="cannot be had again"):
+    with make_client(url, "token") as client, pytest.raises(ArenaUnreachable, match="cannot be had again"):
         next(client.discussions.stream("d1", patience_seconds=0.1))
 
 
@@ -167,6 +181,7 @@ def test_a_reader_that_has_seen_enough_leaves_no_connection_behind(server, clien
         for _event in stream:
             break
 
+    assert server.left.wait(2)
     assert list(stream) == []
 
 
@@ -184,3 +199,79 @@ def test_a_withheld_message_is_an_event_like_any_other(server, client):
     ]
     assert events[1].data == {}
     assert positions(server) == [None, "4"]
+
+
+def test_a_viewer_that_lagged_is_told_and_goes_on_from_there(server, client):
+    """Though the server should end the stream after it, nobody waits for that."""
+    lagged = frame("3.4", "stream.lagged", last_seq=3, reason="slow")
+    server.on(
+        "GET", EVENTS, Stream([SOON, delta("3.4", "Hel"), lagged], then="hold"), Stream([delta("3.8", "lo"), ENDED])
+    )
+
+    began = time.monotonic()
+    events = [(event.id, event.event) for event in client.discussions.stream("d1")]
+
+    assert time.monotonic() - began < 5
+    assert events == [
+        ("3.4", "message.delta"),
+        ("3.4", "stream.lagged"),
+        ("3.8", "message.delta"),
+        ("9", "discussion.ended"),
+    ]
+    assert positions(server) == [None, "3.4"]
+
+
+@pytest.mark.parametrize("event", ["stream.reset", "stream.lagged"])
+def test_what_is_told_of_the_stream_is_new_though_its_id_was_seen(server, client, event):
+    seen = [frame("2", "turn.started"), delta("2.4", "Hell")]
+    told = frame("2.4", event, last_seq=2, reason="gone")
+    server.on("GET", EVENTS, Stream([SOON, *seen], then="cut"), Stream([told]), Stream([ENDED]))
+
+    events = [event.event for event in client.discussions.stream("d1")]
+
+    assert events == ["turn.started", "message.delta", event, "discussion.ended"]
+    assert positions(server)[:2] == [None, "2.4"]
+
+
+def test_a_reset_brings_the_discussion_that_what_follows_builds_on(server, client):
+    server.on("GET", EVENTS, Stream([frame("2", "stream.reset", last_seq=2, snapshot=DISCUSSION), ENDED]))
+
+    reset, ended = client.discussions.stream("d1")
+
+    assert (reset.snapshot.topic, reset.snapshot.participants[0].handle) == ("Why?", "agent-1")
+    assert ended.snapshot is None
+
+
+def test_notifications_go_on_over_connections_and_ends_of_discussions(server, client):
+    """Ids that look like numbers are none: a later one may be smaller."""
+    first = [frame("71", "discussion.started", status="running"), frame("72", "discussion.ended", status="ended")]
+    rest = [frame("8", "discussion.ended", status="ended"), frame("b/9", "discussion.created", status="draft")]
+    server.on(
+        "GET", "/notifications", Stream([SOON, *first], then="cut"), Stream([SOON, *rest]), Stream([], then="hold")
+    )
+
+    with client.notifications(after="70") as stream:
+        ids = [next(stream).id for _ in range(4)]
+
+    assert ids == ["71", "72", "8", "b/9"]
+    assert [asked.headers["last-event-id"] for asked in server.of("/notifications")[:2]] == ["70", "72"]
+    assert stream.last_event_id == "b/9"
+
+
+def test_a_notification_that_comes_again_is_not_given_again(server, client):
+    once, next_one = frame("x1", "discussion.paused"), frame("x2", "discussion.resumed")
+    server.on("GET", "/notifications", Stream([SOON, once], then="cut"), Stream([once, next_one], then="hold"))
+
+    with client.notifications() as stream:
+        assert [next(stream).id, next(stream).id] == ["x1", "x2"]
+
+    assert server.left.wait(2)
+
+
+def test_notifications_without_a_beginning_begin_with_what_comes(server, client):
+    server.on("GET", "/notifications", Stream([frame("5", "discussion.created")], then="hold"))
+
+    with client.notifications() as stream:
+        assert next(stream).event == "discussion.created"
+
+    assert "last-event-id" not in server.of("/notifications")[0].headers
