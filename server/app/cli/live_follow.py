@@ -76,8 +76,7 @@ class Follower:
         self._view = view
         self._seats: dict[str, Seat] = {}
         self._colors = colors
-        for participant in discussion.participants:
-            self._seat(participant.id, participant.name, participant.handle)
+        self._seat_all(discussion)
         self._turn = 0
         self._speaker: Seat | None = None
         self._shown = ""
@@ -89,6 +88,7 @@ class Follower:
         return self.tally
 
     def tell(self, event: StreamEvent) -> None:
+        """Show what there is to show; what is only about the stream (`stream.lagged`) the client sees to."""
         data = event.data
         match event.event:
             case "participant.joined":
@@ -109,6 +109,12 @@ class Follower:
                 self._view.failed(self.tally.failure)
             case "discussion.ended":
                 self.tally.end_reason = data["end_reason"]
+            case "stream.reset" if event.snapshot is not None:
+                self._seat_all(event.snapshot)
+
+    def _seat_all(self, discussion: Discussion) -> None:
+        for participant in discussion.participants:
+            self._seat(participant.id, participant.name, participant.handle)
 
     def _seat(self, participant_id: str, name: str, handle: str) -> Seat:
         number = len(self._seats)
