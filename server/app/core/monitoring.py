@@ -13,6 +13,11 @@ log = structlog.stdlib.get_logger("arena.request")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _request_id: ContextVar[str] = ContextVar("request_id", default="-")
+PLAIN_SEND = "arena.send"
+"""Where the scope holds the server's own `send`: each layer around it costs a stream as much as a frame's encoding.
+
+Only for what lies between a response's start and its end, which no layer looks at.
+"""
 SWITCHING_PROTOCOLS = 101
 _BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
@@ -42,6 +47,7 @@ class RequestMonitor:
         # Never reset: the server runs each request in a context of its own.
         _request_id.set(request_id)
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        scope[PLAIN_SEND] = send
         began = perf_counter()
         status = 500
 

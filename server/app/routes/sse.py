@@ -10,6 +10,7 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.core.monitoring import PLAIN_SEND
 from app.routes.responses import EVENT_STREAM, SSE_HEADERS
 from app.services.live.frames import Batch, Frame
 from app.services.live.streams import OpenStreams, Stream
@@ -54,24 +55,35 @@ class LiveStream(Response):
         self._stream = stream
         self._opened = opened
         self._stall_seconds = stall_seconds
+        self._send: Send
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._streams.holding(self._stream):
             async with self._opened as source, _noticing_that_nobody_listens(receive, self._stream):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await _write(send, b"retry: %d\n\n" % RETRY_MS)
-                await self._show(source, send)
-                await _write(send, self._farewell(source))
+                self._send = scope.get(PLAIN_SEND, send)
+                await self._write(b"retry: %d\n\n" % RETRY_MS)
+                await self._show(source)
+                await self._write(self._farewell(source))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _show(self, source: Source, send: Send) -> None:
+    async def _show(self, source: Source) -> None:
+        self._stream.take = self._take
         while (batch := await source.next()) is not None:
             began = monotonic()
-            await _write(send, batch.encoded(as_sse) if batch.frames else HEARTBEAT)
-            if monotonic() - began > self._stall_seconds:
-                await _write(send, source.lagged().as_sse())
+            await self._take(batch)
+            if max(monotonic() - began, self._stream.blocked_seconds) > self._stall_seconds:
+                await self._write(source.lagged().as_sse())
                 self._stream.end()
-            self._stream.spoke()
+
+    async def _take(self, batch: Batch) -> None:
+        self._stream.spoke()
+        body = batch.encoded(as_sse) if batch.frames else HEARTBEAT
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _write(self, body: bytes) -> None:
+        if body:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     def _farewell(self, source: Source) -> bytes:
         """When to come back."""
@@ -82,11 +94,6 @@ class LiveStream(Response):
             return b"retry: %d\n\n" % RETRY_AFTER_END_MS
         # Whoever may read no more is told so when they come back.
         return b""
-
-
-async def _write(send: Send, body: bytes) -> None:
-    if body:
-        await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 @asynccontextmanager

@@ -8,18 +8,20 @@ and looks for itself.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
 
+from app.core.begun import Begun, begin
 from app.core.errors import ArenaError, NotFound, RateLimited, Unavailable
 from app.domain.permissions import Role
 from app.services.auth import SessionEnded
+from app.services.live.frames import Batch
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -50,8 +52,15 @@ class RightsReader(Protocol):
     ) -> Mapping[UUID, Mapping[UUID, Role]]: ...
 
 
+Take = Callable[[Batch], Coroutine[Any, Any, None]]
+
+
 class Stream:
-    """One open stream, or channel of a socket: sleeps until there may be something to do."""
+    """One open stream, or channel of a socket: sleeps until there may be something to do.
+
+    One that has `take`, by which it sends a batch, may be given the next without being woken: the send is begun for it,
+    and only if it is not done at once the stream wakes to finish it. That halves what a viewer costs.
+    """
 
     def __init__(
         self, standing: Standing, *, heartbeat_seconds: float | None = None, life_seconds: float | None = None
@@ -61,6 +70,9 @@ class Stream:
         self.refusal: ArenaError | None = None
         self.is_over = False
         self.beat_due = False
+        self.take: Take | None = None
+        self.blocked_seconds = 0.0
+        self._unfinished: Begun | None = None
         self._heartbeat_seconds = heartbeat_seconds
         self._beats_at = now + heartbeat_seconds if heartbeat_seconds is not None else None
         self._ends_at = now + life_seconds if life_seconds is not None else None
@@ -78,6 +90,27 @@ class Stream:
         """Until it is woken. Whoever calls this has looked for news since its last `await`."""
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
+        if self._unfinished is not None:
+            began = monotonic()
+            unfinished, self._unfinished = self._unfinished, None
+            await unfinished
+            self.blocked_seconds = monotonic() - began
+
+    @property
+    def may_be_given(self) -> bool:
+        """Whether it waits, for nothing but news, and can be given them as it does."""
+        return self._waiter is not None and self.take is not None and not self.is_over
+
+    def give(self, batch: Batch) -> None:
+        """Send it the batch; it wakes if that takes time."""
+        assert self.take is not None
+        try:
+            self._unfinished = begin(self.take(batch))
+        except Exception:  # it is this viewer's fault alone, and we are at everybody's service
+            log.exception("stream_failed")
+            self.end()
+        if self._unfinished is not None:
+            self.wake()
 
     def spoke(self) -> None:
         """Something was sent, so no heartbeat is needed for a while."""

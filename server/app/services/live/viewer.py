@@ -6,6 +6,7 @@ from uuid import UUID
 from app.domain.permissions import Permission, Role, allows
 from app.services.live.position import Position
 from app.services.live.streams import Standing, Stream
+from app.services.live.watch import Watch
 
 
 class Viewer(Stream):
@@ -23,6 +24,16 @@ class Viewer(Stream):
         super().__init__(standing, heartbeat_seconds=heartbeat_seconds, life_seconds=life_seconds)
         self.discussion_id = discussion_id
         self.position = position
+
+    def hear(self, watch: Watch) -> None:
+        """Take what is new at once if that can be done, else wake to take it."""
+        if self.may_be_given and self.position.seq >= watch.floor:
+            step = watch.step_from(self.position)
+            if step is not None:
+                self.give(step)
+            if not watch.has_more_for(self.position):
+                return
+        self.wake()
 
     def takes_role(self, role: Role) -> None:
         """Show what the role may read from now on; the seats, which make a reader too, are told by the log."""

@@ -16,7 +16,6 @@ from app.services.live import frames
 from app.services.live.bus import LiveBus
 from app.services.live.frames import Frame, LogEntry, Step
 from app.services.live.position import OpenMessage, Position
-from app.services.live.streams import Stream
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -40,12 +39,18 @@ class LogReader(Protocol):
     async def snapshot(self, discussion_id: UUID, seq: int) -> Mapping[str, Any]: ...
 
 
+class Listening(Protocol):
+    """One who is told when there is something new; must not change who else is."""
+
+    def hear(self, watch: "Watch") -> None: ...
+
+
 class Watch:
     """Events `floor < seq <= last_seq` are at hand; older ones are in PostgreSQL."""
 
     def __init__(self, discussion_id: UUID, bus: LiveBus, reader: LogReader) -> None:
         self.discussion_id = discussion_id
-        self.viewers: set[Stream] = set()
+        self.viewers: set[Listening] = set()
         self.opening = asyncio.Lock()
         self.subscribed = asyncio.Event()
         self.is_open = False
@@ -96,6 +101,12 @@ class Watch:
         if step is not None:
             self._steps[place] = step
         return step
+
+    def has_more_for(self, position: Position) -> bool:
+        """Whether there is anything left for a viewer at `position`, if only the end."""
+        if position.seq < self.last_seq or self.has_ended:
+            return True
+        return self._speaking == position.speaking and position.shown < len(self._text)
 
     def frames_after(self, position: Position) -> list[Frame]:
         """The same, for this viewer alone."""
@@ -192,7 +203,7 @@ class Watch:
         """Let every viewer look again."""
         self._steps.clear()
         for viewer in self.viewers:
-            viewer.wake()
+            viewer.hear(self)
 
 
 def _as_step(batch: list[Frame], after: Position) -> Step | None:
