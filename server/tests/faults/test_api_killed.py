@@ -5,30 +5,15 @@ import signal
 import httpx2
 import pytest
 
-from app.engines.ports import free_port
-from tests.fixtures.arena import Arena
-from tests.fixtures.deadlines import eventually
 from tests.fixtures.viewer import watching
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def doomed(settings, arena, start_process):
+async def doomed(settings, start_api):
     """A replica of the shared installation, in a process that may be killed."""
-    port = free_port()
-    process = start_process("api", settings=settings, ARENA_PORT=str(port))
-    there = Arena(settings, arena.app, f"http://127.0.0.1:{port}")
-    async with httpx2.AsyncClient(base_url=there.url, trust_env=False, verify=False) as visitor:
-
-        async def answers():
-            try:
-                return (await visitor.get("/healthz")).status_code == 200
-            except httpx2.TransportError:
-                return False
-
-        await eventually(answers, 20, "the replica's answer")
-    return process, there
+    return await start_api(settings)
 
 
 async def test_a_viewer_of_a_killed_replica_goes_on_at_another(
