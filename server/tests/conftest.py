@@ -24,6 +24,8 @@ pytest_plugins = [
     "tests.fixtures.engines",
     "tests.fixtures.processes",
     "tests.fixtures.own_engines",
+    "tests.fixtures.gateways",
+    "tests.fixtures.stand_ins",
     "tests.fixtures.viewer",
     "tests.factories.agents",
     "tests.factories.discussions",

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 DOCUMENTS = sorted(
     document
-    for place in (ROOT, *(ROOT / name for name in ("bench", "client", "docs", "examples", "server")))
+    for place in (ROOT, *(ROOT / name for name in ("bench", "client", "deploy", "docs", "examples", "server")))
     for document in (place.glob("*.md") if place == ROOT else place.rglob("*.md"))
 )
 
