@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.fixtures.own_engines",
     "tests.fixtures.gateways",
     "tests.fixtures.stand_ins",
+    "tests.fixtures.cutting_proxy",
     "tests.fixtures.viewer",
     "tests.factories.agents",
     "tests.factories.discussions",
