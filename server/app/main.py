@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 
 from app.config import Settings
 from app.core.background import running
-from app.core.cache import make_cache
+from app.core.cache import make_cache, make_channels
 from app.core.database import make_engine
 from app.core.error_handlers import install_error_handlers
 from app.core.guards import BodyLimit, UnexpectedErrors
@@ -106,13 +106,13 @@ def create_app(settings: Settings) -> FastAPI:
 async def _services(settings: Settings) -> AsyncIterator[Services]:
     engine = make_engine(settings.database, "api")
     cache = make_cache(settings.redis)
-    bus = LiveBus(cache)
+    channels = make_channels(settings.redis)
+    bus = LiveBus(cache, channels)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
     key = secret_key(settings)
     outgoing = Outgoing(settings.outgoing)
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(key))
-    channels = make_cache(settings.redis, answer_seconds=None)
     hub = Hub(channels, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
     signer = TokenSigner(key, settings.auth.access_token_seconds)

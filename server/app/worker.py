@@ -17,7 +17,7 @@ from procrastinate.exceptions import ConnectorException
 
 from app.config import Settings
 from app.core.background import running
-from app.core.cache import make_cache
+from app.core.cache import make_cache, make_channels
 from app.core.database import make_engine
 from app.core.garbage import keep_all_that_lives
 from app.core.outgoing import Outgoing
@@ -86,7 +86,8 @@ async def _run_until_stopped_or_cut_off(worker: procrastinate.worker.Worker) -> 
 async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worker.Worker, TurnDriver]]:
     engine = make_engine(settings.database, "worker")
     cache = make_cache(settings.redis)
-    bus = LiveBus(cache)
+    channels = make_channels(settings.redis)
+    bus = LiveBus(cache, channels)
     queue = make_queue(settings.database, "worker")
     uow = UnitOfWorkFactory(engine, queue, bus.announce)
     turns = TurnRepository(engine)
@@ -122,6 +123,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
         await outgoing.close()
         await models.close()
         await cache.aclose()
+        await channels.aclose()
         await engine.dispose()
 
 

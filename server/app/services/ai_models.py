@@ -17,6 +17,7 @@ from app.services.providers.breaker import Breakers
 from app.services.providers.caps import Caps
 from app.services.providers.guarded import GuardedModel
 from app.services.providers.openai_compatible import OpenAICompatibleModel
+from app.services.providers.pace import Pace
 from app.services.providers.recording import Recorder, RecordingModel
 from app.services.providers.replay import Recordings, ReplayModel
 
@@ -90,6 +91,7 @@ class ModelCatalog:
     def __init__(self, settings: ModelSettings, cache: Redis | None = None, recordings_dir: Path | None = None) -> None:
         self._settings = settings
         self._cache = cache
+        self._pace = Pace()
         self._timeouts = ModelTimeouts(
             connect_seconds=settings.model_connect_seconds,
             first_token_seconds=settings.model_first_token_seconds,
@@ -138,7 +140,9 @@ class ModelCatalog:
     def _add(self, name: str, base_url: str, key: SecretStr | None, context_tokens: int, caps: Caps) -> None:
         """The client of a provider: recorded, if that is wanted, as the breakers and caps let calls through."""
         settings = self._settings
-        client: ChatModel = OpenAICompatibleModel(base_url, key.get_secret_value() if key else None, self._timeouts)
+        client: ChatModel = OpenAICompatibleModel(
+            base_url, key.get_secret_value() if key else None, self._timeouts, self._pace
+        )
         if self._recorder is not None:
             client = RecordingModel(client, name, context_tokens, self._recorder)
         breakers = Breakers(name, settings.model_breaker_failures, settings.model_breaker_seconds)

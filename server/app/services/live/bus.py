@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from app.core.cache import CACHE_ERRORS
+from app.core.resp import packed, send_together
 from app.domain.events import StoredEvent
-from app.services.live.pace import Pace
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,6 +46,9 @@ _SEAL = """
 redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])
 return redis.call('GET', KEYS[1])
 """
+
+
+SEND_SECONDS = 2.0
 
 
 def channel_of(discussion_id: UUID) -> str:
@@ -82,6 +85,9 @@ class LiveMessage:
         self.sealed = False
         self.closed = False
         self.queued = False
+        text_key, seal_key = _keys(discussion_id, message_id, attempt)
+        self._channel = channel_of(discussion_id).encode()
+        self._text_key, self._seal_key = text_key.encode(), seal_key.encode()
         self._parts: list[str] = []
         self._sent_parts = 0
         self._sent_length = 0
@@ -109,6 +115,18 @@ class LiveMessage:
         self._in_flight = (len(self._parts), self._sent_length + len(text), self._sent_bytes + len(text.encode()))
         return self._sent_bytes, self._sent_length, text
 
+    def append_command(self, script: bytes) -> bytes | None:
+        """What tells viewers of the text that was not sent yet; None if there is none."""
+        unsent = self.take_unsent()
+        if unsent is None:
+            return None
+        before_bytes, offset, text = unsent
+        announcement = TEXT + orjson.dumps((str(self.message_id), self.turn, self.attempt, offset, text))
+        return packed(
+            *(b"EVALSHA", script, b"2", self._text_key, self._seal_key, b"%d" % before_bytes, text.encode()),
+            *(self._channel, announcement, b"%d" % RETAIN_SECONDS),
+        )
+
     def was_sent(self) -> None:
         if self._in_flight is not None:
             self._sent_parts, self._sent_length, self._sent_bytes = self._in_flight
@@ -123,24 +141,24 @@ class LiveMessage:
 class _Announcement:
     """Committed events, ready for the channel."""
 
-    __slots__ = ("channel", "payload")
+    __slots__ = ("command",)
 
     def __init__(self, discussion_id: UUID, events: Sequence[StoredEvent]) -> None:
-        self.channel = channel_of(discussion_id)
-        self.payload = EVENTS + encode_events(events)
+        self.command = packed(b"PUBLISH", channel_of(discussion_id).encode(), EVENTS + encode_events(events))
 
 
 class LiveBus:
     """Sends whatever is pushed in as few round trips as the traffic allows."""
 
-    def __init__(self, cache: Redis) -> None:
+    def __init__(self, cache: Redis, channels: Redis) -> None:
+        """`channels` is a client of the same whose reads wait for as long as it takes."""
         self._cache = cache
+        self._channels = channels
         self._append = cache.register_script(_APPEND)
         self._seal = cache.register_script(_SEAL)
         self._outbox: list[LiveMessage | _Announcement] = []
         self._wake = asyncio.Event()
         self._is_up = True
-        self.pace = Pace()
 
     def announce(self, discussion_id: UUID, events: Sequence[StoredEvent]) -> None:
         """Tell viewers of committed events."""
@@ -198,34 +216,27 @@ class LiveBus:
         return text.decode() if isinstance(text, bytes) else ""
 
     async def _send(self, batch: list[LiveMessage | _Announcement]) -> None:
-        pipeline = self._cache.pipeline(transaction=False)
+        commands: list[bytes] = []
         sent: list[LiveMessage | None] = []
+        script = self._append.sha.encode()
         for item in batch:
             if isinstance(item, _Announcement):
-                pipeline.publish(item.channel, item.payload)
+                commands.append(item.command)
                 sent.append(None)
-            elif self._queue_text(pipeline, item):
+                continue
+            item.queued = False
+            # A closed message is in the log: viewers take what they miss from there.
+            command = None if item.closed or item.sealed else item.append_command(script)
+            if command is not None:
+                commands.append(command)
                 sent.append(item)
         if not sent:
             return
-        results = await pipeline.execute(raise_on_error=False)
+        results = await send_together(self._channels, commands, SEND_SECONDS)
         refusals = [result for result in results if isinstance(result, Exception)]
         unforeseen = next((error for error in refusals if not isinstance(error, NoScriptError)), None)
         self._note(is_up=unforeseen is None, reason=str(unforeseen))
         await self._settle(sent, results)
-
-    def _queue_text(self, pipeline: "Redis", message: LiveMessage) -> bool:
-        message.queued = False
-        # A closed message is in the log: viewers take what they miss from there.
-        unsent = None if message.closed or message.sealed else message.take_unsent()
-        if unsent is None:
-            return False
-        before_bytes, offset, text = unsent
-        announcement = TEXT + orjson.dumps((str(message.message_id), message.turn, message.attempt, offset, text))
-        keys = _keys(message.discussion_id, message.message_id, message.attempt)
-        channel = channel_of(message.discussion_id)
-        pipeline.evalsha(self._append.sha, 2, *keys, before_bytes, text, channel, announcement, RETAIN_SECONDS)
-        return True
 
     async def _settle(self, sent: list[LiveMessage | None], results: list[object]) -> None:
         script_is_missing = False

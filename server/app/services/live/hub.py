@@ -187,7 +187,8 @@ class Hub:
         while True:
             try:
                 async with self._channels.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
-                    await pubsub.subscribe(CONTROL_CHANNEL, *map(channel_of, self._watches))
+                    async with asyncio.timeout(PING_SECONDS):
+                        await pubsub.subscribe(CONTROL_CHANNEL, *map(channel_of, self._watches))
                     self._pubsub = pubsub
                     if not was_up:
                         log.info("live_channel_back")
@@ -203,9 +204,9 @@ class Hub:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read(self, pubsub: PubSub) -> None:
-        """Every message as it comes. The library's own way sets and clears a timer for each, which costs most of it."""
+        """Every message as it comes. The library's own way wraps each in timers and retries, which cost most of it."""
         while True:
-            response = await pubsub.parse_response(block=True)
+            response = await pubsub.connection.read_response(disable_decoding=True)  # type: ignore[attr-defined]
             self._heard_at = monotonic()
             kind, channel = response[0], response[1]
             if kind == b"message":

@@ -26,6 +26,7 @@ from app.services.providers.base import (
 from app.services.providers.deadline import Deadline, Phase
 from app.services.providers.openai_errors import complaint_in, error_in, refusal, stream_error
 from app.services.providers.openai_reply import ReplyReader
+from app.services.providers.pace import Pace
 
 _KEEPALIVE_SECONDS = 30
 _MAX_ERROR_BYTES = 64 * 1024
@@ -45,8 +46,15 @@ _WAITED_FOR: dict[Phase, str] = {
 class OpenAICompatibleModel:
     """One endpoint; all its calls share a pool of connections. Use it from one event loop."""
 
-    def __init__(self, base_url: str, api_key: str | None = None, timeouts: ModelTimeouts | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        timeouts: ModelTimeouts | None = None,
+        pace: Pace | None = None,
+    ) -> None:
         """`base_url` includes the version, as in `https://api.openai.com/v1`."""
+        self._pace = pace or Pace()
         url = URL(base_url.rstrip("/"))
         self._chat_url = url / "chat/completions"
         self._models_url = url / "models"
@@ -74,9 +82,12 @@ class OpenAICompatibleModel:
         try:
             deadline.wait_until(started + self._timeouts.first_token_seconds, "first_token")
             await self._check(response)
-            while text := await self._next_text(response.content, reply, deadline, started):
-                deadline.rest()
-                yield TextDelta(text)
+            with self._pace.speaking():
+                while text := await self._next_text(response.content, reply, deadline, started):
+                    deadline.rest()
+                    yield TextDelta(text)
+                    if seconds := self._pace.rest_seconds(len(text)):
+                        await _leave_unread(response, seconds)
             yield reply.result()
         finally:
             deadline.close()
@@ -240,6 +251,19 @@ def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
     if schema is None:
         return None
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+
+
+async def _leave_unread(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """Let what comes meanwhile wait in the kernel, to be read at once; if nothing more comes, do not wait."""
+    connection = response.connection
+    if connection is None or connection.transport is None:
+        return
+    connection.transport.pause_reading()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        if connection.transport is not None:
+            connection.transport.resume_reading()
 
 
 async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:

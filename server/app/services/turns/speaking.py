@@ -70,15 +70,13 @@ async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live
     finished = Finished("stop")
     try:
         async with aclosing(model.client.stream(request)) as deltas:
-            with live.pace.speaking():
-                async for delta in deltas:
-                    if isinstance(delta, Finished):
-                        finished = delta
-                        continue
-                    first_token = first_token or perf_counter()
-                    message.add(delta.text)
-                    live.push(message)
-                    await live.pace.rest(len(delta.text))
+            async for delta in deltas:
+                if isinstance(delta, Finished):
+                    finished = delta
+                    continue
+                first_token = first_token or perf_counter()
+                message.add(delta.text)
+                live.push(message)
     except ModelError as error:
         if message.text:  # a call that failed before the first word is not charged for
             error.used = used(model, request, finished, message.text)

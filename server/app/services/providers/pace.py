@@ -1,22 +1,21 @@
-"""How finely a worker cuts what its speakers say: to the token while few speak, coarser the more do.
+"""How finely a process cuts what its models say: to the token while few speak, coarser the more do.
 
 A piece of text costs the worker, Valkey and every API process that shows it about the same whether it holds one token
-or ten. So a worker reads no more pieces a second than it can carry, and what a model says meanwhile joins the next.
+or ten. So no more pieces are read a second than can be carried, and what a model says meanwhile joins the next.
 """
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PIECES_PER_SECOND = 7_000
-SHORTEST_REST_SECONDS = 0.005
-LONGEST_REST_SECONDS = 0.2
+PIECES_PER_SECOND = 3_500
+SHORTEST_REST_SECONDS = 0.01
+LONGEST_REST_SECONDS = 0.15
 # A piece as long as this is joined enough.
 LONG_CHARACTERS = 48
 
 
 class Pace:
-    """One per worker process."""
+    """One for all models of a process."""
 
     def __init__(self) -> None:
         self._speaking = 0
@@ -30,8 +29,7 @@ class Pace:
         finally:
             self._speaking -= 1
 
-    async def rest(self, characters: int) -> None:
-        """Wait before the next piece is read, after one of so many characters."""
+    def rest_seconds(self, characters: int) -> float:
+        """How long to leave the next piece alone, after one of so many characters; 0: not at all."""
         seconds = min(self._speaking / PIECES_PER_SECOND, LONGEST_REST_SECONDS)
-        if seconds >= SHORTEST_REST_SECONDS and characters < LONG_CHARACTERS:
-            await asyncio.sleep(seconds)
+        return seconds if seconds >= SHORTEST_REST_SECONDS and characters < LONG_CHARACTERS else 0.0
