@@ -188,8 +188,11 @@ class Hub:
             try:
                 async with self._channels.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
                     async with asyncio.timeout(PING_SECONDS):
-                        await pubsub.subscribe(CONTROL_CHANNEL, *map(channel_of, self._watches))
+                        await pubsub.subscribe(CONTROL_CHANNEL)
+                    # From now on whoever comes subscribes; whoever came before is not forgotten.
                     self._pubsub = pubsub
+                    if self._watches:
+                        await pubsub.subscribe(*map(channel_of, self._watches))
                     if not was_up:
                         log.info("live_channel_back")
                     was_up = True
@@ -218,9 +221,10 @@ class Hub:
     async def _keep_alive(self, pubsub: PubSub) -> None:
         """Give up a connection on which nothing comes back."""
         while True:
+            asked_at = monotonic()
             await pubsub.ping()
             await asyncio.sleep(PING_SECONDS)
-            if monotonic() - self._heard_at > PING_SECONDS:
+            if self._heard_at < asked_at:
                 raise TimeoutError("Valkey does not answer")
 
     def _receive(self, channel: bytes, data: bytes) -> None:

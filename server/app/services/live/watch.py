@@ -66,6 +66,7 @@ class Watch:
         self._steps: dict[tuple[int, int], Step] = {}
         self._speaking: OpenMessage | None = None
         self._text = ""
+        self._is_waking = False
         self._refreshing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -200,7 +201,13 @@ class Watch:
         self.wake()
 
     def wake(self) -> None:
-        """Let every viewer look again."""
+        """Let every viewer look again, once all news that have arrived are taken: what comes at once is told at once."""
+        if not self._is_waking:
+            self._is_waking = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._is_waking = False
         self._steps.clear()
         for viewer in self.viewers:
             viewer.hear(self)
