@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns chaos clean
+.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams chaos clean
 
 N ?= 20
 
@@ -50,6 +50,9 @@ openapi: install  ## write docs/openapi.json from the code
 
 bench-turns: install  ## what a turn costs, beside the floor of the same run; one JSON line last
 	$(BIN)/python -m bench.turns
+
+bench-streams: install  ## what live streams cost, beside a bare fan-out of the same run; one JSON line last
+	$(BIN)/python -m bench.streams
 
 chaos: install  ## kill N workers at random (N=200 takes 10 minutes) and count what is lost; one JSON line last
 	$(BIN)/python -m bench.chaos --kills $(N) $(if $(SEED),--seed $(SEED))

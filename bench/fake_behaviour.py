@@ -41,6 +41,9 @@ class Behaviour:
     surrogates: bool = False  # every token holds a lone surrogate, as an escape
     reply: str = ""  # the reply's text, percent-encoded, instead of words by chance
     chunk_tokens: int = 1  # words a chunk
+    stamped: bool = (
+        False  # every token holds the time of its writing, see `bench.stamps`; `endless` until `POST /finish`
+    )
     echo: int | None = None  # reply with a digest of the request, this many characters of each message
     empty: bool = False
     whitespace: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 from bench import fake_wire as wire
+from bench.fake_stamps import StampedReply
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _WRITE_BYTES = 64 * 1024
@@ -14,12 +15,13 @@ _WRITE_BYTES = 64 * 1024
 class Connection(asyncio.Protocol):
     """One client: its requests one after another, each answer played before the next request is read."""
 
-    def __init__(self, answer: Callable[[bytes, bytes], wire.Answer], peers: "set[Connection]") -> None:
+    def __init__(self, answer: Callable[[bytes, bytes], wire.Answer | StampedReply], peers: "set[Connection]") -> None:
         self._answer = answer
         self._peers = peers
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
         self._steps: Iterator[wire.Step | None] | None = None
+        self._reply: StampedReply | None = None
         self._pending = b""
         self._due = 0.0
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
@@ -32,7 +34,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._peers.discard(self)
-        self._transport = self._steps = None
+        self._transport = self._steps = self._reply = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -45,13 +47,16 @@ class Connection(asyncio.Protocol):
         self._read_requests()
 
     def _read_requests(self) -> None:
-        while self._steps is None and self._transport is not None:
+        while self._steps is None and self._reply is None and self._transport is not None:
             request = self._take_request()
             if request is None:
                 return
             answer = self._answer(*request)
             if isinstance(answer, bytes):
                 self._transport.write(answer)
+            elif isinstance(answer, StampedReply):
+                self._reply = answer
+                answer.begin(self)
             else:
                 self._steps, self._due = answer, self._loop.time()
                 self._play()
@@ -68,6 +73,22 @@ class Connection(asyncio.Protocol):
         body = bytes(self._received[head_end + 4 : end])
         del self._received[:end]
         return head, body
+
+    @property
+    def is_gone(self) -> bool:
+        return self._transport is None
+
+    @property
+    def is_full(self) -> bool:
+        return self._paused
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def end_reply(self) -> None:
+        self._reply = None
+        self._loop.call_soon(self._read_requests)
 
     def pause_writing(self) -> None:
         self._paused = True

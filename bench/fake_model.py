@@ -6,6 +6,7 @@ In a test: `async with FakeModelServer() as model:` and `model.base_url`. As a p
 
 import argparse
 import asyncio
+import math
 import os
 import re
 import signal
@@ -19,8 +20,10 @@ from typing import Any, Self
 import orjson
 
 from bench import fake_wire as wire
+from bench import stamps
 from bench.fake_behaviour import VARIANTS, Behaviour, UnknownOptionError, behaviour_of, reply_tokens
 from bench.fake_connection import Connection
+from bench.fake_stamps import Metronomes, StampedReply
 
 # Inside a JSON string every quote is escaped, so these match keys of the body only.
 _MODEL = re.compile(rb'"model" *: *"([^"\\]*)"')
@@ -92,6 +95,7 @@ class FakeModelServer:
         self._failed: Counter[str] = Counter()
         self._ready: dict[tuple[object, ...], tuple[bytes, bytes, int]] = {}
         self._connections: set[Connection] = set()
+        self._metronomes = Metronomes()
         self._server: asyncio.Server | None = None
 
     @property
@@ -113,6 +117,7 @@ class FakeModelServer:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        self._metronomes.stop()
         for connection in tuple(self._connections):
             connection.abort()
         await self._server.wait_closed()
@@ -121,8 +126,8 @@ class FakeModelServer:
         self.accepted += 1
         return Connection(self.answer, self._connections)
 
-    def answer(self, head: bytes, body: bytes) -> wire.Answer:
-        """The whole answer, or its steps."""
+    def answer(self, head: bytes, body: bytes) -> wire.Answer | StampedReply:
+        """The whole answer, its steps, or a stamped reply that has its place already."""
         method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
         # A gateway's path may come before: prices are known by the whole address.
         if method == "POST" and path.endswith("/v1/chat/completions"):
@@ -132,10 +137,14 @@ class FakeModelServer:
         if path == "/health":
             return wire.json_response(200, {"status": "ok"})
         if path == "/stats":
-            return wire.json_response(200, {"requests": self._asked.total(), "connections": self.open_connections})
+            counts = {"requests": self._asked.total(), "connections": self.open_connections}
+            return wire.json_response(200, counts | {"stamped_tokens": self._metronomes.beats})
+        if (method, path) == ("POST", "/finish"):
+            self._metronomes.finish()
+            return wire.json_response(200, {"status": "ok"})
         return _error(404, f"Invalid URL ({method} {path})")
 
-    def _answer_chat(self, head: bytes, body: bytes, path: str) -> wire.Answer:
+    def _answer_chat(self, head: bytes, body: bytes, path: str) -> wire.Answer | StampedReply:
         if self._api_key is not None and f"bearer {self._api_key}".encode() not in head.replace(b"Bearer", b"bearer"):
             return _error(401, "Incorrect API key provided.")
         found = _MODEL.search(body)
@@ -157,6 +166,8 @@ class FakeModelServer:
             return _error(400, "Unsupported value: 'temperature' does not support 0 with this model.")
         if chat.stream and chat.behaviour.is_plain:
             return self._whole(chat)
+        if chat.stream and chat.behaviour.stamped:
+            return self._stamped(chat)
         return self._steps(chat)
 
     def _chat(self, model: str, body: bytes) -> _Chat:
@@ -192,6 +203,24 @@ class FakeModelServer:
         start, end, count = ready
         usage = wire.framed(chunks.usage(chat.prompt_tokens, count)) if chat.wants_usage else b""
         return start + usage + end
+
+    def _stamped(self, chat: _Chat) -> StampedReply:
+        """A reply whose tokens are as wide as each other, so that a chunk is its template and the time."""
+        behaviour = chat.behaviour
+        chunks = wire.Chunks(chat.model, behaviour)
+        before, after = wire.framed(chunks.token("?" * len(stamps.TOKEN % 0))).split(b"?" * len(stamps.TOKEN % 0))
+        template = before.replace(b"%", b"%%") + stamps.TOKEN + after.replace(b"%", b"%%")
+        limit = math.inf if chat.max_tokens is None or behaviour.ignore_max_tokens else chat.max_tokens
+        most = math.inf if behaviour.endless else min(behaviour.tokens, limit)
+        reason = "length" if most < behaviour.tokens else "stop"
+
+        def end(said: int) -> bytes:
+            usage = chunks.usage(chat.prompt_tokens, said) if chat.wants_usage else b""
+            return b"".join(map(wire.framed, (chunks.finish(reason), usage, chunks.done()))) + wire.STREAM_END
+
+        reply = StampedReply(wire.STREAM_HEAD + wire.framed(chunks.role()), template.__mod__, end, most)
+        self._metronomes.add(max(behaviour.delay_ms, 1.0) / 1000, reply)
+        return reply
 
     def _steps(self, chat: _Chat) -> Iterator[wire.Step | None]:
         behaviour = chat.behaviour

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {"ARENA_RATE_LIMITS": "off", "ARENA_REGISTRATION": "open", "ARENA_ACCESS_TOKEN_SECONDS": "7200"}
 OTHERS = "others"
 KEPT_SECONDS = 2.0
+READY_SECONDS = 30.0
 EMAIL, PASSWORD = "bench@example.com", "correct-horse-battery-9"
 
 
@@ -41,6 +42,7 @@ class Installation:
     environment: dict[str, str]
     token: str = ""
     profiles: list[Path] = field(default_factory=list)
+    guests: dict[str, int] = field(default_factory=dict)
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
         """Call the API as the user; raise on anything but success."""
@@ -63,9 +65,28 @@ class Installation:
         command = Command([sys.executable, "-m", "app.cli", "worker"], environment=self.environment, log=log)
         return spawn(command)
 
+    @asynccontextmanager
+    async def beside(self, name: str, arguments: list[str], ready_url: str) -> AsyncIterator[None]:
+        """A process of the benchmark's own, counted like ours while the block runs."""
+        command = [sys.executable, "-m", *arguments]
+        process = spawn(Command(command, environment=self.environment, log=self.folder / f"{name}.log"))
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await _answers(self.http, ready_url):
+                    await asyncio.sleep(0.05)
+            self.guests[name] = process.pid
+            yield
+        finally:
+            self.guests.pop(name, None)
+            process.kill()
+            process.wait()
+
+    def pids(self) -> dict[str, int]:
+        return self.engines.supervisor.pids() | self.guests
+
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far by process name, living children included; `bench` is this process, OTHERS all not ours."""
-        spent = {name: sum(map(_cpu_seconds, _family(pid))) for name, pid in self.engines.supervisor.pids().items()}
+        spent = {name: sum(map(_cpu_seconds, _family(pid))) for name, pid in self.pids().items()}
         spent["bench"] = _cpu_seconds(psutil.Process())
         machine = psutil.cpu_times()
         return {**spent, OTHERS: float(machine.user + machine.nice + machine.system) - sum(spent.values())}
@@ -74,6 +95,11 @@ class Installation:
         """Resident memory of the largest process whose name begins so, in MiB."""
         pids = [pid for child, pid in self.engines.supervisor.pids().items() if child.startswith(name)]
         return max(float(psutil.Process(pid).memory_info().rss) for pid in pids) / 2**20
+
+    def rss_kib(self, name: str) -> float:
+        """Resident memory of the processes whose name begins so, their children included, in KiB."""
+        pids = [pid for child, pid in self.pids().items() if child.startswith(name)]
+        return sum(float(process.memory_info().rss) for pid in pids for process in _family(pid)) / 1024
 
     def rss_bytes(self) -> int:
         """Resident memory of the API and the workers together."""
@@ -106,8 +132,10 @@ def data_folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def installation(folder: Path, *, workers: int = 1, profile: bool = False) -> AsyncIterator[Installation]:
-    """Start everything; leave nothing running."""
+async def installation(
+    folder: Path, *, workers: int = 1, profile: bool = False, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[Installation]:
+    """Start everything, with these variables on top; leave nothing running."""
     model_port, api_port = free_port(), free_port()
     # Whatever engines the environment names are not ours to load.
     settings = Settings(
@@ -119,7 +147,7 @@ async def installation(folder: Path, *, workers: int = 1, profile: bool = False)
     async with engines as urls, _client() as http:
         model_url = f"http://127.0.0.1:{model_port}/v1"
         base_url = f"http://127.0.0.1:{api_port}"
-        environment = {**os.environ, **ENVIRONMENT, **urls, "ARENA_OPENAI_BASE_URL": model_url}
+        environment = {**os.environ, **ENVIRONMENT, **urls, "ARENA_OPENAI_BASE_URL": model_url, **(variables or {})}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "server")])
         arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_URL"], http, environment)
         await _migrate(environment)

@@ -1,9 +1,17 @@
 """`python -m bench.profiled FILE MODULE ARGUMENTS...` runs a module under cProfile and writes FILE however it ends."""
 
 import cProfile
+import pstats
 import runpy
 import signal
 import sys
+from pathlib import Path
+
+
+def show_profiles(profiles: list[Path]) -> None:
+    for path in profiles:
+        print(f"\n{path.stem}: functions by their own time")
+        pstats.Stats(str(path), stream=sys.stdout).sort_stats("tottime").print_stats(35)
 
 
 def main() -> None:

@@ -6,12 +6,9 @@ durable, one live viewer a discussion; the API and a worker as processes of thei
 
 import argparse
 import json
-import pstats
 import signal
-import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 import uvloop
@@ -20,6 +17,7 @@ from bench.floor import direct_call_ms, floor_turns, pg_commit_ms
 from bench.history import measure_history
 from bench.idle import measure_idle
 from bench.installation import OTHERS, Installation, data_folder, installation
+from bench.profiled import show_profiles
 from bench.runs import MODEL, Run, make_agents, percentile, run, spread
 
 WARM_UP_TURNS = 20
@@ -116,12 +114,6 @@ def figures(floor: Floor, singles: list[Run], many: Run, rss_mb: float) -> dict[
         "cpu_ms_per_turn": many.cpu_ms_per_turn("api", "worker"),
         "worker_rss_mb": rss_mb,
     }
-
-
-def show_profiles(profiles: list[Path]) -> None:
-    for path in profiles:
-        print(f"\n{path.stem}: functions by their own time")
-        pstats.Stats(str(path), stream=sys.stdout).sort_stats("tottime").print_stats(35)
 
 
 async def bench(options: argparse.Namespace) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -81,16 +81,25 @@ class Viewer(asyncio.Protocol):
 
     def events(self) -> Iterator[Event]:
         """What was seen, in order."""
-        head, _, rest = b"".join(data for _, data in self._reads).partition(b"\r\n\r\n")
-        if b" 200 " not in head.split(b"\r\n", 1)[0]:
-            raise ViewerError(f"the stream was refused: {(head + rest)[:400]!r}")
-        for at, frame in _frames(self._reads):
-            if event := _event(at, frame):
-                yield event
+        return _events(self._reads)
 
     def turns(self) -> list[Turn]:
         """Return the completed turns; raise `ViewerError` for a gap, a double, or text that does not add up."""
-        return _Checker().read(self.events())
+        return turns_of(self._reads)
+
+
+def turns_of(reads: Sequence[tuple[float, bytes]]) -> list[Turn]:
+    """The completed turns of a stream as it was read from its socket, held to what `Viewer.turns` holds it to."""
+    return _Checker().read(_events(reads))
+
+
+def _events(reads: Sequence[tuple[float, bytes]]) -> Iterator[Event]:
+    head, _, rest = b"".join(data for _, data in reads).partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise ViewerError(f"the stream was refused: {(head + rest)[:400]!r}")
+    for at, frame in _frames(reads):
+        if event := _event(at, frame):
+            yield event
 
 
 def _request(url: str, token: str) -> bytes:
@@ -101,7 +110,7 @@ def _request(url: str, token: str) -> bytes:
     ).encode()
 
 
-def _frames(reads: list[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
+def _frames(reads: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
     """Undo the chunked transfer coding; a frame has the time of the read that completed it."""
     body = bytearray()
     pending = bytearray()
