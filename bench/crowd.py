@@ -1,58 +1,84 @@
-"""Many discussions that are spoken in at once, each with a viewer of its own."""
+"""Many discussions that are spoken in at once, each with a viewer of its own.
+
+All are started and have asked their model before the first token is said: what is measured is discussions that stream,
+not how they begin. Then all are spoken in at one pace, their tokens evenly spread over time.
+"""
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from bench.installation import OTHERS, Installation
-from bench.listener import close, listen_each
+from bench.listener import Listener, close, listen_each
 from bench.runs import percentile
-from bench.spoken import Stage, check_all, some_at_once, unended, waiting_for
-from bench.windows import show_delays, watch
+from bench.spoken import Stage, a_few_at_once, check_all, unended, waiting_for
+from bench.windows import Window, show_delays, watch
 
 TEXT = b"event: message.delta"
-BEGIN_SECONDS, END_SECONDS = 20, 30
 PER_SECOND = 20
-DRAFTS_PER_SECOND = 1000  # as fast as the API answers
-STARTS_PER_SECOND = 100
+START_SECONDS, BEGIN_SECONDS, END_SECONDS = 60, 20, 40
 SETTLE_SECONDS = 3
 
 
 async def measure_crowd(arena: Installation, discussions: int, seconds: float) -> dict[str, float]:
     stage = await Stage.build(arena, [1000 / PER_SECOND])
+    drafts = await _drafts(stage, discussions)
+    began = time.monotonic()
+    listeners = await listen_each([stage.address(discussion) for discussion in drafts], arena.token)
+    print(f"each has a viewer, after {time.monotonic() - began:.1f} s", flush=True)
+    try:
+        await _start(stage, drafts)
+        await stage.go()
+        silent = await waiting_for(listeners, TEXT, BEGIN_SECONDS)
+        print(f"{discussions - len(silent):,} are being spoken in", flush=True)
+        await asyncio.sleep(SETTLE_SECONDS)
+        before, asked = await stage.tokens_said(), time.monotonic()
+        window = await watch(arena, seconds)
+        offered = (await stage.tokens_said() - before) / (time.monotonic() - asked)
+        await stage.finish()
+        open_still = await unended(listeners, END_SECONDS)
+        if open_still:
+            print(f"{len(open_still):,} had not ended {END_SECONDS} s after their last token: the server is behind")
+        check_all([listener for listener in listeners if listener not in open_still])
+        return figures(listeners, window, offered)
+    finally:
+        close(listeners)
+
+
+async def _drafts(stage: Stage, discussions: int) -> list[str]:
     drafts: list[str] = []
 
     async def draft(_number: int) -> None:
         drafts.append(await stage.draft())
 
-    await some_at_once(draft, range(discussions), DRAFTS_PER_SECOND)
-    listeners = await listen_each([stage.address(discussion) for discussion in drafts], arena.token)
-    try:
-        print(f"{discussions:,} discussions have a viewer each", flush=True)
-        await some_at_once(stage.start, drafts, STARTS_PER_SECOND)
-        silent = await waiting_for(listeners, TEXT, BEGIN_SECONDS)
-        print(f"{discussions - len(silent):,} are being spoken in", flush=True)
-        await asyncio.sleep(SETTLE_SECONDS)
-        before = await stage.tokens_said()
-        asked = time.monotonic()
-        window = await watch(arena, seconds)
-        offered = (await stage.tokens_said() - before) / (time.monotonic() - asked)
-        await stage.finish()
-        open_still = await unended(listeners, END_SECONDS)
-        delays = window.delays_ms(listeners)
-        frames, size = window.frames(listeners)
-        check_all([listener for listener in listeners if listener not in open_still])
-    finally:
-        close(listeners)
-    streaming = sum(window.speaks(listener) for listener in listeners)
-    if open_still:
-        print(f"  {len(open_still):,} streams had not ended {END_SECONDS} s after the last token: the server is behind")
+    began = time.monotonic()
+    await a_few_at_once(draft, range(discussions))
+    print(f"{discussions:,} drafts after {time.monotonic() - began:.1f} s", flush=True)
+    return drafts
+
+
+async def _start(stage: Stage, drafts: Sequence[str]) -> None:
+    """Return once every one has asked its model for a reply, or has taken too long over it."""
+    began = time.monotonic()
+    before, asked = await stage.requests(), 0
+    await stage.hold()
+    await a_few_at_once(stage.start, drafts)
+    while asked < len(drafts) and time.monotonic() < began + START_SECONDS:
+        await asyncio.sleep(0.1)
+        asked = await stage.requests() - before
+    print(f"{asked:,} have asked their model, after {time.monotonic() - began:.1f} s", flush=True)
+
+
+def figures(listeners: Sequence[Listener], window: Window, offered: float) -> dict[str, float]:
+    delays = window.delays_ms(listeners)
+    frames, size = window.frames(listeners)
     sustained = len(delays) / window.seconds
-    show_delays(f"{discussions:,} discussions, ms", delays)
+    show_delays(f"{len(listeners):,} discussions, ms", delays)
     print(f"  {offered:,.0f} tokens/s said, {sustained:,.0f} seen; ", end="")
     print(f"{frames / window.seconds:,.0f} frames/s of {size / frames:.0f} bytes")
     window.show_cpus()
     return {
-        "discussions_streaming": streaming,
+        "discussions_streaming": sum(window.speaks(listener) for listener in listeners),
         "tokens_per_s_sustained": sustained,
         "tokens_per_s_offered": offered,
         "tokens_delivery_ms_p50": percentile(delays, 0.5),

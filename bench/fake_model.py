@@ -96,6 +96,8 @@ class FakeModelServer:
         self._ready: dict[tuple[object, ...], tuple[bytes, bytes, int]] = {}
         self._connections: set[Connection] = set()
         self._metronomes = Metronomes()
+        commands = (self._metronomes.hold, self._metronomes.go, self._metronomes.finish)
+        self._commands = {f"/{command.__name__}": command for command in commands}
         self._server: asyncio.Server | None = None
 
     @property
@@ -139,8 +141,8 @@ class FakeModelServer:
         if path == "/stats":
             counts = {"requests": self._asked.total(), "connections": self.open_connections}
             return wire.json_response(200, counts | {"stamped_tokens": self._metronomes.beats})
-        if (method, path) == ("POST", "/finish"):
-            self._metronomes.finish()
+        if method == "POST" and path in self._commands:
+            self._commands[path]()
             return wire.json_response(200, {"status": "ok"})
         return _error(404, f"Invalid URL ({method} {path})")
 

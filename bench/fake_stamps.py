@@ -48,19 +48,25 @@ class StampedReply:
         """End at the next beat."""
         self._left = 0
 
+    @property
+    def is_over(self) -> bool:
+        return self._client is None or self._client.is_gone
+
     def beat(self, stamp: int) -> bool:
-        """Say the next token; False once there is nothing more to say. A client that is full is not written to."""
+        """Say the next token, or end if there is none; False if it said none. A client that is full gets nothing."""
         client = self._client
         if client is None or client.is_gone:
             return False
         if self._left <= 0:
             client.write(self._end(self.said))
             client.end_reply()
+            self._client = None
             return False
-        if not client.is_full:
-            client.write(self._token(stamp))
-            self.said += 1
-            self._left -= 1
+        if client.is_full:
+            return False
+        client.write(self._token(stamp))
+        self.said += 1
+        self._left -= 1
         return True
 
 
@@ -79,6 +85,9 @@ class Metronome:
 
     def add(self, reply: StampedReply) -> None:
         min(self._slots, key=len).append(reply)
+
+    def go(self) -> None:
+        """Beat as long as there are replies."""
         if self._timer is None:
             self._due = self._loop.time()
             self._wait()
@@ -113,16 +122,18 @@ class Metronome:
         self._next = (self._next + 1) % len(self._slots)
         if slot:
             stamp = stamps.now()
-            going_on = [reply for reply in slot if reply.beat(stamp)]
-            self.beats += len(going_on)
-            slot[:] = going_on
+            said = sum([reply.beat(stamp) for reply in slot])
+            self.beats += said
+            if said < len(slot):
+                slot[:] = [reply for reply in slot if not reply.is_over]
 
 
 class Metronomes:
-    """One for each pace."""
+    """One for each pace. Those that do not beat yet can be held, so that many replies begin at one moment."""
 
     def __init__(self) -> None:
         self._by_period: dict[float, Metronome] = {}
+        self._is_held = False
 
     @property
     def beats(self) -> int:
@@ -133,6 +144,17 @@ class Metronomes:
         if period_seconds not in self._by_period:
             self._by_period[period_seconds] = Metronome(period_seconds)
         self._by_period[period_seconds].add(reply)
+        if not self._is_held:
+            self._by_period[period_seconds].go()
+
+    def hold(self) -> None:
+        """Let replies wait for `go` before their first token."""
+        self._is_held = True
+
+    def go(self) -> None:
+        self._is_held = False
+        for metronome in self._by_period.values():
+            metronome.go()
 
     def finish(self) -> None:
         """End every reply at its next beat."""

@@ -14,6 +14,7 @@ from bench import stamps
 
 OPEN_AT_ONCE = 32
 OPEN_SECONDS = 60
+LATEST = 20
 _END = b"0\r\n\r\n"
 _FRAME_END = b"\n\n"
 
@@ -39,12 +40,15 @@ class Listener(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self._times.append(time.monotonic())
-        self._data.append(data)
+        self.take(time.monotonic(), data)
         if len(self._data) == 1:
             self._open(data)
         if data.endswith(_END) and not self.ended.done():
             self.ended.set_result(None)
+
+    def take(self, at: float, data: bytes) -> None:
+        self._times.append(at)
+        self._data.append(data)
 
     def _open(self, data: bytes) -> None:
         if self.opened.done():
@@ -61,13 +65,15 @@ class Listener(asyncio.Protocol):
                 waiting.exception()  # whoever waits is told; that nobody does is no news
 
     def close(self) -> None:
+        """Hear no more, and forget what was heard."""
+        self._times, self._data = [], []
         self.ended.cancel()
         if self._transport is not None:
             self._transport.abort()
 
     def has_read(self, what: bytes) -> bool:
         """Whether one of the latest reads holds it."""
-        return any(what in data for data in reversed(self._data))
+        return any(what in data for data in self._data[-LATEST:])
 
     def stream(self) -> bytes:
         return b"".join(self._data)

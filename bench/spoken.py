@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from bench import stamps
 from bench.installation import Installation
@@ -58,16 +58,30 @@ class Stage:
     async def start(self, discussion: str) -> None:
         await self.arena.call("POST", f"/discussions/{discussion}/start")
 
+    async def hold(self) -> None:
+        """Let whoever is asked to speak wait for `go`."""
+        await self._model("POST", "hold")
+
+    async def go(self) -> None:
+        await self._model("POST", "go")
+
     async def finish(self) -> None:
         """Let whoever speaks come to an end."""
-        address = self.arena.model_url.removesuffix("/v1") + "/finish"
-        async with self.arena.http.post(address) as response:
-            response.raise_for_status()
+        await self._model("POST", "finish")
+
+    async def requests(self) -> int:
+        """How many replies the models were asked for since the beginning."""
+        return int((await self._model("GET", "stats"))["requests"])
 
     async def tokens_said(self) -> int:
         """By all models since the beginning."""
-        async with self.arena.http.get(self.arena.model_url.removesuffix("/v1") + "/stats") as response:
-            return int((await response.json())["stamped_tokens"])
+        return int((await self._model("GET", "stats"))["stamped_tokens"])
+
+    async def _model(self, method: str, what: str) -> Any:
+        address = f"{self.arena.model_url.removesuffix('/v1')}/{what}"
+        async with self.arena.http.request(method, address) as response:
+            response.raise_for_status()
+            return await response.json()
 
     async def all_read(self, listeners: Sequence[Listener], what: bytes) -> None:
         """Wait until every one of them has read it."""
@@ -98,18 +112,15 @@ async def unended(listeners: Sequence[Listener], seconds: float) -> set[Listener
     return {ends[end] for end in waiting}
 
 
-async def some_at_once(work: Callable[[T], Awaitable[object]], items: Sequence[T], per_second: float) -> None:
-    """Do it for each, begun at an even pace, no more than a few at once."""
+async def a_few_at_once(work: Callable[[T], Awaitable[object]], items: Sequence[T]) -> None:
+    """Do it for each."""
     turnstile = asyncio.Semaphore(CALLS_AT_ONCE)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
 
-    async def one(place: int, item: T) -> None:
-        await asyncio.sleep(max(0.0, began + place / per_second - loop.time()))
+    async def one(item: T) -> None:
         async with turnstile:
             await work(item)
 
-    await asyncio.gather(*(one(place, item) for place, item in enumerate(items)))
+    await asyncio.gather(*map(one, items))
 
 
 def check_all(listeners: Sequence[Listener]) -> None:
