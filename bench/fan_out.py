@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from app.engines.ports import free_port
-from bench.installation import Installation
+from bench.installation import OTHERS, Installation
 from bench.listener import Listener, ListenerError, close, listen
 from bench.runs import percentile
 from bench.spoken import Stage, check_all
@@ -29,6 +29,7 @@ class Sitting:
 
     delays_ms: list[float]
     cpu_us_per_event: float
+    others_cpus: float
     events_per_second: float
     paced_bytes: float
     full_speed_bytes: float
@@ -78,6 +79,7 @@ def figures(viewers: int, ours: list[Sitting], bare: list[Sitting]) -> dict[str,
         "ratio": ours_per_second / bare_per_second,
         "cpu_us_per_event": median(one.cpu_us_per_event for one in ours),
         "bare_cpu_us_per_event": median(one.cpu_us_per_event for one in bare),
+        "cpu_ratio": median(one.cpu_us_per_event for one in bare) / median(one.cpu_us_per_event for one in ours),
         "delivery_ms_p50": median(one.p50 for one in ours),
         "delivery_ms_p99": median(one.p99 for one in ours),
         "bare_delivery_ms_p50": median(one.p50 for one in bare),
@@ -86,6 +88,7 @@ def figures(viewers: int, ours: list[Sitting], bare: list[Sitting]) -> dict[str,
         "idle_rss_kb_per_viewer": ours[0].idle_kib,
         "full_speed_rss_kb_per_viewer": ours[0].full_speed_kib,
         "bare_rss_kb_per_viewer": median(one.watching_kib for one in bare),
+        "fan_out_others_cpus": median(one.others_cpus for one in ours + bare),
         "frame_bytes": median(one.full_speed_bytes for one in ours),
     }
 
@@ -181,4 +184,4 @@ def _sitting(
         full_speed.show_cpus()
         print("  KiB a viewer: idle {:.1f}, watching {:.1f}, at full speed {:.1f}".format(*kib), flush=True)
     sizes = (paced_bytes / paced_count - CHUNK_BYTES, size / count - CHUNK_BYTES)
-    return Sitting(delays, cpu_us, per_second, *sizes, *kib)
+    return Sitting(delays, cpu_us, full_speed.cpus(OTHERS), per_second, *sizes, *kib)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,17 @@ class Installation:
             process.kill()
             process.wait()
 
+    def profile_on(self) -> None:
+        self._signal_profiled(signal.SIGUSR1)
+
+    def profile_off(self) -> None:
+        self._signal_profiled(signal.SIGUSR2)
+
+    def _signal_profiled(self, number: signal.Signals) -> None:
+        pids = self.engines.supervisor.pids()
+        for path in self.profiles:
+            os.kill(pids[path.stem], number)
+
     def pids(self) -> dict[str, int]:
         return self.engines.supervisor.pids() | self.guests
 
@@ -88,8 +100,7 @@ class Installation:
         """CPU time so far by process name, living children included; `bench` is this process, OTHERS all not ours."""
         spent = {name: sum(map(_cpu_seconds, _family(pid))) for name, pid in self.pids().items()}
         spent["bench"] = _cpu_seconds(psutil.Process())
-        machine = psutil.cpu_times()
-        return {**spent, OTHERS: float(machine.user + machine.nice + machine.system) - sum(spent.values())}
+        return {**spent, OTHERS: _machine_cpu_seconds() - sum(spent.values())}
 
     def rss_mb(self, name: str) -> float:
         """Resident memory of the largest process whose name begins so, in MiB."""
@@ -110,6 +121,13 @@ class Installation:
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
+
+
+def _machine_cpu_seconds() -> float:
+    """All that the machine's CPUs did, the network's interrupts included: those are in our processes' times too."""
+    times = psutil.cpu_times()
+    kinds = ("user", "nice", "system", "irq", "softirq")
+    return sum(float(getattr(times, kind, 0.0)) for kind in kinds)
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -133,9 +151,12 @@ def data_folder() -> Iterator[Path]:
 
 @asynccontextmanager
 async def installation(
-    folder: Path, *, workers: int = 1, profile: bool = False, variables: Mapping[str, str] | None = None
+    folder: Path, *, workers: int = 1, profile: str = "", variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[Installation]:
-    """Start everything, with these variables on top; leave nothing running."""
+    """Start everything, with these variables on top; leave nothing running.
+
+    `profile` is "all", or "windows": then only from `profile_on` to `profile_off`.
+    """
     model_port, api_port = free_port(), free_port()
     # Whatever engines the environment names are not ours to load.
     settings = Settings(
@@ -169,7 +190,7 @@ def _client() -> aiohttp.ClientSession:
 class _Starter:
     """Starts our own processes as children of the engines' supervisor, so that they end before the engines do."""
 
-    def __init__(self, arena: Installation, *, profile: bool) -> None:
+    def __init__(self, arena: Installation, *, profile: str) -> None:
         self._arena = arena
         self._profile = profile
 
@@ -177,7 +198,7 @@ class _Starter:
         python = [sys.executable, "-m"]
         if self._profile and name != "model":
             self._arena.profiles.append(self._arena.folder / f"{name}.prof")
-            python += ["bench.profiled", str(self._arena.profiles[-1])]
+            python += ["bench.profiled", *["--on-signal"] * (self._profile == "windows"), str(self._arena.profiles[-1])]
 
         async def is_ready() -> bool:
             return ready_url is None or await _answers(self._arena.http, ready_url)

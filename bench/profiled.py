@@ -1,4 +1,7 @@
-"""`python -m bench.profiled FILE MODULE ARGUMENTS...` runs a module under cProfile and writes FILE however it ends."""
+"""`python -m bench.profiled FILE MODULE ARGUMENTS...` runs a module under cProfile and writes FILE however it ends.
+
+`--on-signal` before FILE profiles from SIGUSR1 to SIGUSR2 only, any number of times.
+"""
 
 import cProfile
 import pstats
@@ -15,14 +18,21 @@ def show_profiles(profiles: list[Path]) -> None:
 
 
 def main() -> None:
-    path, module = sys.argv[1:3]
+    is_on_signal = sys.argv[1] == "--on-signal"
+    path, module, *arguments = sys.argv[1 + is_on_signal :]
     # uvicorn, having shut down, sends itself the signal again; its default action would leave no file.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    sys.argv = [module, *sys.argv[3:]]
+    sys.argv = [module, *arguments]
     profile = cProfile.Profile()
+    if is_on_signal:
+        signal.signal(signal.SIGUSR1, lambda *_: profile.enable())
+        signal.signal(signal.SIGUSR2, lambda *_: profile.disable())
+    else:
+        profile.enable()
     try:
-        profile.runcall(runpy.run_module, module, run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
+        profile.disable()
         profile.dump_stats(path)
 
 

@@ -42,7 +42,9 @@ async def bench(options: argparse.Namespace) -> dict[str, float]:
     }
     with data_folder() as folder:
         started = time.perf_counter()
-        async with installation(folder, workers=options.workers, profile=options.profile, variables=variables) as arena:
+        async with installation(
+            folder, workers=options.workers, profile="windows" if options.profile else "", variables=variables
+        ) as arena:
             print(f"everything started in {time.perf_counter() - started:.1f} s", flush=True)
             result = await measure(arena, options)
         show_profiles(arena.profiles)

@@ -119,7 +119,7 @@ def figures(floor: Floor, singles: list[Run], many: Run, rss_mb: float) -> dict[
 async def bench(options: argparse.Namespace) -> dict[str, float]:
     with data_folder() as folder:
         started = time.perf_counter()
-        async with installation(folder, workers=options.workers, profile=options.profile) as arena:
+        async with installation(folder, workers=options.workers, profile="all" if options.profile else "") as arena:
             print(f"everything started in {time.perf_counter() - started:.1f} s", flush=True)
             result = await measure(arena, options)
         show_profiles(arena.profiles)

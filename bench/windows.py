@@ -50,11 +50,13 @@ class Window:
 
 
 async def watch(arena: Installation, seconds: float) -> Window:
-    """Let so much time pass."""
+    """Let so much time pass; what is profiled is profiled meanwhile."""
+    arena.profile_on()
     spent = arena.cpu_seconds()
     began = time.monotonic()
     await asyncio.sleep(seconds)
     ended = time.monotonic()
+    arena.profile_off()
     now = arena.cpu_seconds()
     return Window(began, ended, {name: total - spent.get(name, 0.0) for name, total in now.items()})
 
