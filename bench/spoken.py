@@ -14,7 +14,7 @@ from bench.viewer import turns_of
 T = TypeVar("T")
 
 BEGIN_SECONDS = 60
-END_SECONDS = 60
+END_SECONDS = 40
 ASK_SECONDS = 0.1
 CALLS_AT_ONCE = 16
 LOOKED_AT_CLOSELY = 20
@@ -88,10 +88,6 @@ class Stage:
         if waiting := await waiting_for(listeners, what, BEGIN_SECONDS):
             raise ListenerError(f"{len(waiting)} viewers were not shown {what!r} within {BEGIN_SECONDS} s")
 
-    async def all_ended(self, listeners: Sequence[Listener]) -> None:
-        if waiting := await unended(listeners, END_SECONDS):
-            raise ListenerError(f"{len(waiting)} streams did not end within {END_SECONDS} s")
-
 
 async def waiting_for(listeners: Sequence[Listener], what: bytes, seconds: float) -> list[Listener]:
     """Those that have not read it by then."""
@@ -103,13 +99,15 @@ async def waiting_for(listeners: Sequence[Listener], what: bytes, seconds: float
     return waiting
 
 
-async def unended(listeners: Sequence[Listener], seconds: float) -> set[Listener]:
-    """Those whose streams have not ended by then."""
+async def ended(listeners: Sequence[Listener]) -> list[Listener]:
+    """Those whose streams end in time, after their speakers were told to finish; that some do not is a figure too."""
     ends = {listener.ended: listener for listener in listeners}
-    done, waiting = await asyncio.wait(ends, timeout=seconds)
+    done, waiting = await asyncio.wait(ends, timeout=END_SECONDS)
     for end in done:
         end.result()
-    return {ends[end] for end in waiting}
+    if waiting:
+        print(f"{len(waiting):,} streams had not ended {END_SECONDS} s after their last token: the server is behind")
+    return [ends[end] for end in ends if end in done]
 
 
 async def a_few_at_once(work: Callable[[T], Awaitable[object]], items: Sequence[T]) -> None:

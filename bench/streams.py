@@ -5,10 +5,12 @@ processes of their own on embedded engines, the viewers in this one.
 """
 
 import argparse
+import asyncio
 import gc
 import json
 import resource
 import signal
+import sys
 import time
 
 import uvloop
@@ -34,6 +36,10 @@ async def measure(arena: Installation, options: argparse.Namespace) -> dict[str,
 
 
 async def bench(options: argparse.Namespace) -> dict[str, float]:
+    task = asyncio.current_task()
+    assert task is not None
+    # Leave nothing behind, as with Ctrl-C; an exception out of the handler would end in some viewer's read.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     variables = {
         # Room for everybody: how work is shared out is not what is measured here.
         "ARENA_WORKER_CONCURRENCY": str(max(200, options.discussions)),
@@ -62,9 +68,11 @@ def main() -> None:
     options = parser.parse_args()
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave nothing behind, as with Ctrl-C
     gc.disable()  # a pause of the viewers would be taken for one of the server; nothing here goes in circles
-    result = uvloop.run(bench(options))
+    try:
+        result = uvloop.run(bench(options))
+    except asyncio.CancelledError:
+        sys.exit("stopped")
     print(TARGETS)
     print(json.dumps({name: round(value, 3) for name, value in result.items()}))
 
