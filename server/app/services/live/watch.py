@@ -201,7 +201,7 @@ class Watch:
         self.wake()
 
     def wake(self) -> None:
-        """Let every viewer look again, once all news that have arrived are taken: what comes at once is told at once."""
+        """Let every viewer look again, once all news at hand are taken: what comes at once is told at once."""
         if not self._is_waking:
             self._is_waking = True
             asyncio.get_running_loop().call_soon(self._tell)

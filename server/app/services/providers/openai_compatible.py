@@ -83,10 +83,13 @@ class OpenAICompatibleModel:
             deadline.wait_until(started + self._timeouts.first_token_seconds, "first_token")
             await self._check(response)
             with self._pace.speaking():
+                is_first = True
                 while text := await self._next_text(response.content, reply, deadline, started):
                     deadline.rest()
                     yield TextDelta(text)
-                    if seconds := self._pace.rest_seconds(len(text)):
+                    seconds = 0.0 if is_first else self._pace.rest_seconds(len(text))
+                    is_first = False
+                    if seconds:
                         await _leave_unread(response, seconds)
             yield reply.result()
         finally:

@@ -7,11 +7,11 @@ or ten. So no more pieces are read a second than can be carried, and what a mode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PIECES_PER_SECOND = 3_500
+PIECES_PER_SECOND = 3_000
 SHORTEST_REST_SECONDS = 0.01
-LONGEST_REST_SECONDS = 0.15
-# A piece as long as this is joined enough.
-LONG_CHARACTERS = 48
+LONGEST_REST_SECONDS = 0.17
+# A piece as long as this is joined enough, and more is likely to be right behind it.
+LONG_CHARACTERS = 256
 
 
 class Pace:
