@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=1000, help="of the one discussion")
     parser.add_argument("--discussions", type=int, default=1000, help="that are spoken in at once")
     parser.add_argument("--seconds", type=float, default=10, help="how long a steady state is watched")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", choices=["fan-out", "discussions"], help="one part of it")
     parser.add_argument("--profile", action="store_true", help="profile the API and the workers (slows them down)")
     options = parser.parse_args()

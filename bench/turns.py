@@ -19,13 +19,14 @@ from bench.idle import measure_idle
 from bench.installation import OTHERS, Installation, data_folder, installation
 from bench.profiled import show_profiles
 from bench.runs import MODEL, Run, make_agents, percentile, run, spread
+from bench.watching import measure_watching
 
 WARM_UP_TURNS = 20
 SINGLE_RUNS = 3
 CROWD = 100
 TARGETS = (
     "targets: turn_ms_p50 <= 5, ratio_to_floor <= 5, turns_per_s_100 >= 300, history_ratio <= 1.3, "
-    "claim_ms_p99 <= 50, idle_rss_kb_per_discussion 0"
+    "streaming_overhead <= 0.1, claim_ms_p99 <= 50, idle_rss_kb_per_discussion 0"
 )
 
 
@@ -75,6 +76,7 @@ async def measure(arena: Installation, options: argparse.Namespace) -> dict[str,
     crowd = await run(arena, agents, discussions=CROWD, turns=turns)
     show(f"{CROWD} discussions", crowd)
     result |= {f"turns_per_s_{options.discussions}": many.per_second, f"turns_per_s_{CROWD}": crowd.per_second}
+    result |= await measure_watching(arena, agents)
     if options.long:
         result |= await measure_history(arena, agents, options.long)
     if options.idle:

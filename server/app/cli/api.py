@@ -19,6 +19,8 @@ from app.engines.database_check import check_database, check_schema
 from app.main import create_app
 
 DRAIN_SECONDS = 5
+# Longer than proxies keep theirs, or one would send a request just as we close.
+KEEP_ALIVE_SECONDS = 75
 PROTOCOLS: dict[str, Any] = {
     "http": "httptools",
     "ws": "websockets-sansio",
@@ -49,6 +51,7 @@ def api(
         loop="uvloop",
         log_config=None,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         server_header=False,
         **PROTOCOLS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
