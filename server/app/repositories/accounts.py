@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
+from sqlalchemy import ARRAY, ColumnElement, and_, any_, delete, func, insert, literal, select, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -107,12 +108,12 @@ class AccountRepository:
         self, sessions: Collection[UUID], workspaces: Collection[UUID]
     ) -> dict[UUID, dict[UUID, Role]]:
         """Of each session that is alive: the roles of its user in those of the workspaces that they belong to."""
-        belongs = and_(Membership.user_id == Session.user_id, Membership.workspace_id.in_(workspaces))
+        belongs = and_(Membership.user_id == Session.user_id, Membership.workspace_id == any_(_uuids(workspaces)))
         rows = await self._session.execute(
             select(Session.id, Membership.workspace_id, Membership.role)
             .join(User, User.id == Session.user_id)
             .outerjoin(Membership, belongs)
-            .where(Session.id.in_(sessions), *_is_alive(func.now()))
+            .where(Session.id == any_(_uuids(sessions)), *_is_alive(func.now()))
         )
         roles: dict[UUID, dict[UUID, Role]] = {}
         for session_id, workspace_id, role in rows:
@@ -151,6 +152,11 @@ class AccountRepository:
         await self._session.execute(
             update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now)
         )
+
+
+def _uuids(ids: Collection[UUID]) -> Any:
+    """As one parameter, however many there are."""
+    return literal(list(ids), ARRAY(postgresql.UUID(as_uuid=True)))
 
 
 def _is_alive(now: Any) -> tuple[ColumnElement[bool], ...]:

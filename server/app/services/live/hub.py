@@ -53,9 +53,7 @@ class Following:
         viewer, watch = self._viewer, self._watch
         position = viewer.position
         while not viewer.is_over:
-            batch = watch.step_from(position) if position.seq >= watch.floor else await self._from_the_log()
-            if batch is None and position.contradiction is not None:
-                batch = await self._reset()
+            batch = await self._batch()
             if batch is not None:
                 return batch
             if watch.has_ended and position.seq >= watch.last_seq:
@@ -66,6 +64,14 @@ class Following:
             if position.seq >= watch.floor and position.contradiction is None:
                 await viewer.wait()
         return None
+
+    async def _batch(self) -> Batch | None:
+        position = self._viewer.position
+        if position.contradiction is not None:
+            return await self._reset()
+        if position.seq >= self._watch.floor:
+            return self._watch.step_from(position)
+        return await self._from_the_log()
 
     @property
     def has_come_to_the_end(self) -> bool:

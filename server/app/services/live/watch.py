@@ -25,6 +25,8 @@ PAGE = 200
 # A viewer's connection holds as much again, so a stalled one costs no more than twice this and one event.
 BATCH_BYTES = 64 * 1024
 BATCH_CHARACTERS = BATCH_BYTES // 4
+# Viewers who catch up stand at many places; those who are up to date at one or two.
+KEPT_STEPS = 16
 
 
 class LogReader(Protocol):
@@ -100,6 +102,8 @@ class Watch:
             return step
         step = _as_step(self.frames_after(position), position)
         if step is not None:
+            if len(self._steps) >= KEPT_STEPS:
+                self._steps.clear()
             self._steps[place] = step
         return step
 
