@@ -126,10 +126,11 @@ def discussion_updated(changed: Mapping[str, Any], version: int) -> Event:
     return Event(DISCUSSION_UPDATED, {**changed, "version": version})
 
 
-def discussion_forked(
-    parent_id: UUID, seq: int, topic: str, title: str | None, participants: list[dict[str, Any]]
-) -> Event:
-    """The log up to here is that of the parent up to `seq`; what follows is the fork's own."""
+def discussion_forked(parent_id: UUID, seq: int, rules: Mapping[str, Any]) -> Event:
+    """The log up to here is that of the parent up to `seq`; what follows is the fork's own.
+
+    `rules` are all fields that a change of the parent may have told otherwise, as the wire shows the fork's.
+    """
     return Event(
         DISCUSSION_FORKED,
         {
@@ -139,9 +140,7 @@ def discussion_forked(
             "pausing": False,
             "deadline": None,
             "next_speaker": None,
-            "topic": topic,
-            "title": title,
-            "participants": participants,
+            **rules,
         },
     )
 

@@ -39,6 +39,8 @@ _INHERITED = (
     "on_turn_failure", "waiting",
 )  # fmt: skip
 _GIVEN = {*DiscussionChanges.model_fields, "seed"}
+# The copied log tells of the parent's.
+_RESTATED = {*DiscussionChanges.model_fields, "version"}
 
 
 class ForkBeyondEnd(Invalid):
@@ -245,7 +247,8 @@ class _Copy:
         shown = [participant_data(seat) for seat in participants if seat.left_at is None]
         if not self._at_seq:
             self._work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
-        forked = events.discussion_forked(self._parent.id, self._at_seq, discussion.topic, discussion.title, shown)
+        now = read_discussion(discussion, []).model_dump(mode="json", include=_RESTATED)
+        forked = events.discussion_forked(self._parent.id, self._at_seq, {**now, "participants": shown})
         self._work.log.append(discussion, forked)
 
 
