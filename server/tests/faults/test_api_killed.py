@@ -1,7 +1,5 @@
 """An API replica dies: its viewers go on at another, without a gap or a double."""
 
-import signal
-
 import httpx2
 import pytest
 
@@ -34,22 +32,3 @@ async def test_a_viewer_of_a_killed_replica_goes_on_at_another(
         await viewer.until_ended()
 
     assert len(viewer.checker.shown_whole) == 2
-
-
-async def test_a_replica_told_to_go_lets_its_viewers_go_and_ends(doomed, owner, connect, make_discussion):
-    process, there = doomed
-    draft = await make_discussion(status="draft")
-    http = await connect(owner.access_token, at=there)
-    async with http.stream(
-        "GET", f"/api/v1/discussions/{draft.id}/events", headers={"Accept": "text/event-stream"}
-    ) as stream:
-        pieces = stream.aiter_text()
-        await anext(pieces)
-        process.terminate()
-        try:
-            async for _ in pieces:
-                pass
-        except httpx2.TransportError:
-            pass  # how it is cut is no promise, that it can go on elsewhere is
-
-    assert process.wait(10) in {0, -signal.SIGTERM}
