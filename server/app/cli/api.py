@@ -45,7 +45,7 @@ def api(
     check_database(url)
     check_schema(url)
     make_cache(settings.redis)
-    sock = _listen(settings.server.host, settings.server.port)
+    sock = _listen(settings.server.host, settings.server.port, 2 * settings.server.stream_stall_seconds)
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
@@ -77,12 +77,16 @@ def _with_address(settings: Settings, host: str | None, port: int | None) -> Set
     return settings.model_copy(update={"server": settings.server.model_copy(update=changed)})
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, untaken_seconds: float) -> socket.socket:
     """A listening socket; raise `StartupFailed` if the address is taken or not ours."""
     try:
         family, _kind, _protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # What is accepted here has it too: a peer that takes nothing is given up by the kernel (RFC 5482), since
+            # nobody else can: a send that waits for room would wait as long as the peer answers its probes.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(untaken_seconds * 1000))
         sock.bind(address)
     except OSError as error:
         raise StartupFailed(f"cannot listen on {host}:{port}: {error.strerror or error}; set ARENA_PORT") from None

@@ -26,8 +26,10 @@ def _dumps(event: object, **_options: object) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
-def _tells_no_address_of_a_socket(record: logging.LogRecord) -> bool:
-    return '"WebSocket %s"' not in str(record.msg)
+def _is_ours_to_tell(record: logging.LogRecord) -> bool:
+    """Neither the address of a socket, with the ticket in it, nor a complaint about one that we refused."""
+    text = str(record.msg)
+    return '"WebSocket %s"' not in text and "without completing handshake" not in text
 
 
 def configure_logging(settings: LogSettings, process: str) -> None:
@@ -62,7 +64,9 @@ def configure_logging(settings: LogSettings, process: str) -> None:
     for noisy in ("procrastinate", "uvicorn.access", "httpx2", "httpcore2", "alembic", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # With the address it would log the ticket in it; our own line of a socket names the route alone.
-    logging.getLogger("uvicorn.error").addFilter(_tells_no_address_of_a_socket)
+    logging.getLogger("uvicorn.error").addFilter(_is_ours_to_tell)
+    # At DEBUG it would log every frame, and with it whatever a first one proves.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.getLevelName(settings.log_level)))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

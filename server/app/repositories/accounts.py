@@ -118,7 +118,7 @@ class AccountRepository:
         roles: dict[UUID, dict[UUID, Role]] = {}
         for session_id, workspace_id, role in rows:
             theirs = roles.setdefault(session_id, {})
-            if workspace_id is not None:
+            if workspace_id is not None and role in set(Role):  # one of another release is none here
                 theirs[workspace_id] = Role(role)
         return roles
 

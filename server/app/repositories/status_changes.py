@@ -15,7 +15,9 @@ _IS_NEW = f"""
     e.type IN ({", ".join(f"'{kind}'" for kind in STATUS_CHANGES)})
     AND e.xid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
     AND NOT pg_visible_in_snapshot(e.xid, CAST(:seen AS pg_snapshot))
+    AND e.xid < pg_snapshot_xmax(pg_current_snapshot())
 """
+# Numbers from the future are those of another database, of which this is a copy: see `arena migrate`.
 # The snapshot is that of the statement; it comes also when nothing else does. Of what one transaction did to a
 # discussion the last counts.
 _SINCE = text(

@@ -72,7 +72,7 @@ async def stream_notifications(
     source = ("header", "last-event-id") if last_event_id else ("query", "after")
     given = last_event_id or after
     with located(*source):
-        seen = seen_of(given) if given else None
+        seen = await notices.begin(seen_of(given) if given else None)
     listener = Listener(
         Standing(actor.session_id, actor.user_id, actor.workspace_id),
         actor.workspace_id,

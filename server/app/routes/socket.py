@@ -1,11 +1,10 @@
 """`GET /ws`: one WebSocket (RFC 6455), many discussions, and a way to speak; subprotocol `arena.v1`."""
 
 import asyncio
-from typing import Annotated
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import APIRouter, Query, WebSocket
+from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from app.config import ServerSettings
@@ -14,7 +13,6 @@ from app.core.errors import ArenaError, Unauthenticated
 from app.dependencies import Services
 from app.routes.socket_frames import error_frame, read_frame, receive_text, send
 from app.routes.socket_session import UNEXPECTED, SocketSession
-from app.schemas.base import Text
 from app.schemas.socket import AuthFrame
 from app.services.auth import CurrentUser
 
@@ -30,7 +28,7 @@ _PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
 
 @router.websocket("/ws")
-async def open_socket(websocket: WebSocket, ticket: Annotated[Text | None, Query(max_length=200)] = None) -> None:
+async def open_socket(websocket: WebSocket, ticket: str | None = None) -> None:
     """Serve one socket to its end. What is wrong with it is told in an `error` frame before it is closed."""
     services: Services = websocket.app.state.services
     if not is_welcome(websocket.headers.get("origin"), websocket.headers.get("host", ""), services.settings.server):
@@ -60,7 +58,10 @@ def is_welcome(origin: str | None, host: str, settings: ServerSettings) -> bool:
     """
     if origin is None:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         return False
     allowed = {given.strip().rstrip("/").lower() for given in (settings.allowed_origins or "").split(",")}

@@ -79,7 +79,7 @@ class SocketSession:
         self._user = user
         self._settings = services.settings.server
         self._stream = Stream(Standing(user.session_id, user.user.id), life_seconds=self._settings.stream_seconds)
-        self._channels: dict[str, asyncio.Task[None]] = {}
+        self._channels: dict[str, tuple[asyncio.Task[None], AsyncExitStack]] = {}
 
     async def serve(self) -> None:
         """Until the client leaves (`WebSocketDisconnect`), its rights end (raised), or the stream is over."""
@@ -89,7 +89,9 @@ class SocketSession:
             try:
                 await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await _cancel(reading, ending, *self._channels.values())
+                await _cancel(reading, ending)
+                for channel in list(self._channels):
+                    await self._leave(channel)
         if not reading.cancelled():
             reading.result()
         if self._stream.refusal is not None:
@@ -146,7 +148,7 @@ class SocketSession:
             after = {} if frame.after is None else {"after": frame.after}
             await send(self._websocket, answer("subscribed", frame.ref, channel=frame.channel, **after))
             kept = stack.pop_all()  # the task's from now on
-        self._channels[frame.channel] = asyncio.create_task(self._show(frame.channel, viewer, way, kept))
+        self._channels[frame.channel] = asyncio.create_task(self._show(frame.channel, viewer, way, kept)), kept
 
     async def _show(self, channel: str, viewer: Viewer, way: Following, kept: AsyncExitStack) -> None:
         """The channel to its end; why it ended, if not because the discussion did, is told."""
@@ -158,11 +160,14 @@ class SocketSession:
                 await send(self._websocket, error_frame(refusal, channel))
         except (WebSocketDisconnect, OSError):  # the reader notices too
             pass
+        except ArenaError as error:
+            await send(self._websocket, error_frame(error, channel))
         except Exception:
             log.exception("unexpected_error", channel=channel)
             self._stream.end(ArenaError(UNEXPECTED))
         finally:
-            if self._channels.get(channel) is asyncio.current_task():
+            held = self._channels.get(channel)
+            if held is not None and held[0] is asyncio.current_task():
                 del self._channels[channel]
 
     async def _show_all(self, channel: str, viewer: Viewer, way: Following) -> None:
@@ -177,12 +182,16 @@ class SocketSession:
                 self._stream.end(TooSlow("nothing was taken from the socket for too long"))
 
     async def _unsubscribe(self, frame: UnsubscribeFrame) -> None:
-        task = self._channels.pop(frame.channel, None)
-        if task is None:
+        if frame.channel not in self._channels:
             raise NotSubscribed("the channel is not shown on this socket")
-        await _cancel(task)
+        await self._leave(frame.channel)
         if frame.ref is not None:
             await send(self._websocket, answer("unsubscribed", frame.ref, channel=frame.channel))
+
+    async def _leave(self, channel: str) -> None:
+        task, kept = self._channels.pop(channel)
+        await _cancel(task)
+        await kept.aclose()  # a task that had not begun has left nothing
 
     async def _say(self, frame: MessageFrame) -> None:
         discussion_id = _discussion_in(frame.channel)
@@ -206,7 +215,8 @@ class SocketSession:
 def _discussion_in(channel: str) -> UUID:
     kind, _, name = channel.partition(":")
     try:
-        if f"{kind}:" == DISCUSSION:
+        # One name for each, or a discussion could be shown twice on a socket.
+        if f"{kind}:" == DISCUSSION and str(UUID(name)) == name:
             return UUID(name)
     except ValueError:
         pass

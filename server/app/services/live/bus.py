@@ -52,7 +52,8 @@ SEND_SECONDS = 2.0
 
 
 def channel_of(discussion_id: UUID) -> str:
-    return f"arena:{{{discussion_id}}}"
+    """Its number is that of the format, so that a worker of another release is not misread."""
+    return f"arena:live1:{{{discussion_id}}}"
 
 
 def _keys(discussion_id: UUID, message_id: UUID, attempt: int) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from app.core.cache import CACHE_ERRORS
-from app.core.errors import Unavailable
+from app.core.errors import NotFound, Unavailable
 from app.services.live import frames
 from app.services.live.bus import EVENTS, RECONNECT_SECONDS, LiveBus, channel_of, decode_events
 from app.services.live.frames import Batch, Frame, LogEntry
@@ -52,7 +52,7 @@ class Following:
         """
         viewer, watch = self._viewer, self._watch
         position = viewer.position
-        while not viewer.is_over:
+        while not (viewer.is_over or watch.is_gone):
             batch = await self._batch()
             if batch is not None:
                 return batch
@@ -96,6 +96,8 @@ class Following:
         except Unavailable:
             await asyncio.sleep(POLL_SECONDS_ALONE)
             return None
+        if not page:  # it has just been deleted, and will be known to be gone in a moment
+            await asyncio.sleep(POLL_SECONDS_ALONE)
         for event in page:
             entry = LogEntry(event)
             if frames.contradicts(position, entry):
@@ -107,6 +109,9 @@ class Following:
         position = self._viewer.position
         try:
             snapshot = await self._reader.snapshot(self._viewer.discussion_id, position.seq)
+        except NotFound:
+            self._watch.end()
+            return None
         except Unavailable:
             await asyncio.sleep(POLL_SECONDS_ALONE)
             return None
@@ -195,21 +200,22 @@ class Hub:
                 async with self._channels.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
                     async with asyncio.timeout(PING_SECONDS):
                         await pubsub.subscribe(CONTROL_CHANNEL)
-                    # From now on whoever comes subscribes; whoever came before is not forgotten.
-                    self._pubsub = pubsub
-                    if self._watches:
-                        await pubsub.subscribe(*map(channel_of, self._watches))
+                        # From now on whoever comes subscribes; whoever came before is not forgotten.
+                        self._pubsub = pubsub
+                        if self._watches:
+                            await pubsub.subscribe(*map(channel_of, self._watches))
                     if not was_up:
                         log.info("live_channel_back")
                     was_up = True
                     tasks.create_task(self._keep_alive(pubsub))
                     await self._read(pubsub)
             except* CACHE_ERRORS as errors:
-                self._pubsub = None
                 if was_up:
                     reason = type(errors.exceptions[0]).__name__
                     log.warning("live_channel_away", reason=reason, consequence="viewers poll the log")
                 was_up = False
+            finally:
+                self._pubsub = None
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read(self, pubsub: PubSub) -> None:
@@ -237,11 +243,15 @@ class Hub:
         watch = self._by_channel.get(channel)
         if watch is None:
             return
-        if data[:1] == EVENTS:
-            watch.on_events(decode_events(data[1:]))
-        else:
-            message_id, _turn, attempt, offset, text = orjson.loads(data[1:])
-            watch.on_text(UUID(message_id), attempt, offset, text)
+        try:
+            if data[:1] == EVENTS:
+                watch.on_events(decode_events(data[1:]))
+            else:
+                message_id, _turn, attempt, offset, text = orjson.loads(data[1:])
+                watch.on_text(UUID(message_id), attempt, offset, text)
+        except Exception:  # whoever sent it: it must not cost anybody else's stream a thing
+            log.exception("publication_not_understood", discussion_id=str(watch.discussion_id))
+            watch.refresh()
 
     async def _note(self, kind: bytes, channel: bytes) -> None:
         watch = self._by_channel.get(channel)

@@ -9,6 +9,7 @@ the same share what is read then.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import zip_longest
 from typing import Protocol
 from uuid import UUID
 
@@ -28,7 +29,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 POLL_SECONDS = 0.5
 PAGE = 100
-MOST_NUMBERS = 1000
 MOST_DIGITS = 18
 _IDS = "notifications"
 
@@ -44,13 +44,13 @@ class StatusReader(Protocol):
 
 
 class Listener(Stream):
-    """One who is told of a workspace; `seen` None: of what happens from now on."""
+    """One who is told of a workspace what is not `seen` yet."""
 
     def __init__(
         self,
         standing: Standing,
         workspace_id: UUID,
-        seen: Seen | None,
+        seen: Seen,
         *,
         heartbeat_seconds: float,
         life_seconds: float,
@@ -81,9 +81,9 @@ class Hearing:
 
     has_come_to_the_end = False
 
-    def __init__(self, listener: Listener, seen: Seen, watch: _Watch, reader: StatusReader) -> None:
+    def __init__(self, listener: Listener, watch: _Watch, reader: StatusReader) -> None:
         self._listener = listener
-        self._seen = seen
+        self._seen = listener.seen
         self._watch = watch
         self._reader = reader
         self._heard = -1
@@ -110,16 +110,16 @@ class Hearing:
 
     async def _read(self) -> Batch | None:
         news = self._watch.news
-        async with self._watch.reading:
-            found = self._watch.read.get(self._seen)
-            if found is None:
-                try:
+        try:
+            async with self._watch.reading:
+                found = self._watch.read.get(self._seen)
+                if found is None:
                     found = await _read(self._reader, self._listener.workspace_id, self._seen)
-                except Unavailable:
-                    await asyncio.sleep(POLL_SECONDS)
-                    return None
-                if news == self._watch.news:
-                    self._watch.read[self._seen] = found
+                    if news == self._watch.news:
+                        self._watch.read[self._seen] = found
+        except Unavailable:
+            await asyncio.sleep(POLL_SECONDS)
+            return None
         batch, self._seen, is_all = found
         if is_all:
             self._heard = news
@@ -129,11 +129,14 @@ class Hearing:
 async def _read(reader: StatusReader, workspace_id: UUID, seen: Seen) -> tuple[Batch | None, Seen, bool]:
     """The next changes, what has been seen after them, and whether there are no more."""
     changes, now = await reader.since(workspace_id, seen, PAGE)
-    shown = []
-    for change in changes:
-        seen = seen.told_upto(change.xid, now)
-        shown.append(Frame(event_id_of(seen), change.type, _data_of(change)))
     is_all = len(changes) < PAGE
+    if not is_all:  # whatever else the last transaction did is for the next page
+        changes = [change for change in changes if change.xid != changes[-1].xid] or changes
+    shown = []
+    for change, following in zip_longest(changes, changes[1:]):
+        if following is None or following.xid != change.xid:  # an id stands for whole transactions
+            seen = seen.told_upto(change.xid, now)
+        shown.append(Frame(event_id_of(seen), change.type, _data_of(change)))
     return Batch(shown) if shown else None, seen, is_all
 
 
@@ -158,7 +161,7 @@ def event_id_of(seen: Seen) -> str:
 def seen_of(event_id: str) -> Seen:
     """Raise `BadEventId` unless it is an id of a notice."""
     try:
-        xmax, *unseen = map(_xid, decode_cursor(event_id, _IDS)[:MOST_NUMBERS])
+        xmax, *unseen = map(_xid, decode_cursor(event_id, _IDS))
         return Seen.of(xmax, unseen)
     except (BadCursor, ValueError):
         raise BadEventId("the event id is malformed; use one that the stream gave, as it is") from None
@@ -178,17 +181,20 @@ class Notices:
         self._watches: dict[UUID, _Watch] = {}
         self._seen: Seen | None = None
 
+    async def begin(self, seen: Seen | None) -> Seen:
+        """From where on to tell, by default from now; raise `EventIdAhead` for an id that nobody was given."""
+        now = await self._reader.now()
+        if seen is not None and seen.xmax > now.xmax:
+            raise EventIdAhead("nothing has happened here that long yet")
+        return seen or now
+
     @asynccontextmanager
     async def hearing(self, listener: Listener) -> AsyncIterator[Hearing]:
-        """The listener's way while the block runs; raise `EventIdAhead` for an id that nobody can have been given."""
+        """The listener's way while the block runs."""
         watch = self._watches.setdefault(listener.workspace_id, _Watch())
         watch.listeners.add(listener)
         try:
-            now = await self._reader.now()
-            seen = listener.seen or now
-            if seen.xmax > now.xmax:
-                raise EventIdAhead("nothing has happened here that long yet")
-            yield Hearing(listener, seen, watch, self._reader)
+            yield Hearing(listener, watch, self._reader)
         finally:
             watch.listeners.discard(listener)
             if not watch.listeners:

@@ -192,6 +192,8 @@ class OpenStreams:
                 await self.review()
             except Unavailable as error:  # while the database is away, nobody's rights change
                 log.warning("review_of_rights_failed", reason=error.code)
+            except Exception:
+                log.exception("review_of_rights_failed")
 
     async def review(self) -> None:
         """Ask after everybody's rights, end the streams of those who have none left, and narrow the others."""

@@ -69,6 +69,7 @@ class Watch:
         self._speaking: OpenMessage | None = None
         self._text = ""
         self._is_waking = False
+        self._is_stale = False
         self._refreshing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -80,7 +81,8 @@ class Watch:
             self.has_ended = event.type == events.DISCUSSION_ENDED
             self._speaking = LogEntry(event).opens
         self.is_open = True
-        await self._fetch_text()
+        # Whoever opens it need not wait for Valkey: the text is told when it is there.
+        self.refresh()
 
     def speaking_at(self, seq: int) -> OpenMessage | None:
         """The message that is open where the log ends now; raise `LookupError` for any other place."""
@@ -160,8 +162,14 @@ class Watch:
 
     def refresh(self) -> None:
         """Read what is missing from PostgreSQL and Valkey, in the background, once at a time."""
+        self._is_stale = True
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refresh())
+            self._refreshing = asyncio.create_task(self._refresh_while_stale())
+
+    async def _refresh_while_stale(self) -> None:
+        while self._is_stale:
+            self._is_stale = False
+            await self._refresh()
 
     async def _refresh(self) -> None:
         try:
@@ -169,6 +177,7 @@ class Watch:
                 for event in page:
                     if event.seq == self.last_seq + 1:
                         self._take(LogEntry(event))
+            self.wake()  # before Valkey is asked, which may be away or frozen
             await self._fetch_text()
         except Unavailable as error:  # the next event, text or poll tries again
             log.warning("watch_refresh_failed", discussion_id=str(self.discussion_id), reason=error.code)
