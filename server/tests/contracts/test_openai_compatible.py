@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import email.utils
 import socket
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 
 import pytest
 
@@ -23,6 +23,7 @@ from app.services.providers.base import (
     TextDelta,
 )
 from app.services.providers.openai_compatible import OpenAICompatibleModel
+from app.services.providers.pace import Pace
 from bench.fake_behaviour import reply_text
 from bench.fake_model import FakeModelServer
 
@@ -318,3 +319,20 @@ async def test_models_are_listed(model, server):
     with pytest.raises(ModelNotFound):
         await wrong.list_models()
     await wrong.close()
+
+
+@pytest.mark.parametrize("script", ["tokens=200&delay_ms=1&unicode&split_utf8", "tokens=200&unicode"])
+async def test_what_is_said_among_many_arrives_whole_in_fewer_pieces(server, script):
+    pace = Pace()
+    model = OpenAICompatibleModel(server.base_url, KEY, PATIENT, pace)
+    name = f"fake?{script}"
+    with ExitStack() as stack:
+        for _ in range(500):
+            stack.enter_context(pace.speaking())
+        told = [one async for one in model.stream(request(name))]
+    await model.close()
+
+    pieces = [one.text for one in told if isinstance(one, TextDelta)]
+    assert "".join(pieces) == reply_text(name, 0)
+    assert len(pieces) < 100
+    assert isinstance(told[-1], Finished)
