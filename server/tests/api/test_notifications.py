@@ -9,6 +9,7 @@ import pytest
 from app.domain.discussion import Status
 from app.domain.seen import Seen
 from app.services.live.notices import event_id_of, seen_of
+from tests.fixtures.databases import rows
 from tests.fixtures.problems import problem
 from tests.fixtures.viewer import parse_frame
 
@@ -163,7 +164,30 @@ async def test_an_id_of_another_stream_is_refused(client, after):
 async def test_an_id_from_the_future_is_refused(client):
     response = await client.get(ADDRESS, headers={"Last-Event-ID": event_id_of(Seen.of(10**15, ()))})
 
-    assert problem(response, 422, "event_id_ahead")
+    assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["header", "last-event-id"]
+
+
+async def test_a_copy_of_another_database_tells_nothing_twice_and_misses_nothing(
+    fresh_database, make_arena, make_user, start_process
+):
+    """Its transactions' numbers came with it, and lie beyond all that are given here."""
+    place = make_arena(database={"database_url": fresh_database})
+    person = await make_user(at=place)
+    agent = (await person.http.post("/api/v1/agents", json={"name": "Ada", "model": "openai/fake"})).json()
+    body = {"topic": "Then?", "participants": [{"agent_id": agent["id"]}], "start": False}
+    old = (await person.http.post("/api/v1/discussions", json=body)).json()
+    rows(fresh_database, "UPDATE discussion_events SET xid = '5000000000'")
+
+    async with listening(person.http) as listener:
+        new = (await person.http.post("/api/v1/discussions", json=body)).json()
+        await listener.until(lambda: listener.of(new))
+    async with listening(person.http, after=listener.told[-1].id) as listener:
+        newer = (await person.http.post("/api/v1/discussions", json=body)).json()
+        await listener.until(lambda: listener.of(newer))
+
+    assert listener.of(old) == []
+    assert start_process("migrate", settings=place.settings).wait() == 0
+    assert rows(fresh_database, "SELECT count(*) FROM discussion_events WHERE xid >= '5000000000'") == [(0,)]
 
 
 async def test_a_removal_and_a_logout_end_it(client, owner, colleague, sql):

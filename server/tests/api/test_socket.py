@@ -276,6 +276,22 @@ async def test_a_ticket_is_good_once(arena, owner, client):
         assert (await socket.answer_to({"type": "ping"}))["type"] == "pong"
 
 
+@pytest.mark.parametrize("ticket", ["", "x" * 300, "\x00", "é"])
+async def test_what_is_no_ticket_is_told_so(arena, ticket):
+    async with socket_at(arena.url, ticket=ticket) as socket:
+        assert await socket.until_closed(5) == 4401
+        assert socket.frames[0]["code"] == "invalid_ticket"
+
+
+async def test_a_discussion_has_one_name_on_a_socket(owner, make_discussion):
+    draft = await make_discussion(status=Status.DRAFT)
+    async with socket_of(owner) as socket:
+        await socket.subscribe(draft)
+        for name in (draft.id.upper(), draft.id.replace("-", ""), f"urn:uuid:{draft.id}", f"{{{draft.id}}}"):
+            answer = await socket.answer_to({"type": "subscribe", "channel": f"discussion:{name}"})
+            assert answer["code"] == "not_found"
+
+
 async def test_of_two_who_use_a_ticket_at_once_one_is_let_in(arena, client):
     for _ in range(5):
         ticket = await ticket_of(client)
@@ -357,6 +373,8 @@ async def test_a_deleted_discussion_ends_its_channel(owner, client, make_discuss
         ("null", "arena.example", False),
         ("", "arena.example", False),
         ("https://", "", False),
+        ("http://[bad", "arena.example", False),
+        ("http://[::1", "[::1]", False),
         ("file://", "", False),
         ("chrome-extension://arena.example", "arena.example", False),
     ],

@@ -1,12 +1,16 @@
 """The live stream: what a viewer sees, from wherever it comes in."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
+from redis.asyncio import from_url
 
 from app.domain.discussion import Status
+from app.services.live.bus import channel_of
 from tests.factories.discussions import ENDLESS
 from tests.fixtures.problems import problem
+from tests.fixtures.raw_stream import open_raw
 from tests.fixtures.viewer import Checker, watch_to_the_end, watching, watching_from_the_start
 
 pytestmark = pytest.mark.anyio
@@ -228,6 +232,62 @@ async def test_a_silent_stream_ends_when_its_viewer_is_removed_from_the_workspac
         sql("DELETE FROM memberships WHERE workspace_id = %s AND user_id = %s", owner.workspace_id, viewer.id)
         async with asyncio.timeout(2):
             assert (await stream.aread()).count(b"retry: ") == 1
+
+
+async def test_a_role_of_another_release_keeps_nobody_elses_rights_from_being_reviewed(
+    client, owner, colleague, make_discussion, sql
+):
+    odd, removed = await colleague("viewer", "Odd"), await colleague("viewer", "Removed")
+    address = f"/api/v1/discussions/{(await make_discussion(status=Status.DRAFT)).id}/events"
+    asking = {"Accept": "text/event-stream"}
+    async with (
+        odd.http.stream("GET", address, headers=asking) as one,
+        removed.http.stream("GET", address, headers=asking) as other,
+    ):
+        sql("UPDATE memberships SET role = 'auditor' WHERE user_id = %s AND role = 'viewer'", odd.id)
+        sql("DELETE FROM memberships WHERE user_id = %s AND workspace_id = %s", removed.id, owner.workspace_id)
+        async with asyncio.timeout(4):
+            await other.aread()
+            await one.aread()
+    sql("DELETE FROM memberships WHERE user_id = %s AND workspace_id = %s", odd.id, owner.workspace_id)
+
+
+@pytest.mark.parametrize("garbage", [b"", b"Dnope", b"E[[1,2]]\n{}", b'D["x",1,1,0,"t"]', b"\xff"])
+async def test_a_publication_that_nobody_understands_disturbs_nobody(client, settings, make_discussion, garbage):
+    draft = await make_discussion(status=Status.DRAFT)
+    async with watching(client, draft.id) as viewer:
+        await viewer.until("discussion.created")
+        async with from_url(settings.redis.redis_url.get_secret_value()) as valkey:
+            await valkey.publish(channel_of(UUID(draft.id)), garbage)
+        posted = await client.post(f"/api/v1/discussions/{draft.id}/messages", json={"content": "Hello?"})
+        assert posted.status_code == 201
+        await viewer.until("message.completed", 0.9)
+        await stop(client, draft)
+        await viewer.until_ended()
+
+
+async def test_one_that_lags_far_behind_ends_with_its_discussions_deletion(arena, owner, client, make_discussion, sql):
+    """It has yet to be told what is in no log any more."""
+    draft = await make_discussion(status=Status.DRAFT)
+    sql(
+        "INSERT INTO discussion_events (discussion_id, workspace_id, seq, type, payload, created_at)"
+        " SELECT id, workspace_id, 1 + n, 'limit.warning', json_build_object('filler', repeat('x', 4000)), now()"
+        " FROM discussions, generate_series(1, 3000) AS n WHERE id = %s",
+        draft.id,
+    )
+    sql("UPDATE discussions SET last_seq = last_seq + 3000 WHERE id = %s", draft.id)
+    stream = await open_raw(
+        arena.url, f"/api/v1/discussions/{draft.id}/events", Authorization=f"Bearer {owner.access_token}"
+    )
+    try:
+        await stream.read_until(b"event:")
+        await asyncio.sleep(0.5)  # it is held up by us
+        assert (await client.delete(f"/api/v1/discussions/{draft.id}")).status_code == 204
+        await asyncio.sleep(1.5)
+        await stream.read_to_the_end()
+        assert stream.is_whole
+    finally:
+        stream.cut()
 
 
 async def test_a_viewer_on_another_replica_sees_the_same(
