@@ -1,5 +1,6 @@
 """Valkey dies: nothing is lost, nothing answers 5xx, viewers are a second late."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -9,11 +10,13 @@ from redis.asyncio import from_url
 from app.domain.discussion import Status
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.engines import breakable_valkey
+from tests.fixtures.socket import socket_of
 from tests.fixtures.trial import on_trial
 from tests.fixtures.viewer import watch_to_the_end, watching, watching_from_the_start
 
 pytestmark = pytest.mark.anyio
 
+MOST_SECONDS_UNTIL_SHOWN = 1.5  # a poll a second, and the request's own time
 MOST_SECONDS_LATE = 2.5  # a poll a second, and a machine that has other work
 
 
@@ -148,3 +151,40 @@ async def test_an_installation_starts_without_it(data_folder, make_place, make_u
 
     ready = await eventually(lambda: person.http.get("/readyz"), 5)
     assert ready.status_code == 200
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+async def test_what_people_say_is_shown_within_a_second_and_new_streams_open(valkey, person, make_discussion, fault):
+    """To viewers who were there before and to those who come meanwhile, on streams and sockets."""
+    draft = await make_discussion(by=person, status=Status.DRAFT)
+    seqs = []
+
+    async def say(content):
+        address = f"/api/v1/discussions/{draft.id}/messages"
+        said = await person.http.post(address, json={"content": content})
+        assert said.status_code == 201, said.text
+        seqs.append(said.json()["message"]["seq"])
+        return time.monotonic()
+
+    async def seconds_until_shown(viewer, socket, said_at):
+        def is_it(event):
+            return event.position[0] == seqs[-1]
+
+        shown = [await viewer.until(is_it), await socket.until_event(draft, is_it)]
+        return max(event.at for event in shown) - said_at
+
+    async with watching(person.http, draft.id) as viewer, socket_of(person) as socket:
+        await socket.subscribe(draft)
+        getattr(valkey, fault)()
+        late = [await seconds_until_shown(viewer, socket, await say(f"Number {number}.")) for number in range(6)]
+        async with watching(person.http, draft.id) as newcomer, socket_of(person) as other:
+            await other.subscribe(draft)
+            late.append(await seconds_until_shown(newcomer, other, await say("And now?")))
+            late.append(await seconds_until_shown(viewer, socket, await say("Still here?")))
+        await (valkey.start() if fault == "kill" else asyncio.to_thread(valkey.thaw))
+        assert max(late) < MOST_SECONDS_UNTIL_SHOWN, late
+
+        async def is_quick_again():
+            return await seconds_until_shown(viewer, socket, await say("Back?")) < 0.25
+
+        await eventually(is_quick_again, 15, "Valkey's news")
