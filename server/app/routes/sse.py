@@ -71,15 +71,21 @@ class LiveStream(Response):
         self._stream.take = self._take
         while (batch := await source.next()) is not None:
             began = monotonic()
-            await self._take(batch)
+            body = self._body(batch)
+            del batch  # a viewer who takes nothing is to hold it once only
+            self._stream.spoke()
+            await self._write(body)
             if max(monotonic() - began, self._stream.blocked_seconds) > self._stall_seconds:
                 await self._write(source.lagged().as_sse())
                 self._stream.end()
 
     async def _take(self, batch: Batch) -> None:
         self._stream.spoke()
-        body = batch.encoded(as_sse) if batch.frames else HEARTBEAT
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        await self._send({"type": "http.response.body", "body": self._body(batch), "more_body": True})
+
+    @staticmethod
+    def _body(batch: Batch) -> bytes:
+        return batch.encoded(as_sse) if batch.frames else HEARTBEAT
 
     async def _write(self, body: bytes) -> None:
         if body:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 CROWD = 20
 WINDOW_BYTES = 4096
-# Two events of 60 KB thrice: as they were read, as they are on the wire, and what of it the connection holds.
+# A message of 60 KB as its delta and as its event, to be sent and once more in the connection; and what they came of.
 MOST_BYTES_EACH = 384 * 1024
 LONGEST_DELAY_SECONDS = 1.0
 SECONDS = 60

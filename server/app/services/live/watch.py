@@ -22,8 +22,8 @@ log = structlog.stdlib.get_logger(__name__)
 RECENT_EVENTS = 256
 RECENT_BYTES = 1024 * 1024
 PAGE = 200
-# A viewer's connection holds as much again, so a stalled one costs no more than twice this and one event.
-BATCH_BYTES = 64 * 1024
+# A stalled viewer holds the batch it is to be sent, and its connection the one before: twice this and an event each.
+BATCH_BYTES = 32 * 1024
 BATCH_CHARACTERS = BATCH_BYTES // 4
 # Viewers who catch up stand at many places; those who are up to date at one or two.
 KEPT_STEPS = 16
