@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 
 import uvloop
 
@@ -26,13 +27,17 @@ TARGETS = (
 )
 
 
-async def measure(arena: Installation, options: argparse.Namespace) -> dict[str, float]:
-    result: dict[str, float] = {}
+Part = Callable[[Installation], Awaitable[dict[str, float]]]
+
+
+def parts_of(options: argparse.Namespace) -> list[Part]:
+    """Each has an installation of its own: what one leaves to PostgreSQL to tidy up is not the other's."""
+    parts: list[Part] = []
     if options.only != "discussions":
-        result |= await measure_fan_out(arena, options.viewers, options.seconds)
+        parts.append(lambda arena: measure_fan_out(arena, options.viewers, options.seconds))
     if options.only != "fan-out":
-        result |= await measure_crowd(arena, options.discussions, options.seconds)
-    return result
+        parts.append(lambda arena: measure_crowd(arena, options.discussions, options.seconds))
+    return parts
 
 
 async def bench(options: argparse.Namespace) -> dict[str, float]:
@@ -46,14 +51,16 @@ async def bench(options: argparse.Namespace) -> dict[str, float]:
         # A turn is stamped tokens without end, which are long for their meaning.
         "ARENA_OPENAI_CONTEXT_TOKENS": "1000000",
     }
-    with data_folder() as folder:
-        started = time.perf_counter()
-        async with installation(
-            folder, workers=options.workers, profile="windows" if options.profile else "", variables=variables
-        ) as arena:
-            print(f"everything started in {time.perf_counter() - started:.1f} s", flush=True)
-            result = await measure(arena, options)
-        show_profiles(arena.profiles)
+    result: dict[str, float] = {}
+    for part in parts_of(options):
+        with data_folder() as folder:
+            started = time.perf_counter()
+            async with installation(
+                folder, workers=options.workers, profile="windows" if options.profile else "", variables=variables
+            ) as arena:
+                print(f"everything started in {time.perf_counter() - started:.1f} s", flush=True)
+                result |= await part(arena)
+            show_profiles(arena.profiles)
     return result
 
 
