@@ -144,6 +144,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         async with running(live_bus=bus.run, hub=hub.run, notices=notices.run, streams=streams.run):
             yield services
     finally:
+        await hub.close()
         await models.close()
         await outgoing.close()
         await cache.aclose()

@@ -1,8 +1,9 @@
 """Tasks that run beside a process's work for as long as it lives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import structlog
 
@@ -32,3 +33,24 @@ async def _keep_running(name: str, service: Callable[[], Awaitable[None]]) -> No
         except Exception:
             log.exception("background_service_failed", service=name)
         await asyncio.sleep(RESTART_SECONDS)
+
+
+class Errands:
+    """Short tasks begun along the way that nobody waits for, and that must not outlive what they use."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it in the background."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def close(self) -> None:
+        """Cancel those under way, and wait until they are gone."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.core.background import Errands
 from app.core.errors import Unavailable
 from app.domain import events
 from app.domain.events import StoredEvent
@@ -164,7 +165,7 @@ def look(watch, position, checker):
 @given(schedule=schedules(), reader=st.sampled_from(READERS))
 async def test_whatever_valkey_does_a_viewer_is_shown_the_log_and_the_text_once_and_in_order(schedule, reader):
     world = World()
-    watch = Watch(DISCUSSION, world, world)
+    watch = Watch(DISCUSSION, world, world, Errands())
     await watch.open()
     position, checker = Position(0, reader=reader), Checker()
     for step, fate, looks in schedule:
@@ -200,7 +201,7 @@ async def test_a_watch_opened_in_the_middle_goes_on_from_there(story, place):
     for step in story[:middle]:
         step(world)
     world.sent.clear()
-    watch = Watch(DISCUSSION, world, world)
+    watch = Watch(DISCUSSION, world, world, Errands())
     await watch.open()
     position, checker = Position(watch.last_seq), Checker(position=(watch.last_seq, 0))
     event = await world.last_turn_event(DISCUSSION, watch.last_seq)
@@ -222,7 +223,7 @@ def _opened_by(event):
 
 async def test_a_jump_is_filled_from_the_log_without_waiting_for_a_poll():
     world = World()
-    watch = Watch(DISCUSSION, world, world)
+    watch = Watch(DISCUSSION, world, world, Errands())
     await watch.open()
     for _ in range(3):
         world.interject()
@@ -236,7 +237,7 @@ async def test_a_jump_is_filled_from_the_log_without_waiting_for_a_poll():
 async def test_an_announcement_of_nothing_changes_nothing():
     world = World()
     world.interject()
-    watch = Watch(DISCUSSION, world, world)
+    watch = Watch(DISCUSSION, world, world, Errands())
     await watch.open()
 
     viewer = viewer_at(Position(1))
@@ -254,7 +255,7 @@ async def test_an_announcement_of_nothing_changes_nothing():
 
 async def test_a_long_log_is_kept_only_at_its_recent_end():
     world = World()
-    watch = Watch(DISCUSSION, world, world)
+    watch = Watch(DISCUSSION, world, world, Errands())
     await watch.open()
     for _ in range(1000):
         world.interject()
@@ -267,7 +268,7 @@ async def test_a_long_log_is_kept_only_at_its_recent_end():
 async def test_a_database_that_is_away_does_not_end_a_watch():
     """What a failed read missed comes with the next."""
     world = World()
-    watch = Watch(DISCUSSION, world, world)
+    watch = Watch(DISCUSSION, world, world, Errands())
     await watch.open()
     reads = world.after
 
@@ -311,7 +312,7 @@ def shown_to(watch, reader, seq=0):
 
 
 async def open_watch(world):
-    watch = Watch(DISCUSSION, world, world)
+    watch = Watch(DISCUSSION, world, world, Errands())
     await watch.open()
     return watch
 
@@ -389,3 +390,28 @@ async def test_whispers_from_before_the_watch_are_withheld_too():
 
     assert SECRET.encode() not in b"".join(await told(EVERYBODY))
     assert SECRET.encode() in b"".join(await told(Reader(sees_all=True)))
+
+
+async def test_a_closed_hub_leaves_no_reading_of_the_log_behind():
+    """A connection taken from the pool after it was closed would never be given back."""
+
+    class Stuck(World):
+        reading, ended = asyncio.Event(), asyncio.Event()
+
+        async def after(self, discussion_id, after, limit):
+            self.reading.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.ended.set()
+
+    world = Stuck()
+    world.open(1, 1)
+    hub = Hub(channels=None, bus=world, reader=world)
+    async with hub.following(viewer_at(Position(0))):
+        await asyncio.wait_for(world.reading.wait(), 1)
+    assert not world.ended.is_set()
+
+    await hub.close()
+
+    assert world.ended.is_set()

@@ -18,6 +18,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from app.core.background import Errands
 from app.core.cache import CACHE_ERRORS
 from app.core.errors import NotFound, Unavailable
 from app.services.live import frames
@@ -127,6 +128,7 @@ class Hub:
         self._heard_at = 0.0
         self._bus = bus
         self._reader = reader
+        self._errands = Errands()
         self._watches: dict[UUID, Watch] = {}
         self._by_channel: dict[bytes, Watch] = {}
         self._pubsub: PubSub | None = None
@@ -136,6 +138,10 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             tasks.create_task(self._poll())
+
+    async def close(self) -> None:
+        """Leave nothing under way that reads, so that what is read from can be closed."""
+        await self._errands.close()
 
     @asynccontextmanager
     async def following(self, viewer: Viewer) -> AsyncIterator[Following]:
@@ -162,7 +168,7 @@ class Hub:
         discussion_id = viewer.discussion_id
         watch = self._watches.get(discussion_id)
         if watch is None:
-            watch = Watch(discussion_id, self._bus, self._reader)
+            watch = Watch(discussion_id, self._bus, self._reader, self._errands)
             self._watches[discussion_id] = watch
             self._by_channel[channel_of(discussion_id).encode()] = watch
         watch.viewers.add(viewer)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from app.core.background import Errands
 from app.core.errors import Unavailable
 from app.domain import events
 from app.domain.events import StoredEvent
@@ -50,7 +51,7 @@ class Listening(Protocol):
 class Watch:
     """Events `floor < seq <= last_seq` are at hand; older ones are in PostgreSQL."""
 
-    def __init__(self, discussion_id: UUID, bus: LiveBus, reader: LogReader) -> None:
+    def __init__(self, discussion_id: UUID, bus: LiveBus, reader: LogReader, errands: Errands) -> None:
         self.discussion_id = discussion_id
         self.viewers: set[Listening] = set()
         self.opening = asyncio.Lock()
@@ -62,6 +63,7 @@ class Watch:
         self.last_seq = 0
         self._bus = bus
         self._reader = reader
+        self._errands = errands
         self._recent: deque[LogEntry] = deque()
         self._recent_bytes = 0
         self._last_not_for_all_alike = 0
@@ -164,7 +166,7 @@ class Watch:
         """Read what is missing from PostgreSQL and Valkey, in the background, once at a time."""
         self._is_stale = True
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refresh_while_stale())
+            self._refreshing = self._errands.begin(self._refresh_while_stale())
 
     async def _refresh_while_stale(self) -> None:
         while self._is_stale:
