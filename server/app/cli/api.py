@@ -12,6 +12,7 @@ from app.core.database import libpq_url
 from app.core.errors import StartupFailed
 from app.core.garbage import keep_all_that_lives
 from app.core.logging import configure_logging
+from app.core.paced_websocket import PacedWebSocket
 from app.core.public_addresses import Allowance
 from app.dependencies import Services
 from app.engines import data_folder
@@ -23,7 +24,7 @@ DRAIN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
 PROTOCOLS: dict[str, Any] = {
     "http": "httptools",
-    "ws": "websockets-sansio",
+    "ws": PacedWebSocket,
     # A larger frame is cut off unread; what else is too large for us is told so (`routes/socket_frames.py`).
     "ws_max_size": 4 * 1024 * 1024,
     "ws_per_message_deflate": False,  # it costs memory and time a viewer, and frames are small

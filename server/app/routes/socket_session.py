@@ -111,6 +111,7 @@ class SocketSession:
                 raise
             except ArenaError as error:
                 await send(self._websocket, error_frame(error, ref=ref_of(text)))
+            await asyncio.sleep(0)  # many frames may be there already, and none of this need have waited
 
     async def _answer(self, frame: ClientFrame) -> None:
         self._user = await self._services.auth.look_again(self._user)

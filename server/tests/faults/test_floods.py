@@ -1,0 +1,121 @@
+"""Whoever sends far more frames than anybody has to say waits; others do not."""
+
+import asyncio
+import base64
+import os
+import struct
+import time
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from app.core.paced_websocket import FRAMES_PER_SECOND
+from tests.fixtures.socket import socket_of, ticket_of
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 1.5
+LONGEST_WAIT_SECONDS = 0.5  # before, one read of a flood took seconds
+TEXT, BINARY, CONTINUATION, PING = 1, 2, 0, 9
+
+
+def frame(payload: bytes, opcode: int, *, is_last: bool = True) -> bytes:
+    """A masked frame (RFC 6455, 5.2), its mask being zero."""
+    assert len(payload) < 126
+    return struct.pack(">BB4x", (0x80 if is_last else 0) | opcode, 0x80 | len(payload)) + payload
+
+
+FLOODS = {
+    "pings": (b"", frame(b'{"type":"ping"}', TEXT)),
+    "no JSON": (b"", frame(b"x", TEXT)),
+    "binary": (b"", frame(b"", BINARY)),
+    "a channel that is none": (b"", frame(b'{"type":"subscribe","channel":"a"}', TEXT)),
+    "pings of the protocol": (b"", frame(b"", PING)),
+    "a message in endless pieces": (frame(b"", TEXT, is_last=False), frame(b"", CONTINUATION, is_last=False)),
+}
+"""What comes first, and then again and again."""
+
+
+@asynccontextmanager
+async def flooding(url, person, opening, flood):
+    """Send it as fast as it is taken, while the block runs; gives how many bytes were."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    key = base64.b64encode(os.urandom(16)).decode()
+    writer.write(
+        f"GET /api/v1/ws?ticket={await ticket_of(person.http)} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+    )
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b" 101 " in head
+    sent = [0]
+    writer.write(opening)
+
+    async def send():
+        many = flood * (8192 // len(flood))
+        while True:
+            writer.write(many)
+            await writer.drain()
+            sent[0] += len(many)
+
+    async def read():
+        while await reader.read(65536):
+            pass
+
+    tasks = [asyncio.create_task(send()), asyncio.create_task(read())]
+    try:
+        yield sent
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        writer.transport.abort()
+
+
+async def slowest_answer(http, seconds):
+    slowest, ends_at = 0.0, time.monotonic() + seconds
+    while (asked_at := time.monotonic()) < ends_at:
+        assert (await http.get("/healthz")).status_code == 200
+        slowest = max(slowest, time.monotonic() - asked_at)
+        await asyncio.sleep(0.01)
+    return slowest
+
+
+@pytest.fixture
+async def there(start_api, settings):
+    _process, there = await start_api(settings)
+    return there
+
+
+@pytest.fixture
+async def person(there, make_user):
+    return await make_user(at=there)
+
+
+async def test_a_flood_of_frames_holds_up_nobody_else(there, person):
+    for name, (opening, flood) in FLOODS.items():
+        async with flooding(there.url, person, opening, flood) as sent:
+            slowest = await slowest_answer(person.http, SECONDS)
+
+        assert slowest < LONGEST_WAIT_SECONDS, name
+        assert sent[0] / len(flood) > FRAMES_PER_SECOND, f"{name}: no more came than anybody may send"
+
+
+async def test_frames_that_came_at_once_are_all_answered_in_order(there, person):
+    count = 3 * FRAMES_PER_SECOND
+    async with socket_of(person, there.url) as socket:
+        for number in range(count):
+            await socket.send({"type": "ping", "ref": str(number)})
+        await socket.until(lambda: len(socket.of_type("pong")) == count, seconds=20)
+
+    assert [pong["ref"] for pong in socket.of_type("pong")] == [str(number) for number in range(count)]
+
+
+async def test_a_frame_in_many_packets_is_read_as_one(there, person):
+    async with socket_of(person, there.url) as socket:
+        answer = await socket.answer_to(orjson.dumps({"type": "ping", "ref": "r" * 64, "x": "é" * 300_000}).decode())
+
+    assert answer["type"] in {"pong", "error"}
