@@ -10,6 +10,8 @@ from arena_client.errors import ArenaProblem, ArenaUnreachable
 from arena_client.events import STREAM_LAGGED, Cursor, StreamEvent, read_event
 from arena_client.transport import SILENCE_SECONDS
 
+NEVER_MS = 24 * 3600 * 1000
+"""Told to come back in a day, a viewer has been shown all there is."""
 LARGEST_EVENT_BYTES = 8 * 1024 * 1024
 
 FAILURES = (httpx2.TransportError, ArenaProblem)
@@ -24,6 +26,7 @@ class Following:
     ) -> None:
         self.where = where
         self.is_spent = False
+        self._has_nothing_left = False
         self._cursor = cursor
         self._backoff = Backoff(patience_seconds, clock)
 
@@ -34,7 +37,7 @@ class Following:
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will ever come."""
-        return self._cursor.has_ended
+        return self._cursor.has_ended or self._has_nothing_left
 
     def connected(self) -> None:
         self.is_spent = False
@@ -44,6 +47,7 @@ class Following:
     def take(self, frame: httpx2.ServerSentEvent) -> StreamEvent | None:
         """The event to be shown, if there is one; the connection is to be left after it if it `is_spent`."""
         if frame.retry is not None:
+            self._has_nothing_left = frame.retry >= NEVER_MS
             self._backoff.suggested(frame.retry)
         event = read_event(frame)
         if event is None or not self._cursor.accept(event):

@@ -61,6 +61,17 @@ def test_events_come_typed_and_in_order(server, client):
     assert positions(server) == [None]
 
 
+def test_it_ends_behind_the_last_event_of_what_has_ended(server, client):
+    """Told to come back in a day, as browsers are, which cannot be told that there is nothing more."""
+    server.on("GET", EVENTS, Stream([SOON, b"retry: 86400000\n\n"]))
+
+    began = time.monotonic()
+    assert list(client.discussions.stream("d1", after="9")) == []
+
+    assert time.monotonic() - began < 5
+    assert positions(server) == ["9"]
+
+
 def test_it_ends_with_the_discussion_though_the_server_holds_the_connection(server, client):
     server.on("GET", EVENTS, Stream([ENDED], then="hold"))
 
