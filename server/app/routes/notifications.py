@@ -28,7 +28,7 @@ from app.services.live.streams import Standing
 
 router = APIRouter(prefix="/notifications", tags=["streams"])
 
-NoticeId = Annotated[Text | None, Query(max_length=20_000, description="An id that this stream gave.")]
+NoticeId = Annotated[Text | None, Query(description="An id that this stream gave.")]
 
 
 async def get_listener(

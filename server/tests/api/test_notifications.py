@@ -161,6 +161,15 @@ async def test_an_id_of_another_stream_is_refused(client, after):
     assert problem(response, 422, "bad_event_id")["errors"][0]["loc"] == ["query", "after"]
 
 
+async def test_an_id_longer_than_any_is_refused_in_the_header_too(client):
+    """Each notice would bear one as long."""
+    after = event_id_of(Seen.of(10**9, range(1, 5000)))
+
+    response = await client.get(ADDRESS, headers={"Last-Event-ID": after})
+
+    assert problem(response, 422, "bad_event_id")["errors"][0]["loc"] == ["header", "last-event-id"]
+
+
 async def test_an_id_from_the_future_is_refused(client):
     response = await client.get(ADDRESS, headers={"Last-Event-ID": event_id_of(Seen.of(10**15, ()))})
 

@@ -24,12 +24,17 @@ from app.repositories.status_changes import StatusChange
 from app.services.live.frames import Batch, Frame
 from app.services.live.position import BadEventId, EventIdAhead
 from app.services.live.streams import Standing, Stream
+from app.services.live.watch import BATCH_BYTES
 
 log = structlog.stdlib.get_logger(__name__)
 
 POLL_SECONDS = 0.5
 PAGE = 100
+# The changes of one transaction are told together. None makes so many of them; of one that did, the rest is left out.
+MOST_OF_A_TRANSACTION = 10_000
+KEPT_READINGS = 16
 MOST_DIGITS = 18
+LONGEST_ID = 20_000  # every notice bears one; a thousand transactions under way at once make half of it
 _IDS = "notifications"
 
 
@@ -60,13 +65,17 @@ class Listener(Stream):
         self.seen = seen
 
 
+Reading = tuple[Batch | None, Seen, bool]
+"""The next changes, what has been seen after them, and whether there are no more."""
+
+
 class _Watch:
     """A watched workspace; `news` grows whenever there may be something new."""
 
     def __init__(self) -> None:
         self.listeners: set[Stream] = set()
         self.news = 0
-        self.read: dict[Seen, tuple[Batch | None, Seen, bool]] = {}
+        self.read: dict[Seen, Reading] = {}
         self.reading = asyncio.Lock()
 
     def ring(self) -> None:
@@ -74,6 +83,12 @@ class _Watch:
         self.read.clear()
         for listener in self.listeners:
             listener.wake()
+
+    def keep(self, seen: Seen, found: Reading) -> None:
+        """For others who have seen the same; those who come back stand at many places, the others at one or two."""
+        if len(self.read) >= KEPT_READINGS:
+            self.read.clear()
+        self.read[seen] = found
 
 
 class Hearing:
@@ -116,7 +131,7 @@ class Hearing:
                 if found is None:
                     found = await _read(self._reader, self._listener.workspace_id, self._seen)
                     if news == self._watch.news:
-                        self._watch.read[self._seen] = found
+                        self._watch.keep(self._seen, found)
         except Unavailable:
             await asyncio.sleep(POLL_SECONDS)
             return None
@@ -126,18 +141,35 @@ class Hearing:
         return batch
 
 
-async def _read(reader: StatusReader, workspace_id: UUID, seen: Seen) -> tuple[Batch | None, Seen, bool]:
-    """The next changes, what has been seen after them, and whether there are no more."""
-    changes, now = await reader.since(workspace_id, seen, PAGE)
-    is_all = len(changes) < PAGE
-    if not is_all:  # whatever else the last transaction did is for the next page
-        changes = [change for change in changes if change.xid != changes[-1].xid] or changes
-    shown = []
+async def _read(reader: StatusReader, workspace_id: UUID, seen: Seen) -> Reading:
+    changes, now, is_all = await _whole_transactions(reader, workspace_id, seen)
+    shown: list[Frame] = []
+    size = 0
     for change, following in zip_longest(changes, changes[1:]):
-        if following is None or following.xid != change.xid:  # an id stands for whole transactions
+        is_whole = following is None or following.xid != change.xid
+        if is_whole:  # an id stands for whole transactions
             seen = seen.told_upto(change.xid, now)
-        shown.append(Frame(event_id_of(seen), change.type, _data_of(change)))
+        frame = Frame(event_id_of(seen), change.type, _data_of(change))
+        shown.append(frame)
+        size += len(frame.event_id) + len(frame.data)
+        if is_whole and following is not None and size >= BATCH_BYTES:
+            return Batch(shown), seen, False
     return Batch(shown) if shown else None, seen, is_all
+
+
+async def _whole_transactions(
+    reader: StatusReader, workspace_id: UUID, seen: Seen
+) -> tuple[Sequence[StatusChange], Seen, bool]:
+    """The next changes, all or none of each transaction, what shows all there are, and whether these are all."""
+    limit = PAGE
+    while True:
+        changes, now = await reader.since(workspace_id, seen, limit)
+        if len(changes) < limit:
+            return changes, now, True
+        whole = [change for change in changes if change.xid != changes[-1].xid]
+        if whole or limit >= MOST_OF_A_TRANSACTION:
+            return whole or changes, now, False
+        limit *= 10
 
 
 def _data_of(change: StatusChange) -> bytes:
@@ -160,6 +192,8 @@ def event_id_of(seen: Seen) -> str:
 
 def seen_of(event_id: str) -> Seen:
     """Raise `BadEventId` unless it is an id of a notice."""
+    if len(event_id) > LONGEST_ID:
+        raise BadEventId(f"the event id is longer than {LONGEST_ID} characters; use one that the stream gave, as it is")
     try:
         xmax, *unseen = map(_xid, decode_cursor(event_id, _IDS))
         return Seen.of(xmax, unseen)
