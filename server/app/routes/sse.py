@@ -75,7 +75,7 @@ class LiveStream(Response):
             del batch  # a viewer who takes nothing is to hold it once only
             self._stream.spoke()
             await self._write(body)
-            if max(monotonic() - began, self._stream.blocked_seconds) > self._stall_seconds:
+            if max(monotonic() - began, self._stream.blocked_seconds()) > self._stall_seconds:
                 await self._write(source.lagged().as_sse())
                 self._stream.end()
 

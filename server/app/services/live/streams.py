@@ -71,7 +71,7 @@ class Stream:
         self.is_over = False
         self.beat_due = False
         self.take: Take | None = None
-        self.blocked_seconds = 0.0
+        self._blocked_seconds = 0.0
         self._unfinished: Begun | None = None
         self._heartbeat_seconds = heartbeat_seconds
         self._beats_at = now + heartbeat_seconds if heartbeat_seconds is not None else None
@@ -94,7 +94,12 @@ class Stream:
             began = monotonic()
             unfinished, self._unfinished = self._unfinished, None
             await unfinished
-            self.blocked_seconds = monotonic() - began
+            self._blocked_seconds = monotonic() - began
+
+    def blocked_seconds(self) -> float:
+        """How long what it was given lately took to be sent; asked after once."""
+        seconds, self._blocked_seconds = self._blocked_seconds, 0.0
+        return seconds
 
     @property
     def may_be_given(self) -> bool:
@@ -158,6 +163,8 @@ class OpenStreams:
             raise TooManyStreams(f"you hold {self._most_per_user} live streams here; close some before you open more")
         self._held[user_id] += 1
         self._streams.add(stream)
+        if self.is_closing:
+            stream.end()
         try:
             yield
         finally:
