@@ -106,14 +106,14 @@ def create_app(settings: Settings) -> FastAPI:
 async def _services(settings: Settings) -> AsyncIterator[Services]:
     engine = make_engine(settings.database, "api")
     cache = make_cache(settings.redis)
-    channels = make_channels(settings.redis)
+    channels, followed = make_channels(settings.redis), make_channels(settings.redis)
     bus = LiveBus(cache, channels)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
     key = secret_key(settings)
     outgoing = Outgoing(settings.outgoing)
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(key))
-    hub = Hub(channels, bus, UnitOfWorkLogReader(uow))
+    hub = Hub(followed, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
     signer = TokenSigner(key, settings.auth.access_token_seconds)
     auth = AuthService(uow, signer, settings)
@@ -124,7 +124,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         auth=auth,
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
-        lifecycle=DiscussionLifecycle(uow, bus, InterruptedTurns(models, settings.budgets)),
+        lifecycle=DiscussionLifecycle(uow, bus, hub, InterruptedTurns(models, settings.budgets)),
         seats=DiscussionSeats(uow, models),
         forks=DiscussionForks(uow, models),
         diffs=DiscussionDiffs(uow, messages),
@@ -133,7 +133,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
         usage=UsageService(uow, settings.budgets),
-        viewings=Viewings(uow),
+        viewings=Viewings(uow, bus),
         stream_access=StreamAccess(uow, signer, auth),
         streams=streams,
         hub=hub,
@@ -149,4 +149,5 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         await outgoing.close()
         await cache.aclose()
         await channels.aclose()
+        await followed.aclose()
         await engine.dispose()

@@ -1,10 +1,15 @@
 """Valkey or Redis: an accelerator that may be gone at any moment."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as CacheUnreachable
 from redis.exceptions import RedisError
 
 from app.config import RedisSettings
@@ -24,6 +29,25 @@ def make_channels(settings: RedisSettings) -> Redis:
     The older protocol is read with half the work, and has all that channels need.
     """
     return _client(settings, socket_timeout=None, protocol=2)
+
+
+@asynccontextmanager
+async def connected(client: Redis, seconds: float) -> AsyncIterator[AbstractConnection]:
+    """A connection of the client's for as long as the block runs, for channels; raise one of `CACHE_ERRORS`."""
+    async with asyncio.timeout(seconds):
+        connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+    try:
+        yield connection
+    finally:
+        await connection.disconnect(nowait=True)
+        await client.connection_pool.release(connection)
+
+
+async def send_if_connected(connection: AbstractConnection, *command: str) -> None:
+    """Send it; a connection that is down is not opened again, as the library would by itself, but raises."""
+    if not connection.is_connected:
+        raise CacheUnreachable("the connection is down")
+    await connection.send_command(*command, check_health=False)
 
 
 def _client(settings: RedisSettings, **options: Any) -> Redis:

@@ -133,12 +133,19 @@ def _place(fault: dict[str, Any], body: Any) -> list[object]:
     return place
 
 
+def _sentence(fault: Mapping[str, Any]) -> str:
+    if fault["type"] == "too_long" and isinstance(fault.get("input"), str):  # Pydantic would speak of items
+        return f"must have at most {fault['ctx']['max_length']} characters"
+    sentence: str = fault["msg"]
+    return sentence.removeprefix("Value error, ")
+
+
 async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [
         {
             "loc": [_printable(part) for part in _place(fault, error.body)],
-            "msg": _printable(fault["msg"].removeprefix("Value error, ")),
+            "msg": _printable(_sentence(fault)),
             "type": fault["type"],
         }
         for fault in error.errors()[:50]

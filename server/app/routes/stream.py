@@ -23,6 +23,7 @@ from app.dependencies import (
     oauth2_bearer,
 )
 from app.domain.permissions import Permission
+from app.routes.negotiation import wants_event_stream
 from app.routes.responses import EVENT_STREAM, problems
 from app.routes.sse import LiveStream
 from app.schemas.base import Text
@@ -34,8 +35,8 @@ from app.services.live.viewer import Viewer
 
 router = APIRouter(prefix="/discussions/{discussion_id}/events", tags=["streams"])
 
-EventId = Annotated[Text | None, Query(max_length=32, description="An id that a stream or a page gave.")]
-Accept = Annotated[str, Header()]
+EventId = Annotated[Text | None, Query(description="An id that a stream or a page gave.")]
+WantsStream = Annotated[bool, Depends(wants_event_stream)]
 
 
 async def get_viewer(
@@ -44,13 +45,13 @@ async def get_viewer(
     access: Access,
     admission: Admission,
     token: Annotated[str | None, Depends(oauth2_bearer)],
-    accept: Accept = "*/*",
+    wants_stream: WantsStream,
     stream_token: StreamTokenParameter = None,
     x_workspace_id: WorkspaceHeader = None,
 ) -> Actor:
     """Who reads. A stream token stands for the workspace that the discussion belongs to, and opens no page."""
     if token is None and stream_token is not None:
-        if EVENT_STREAM not in accept:
+        if not wants_stream:
             raise Unauthenticated("a stream token opens a live stream only; ask for `Accept: text/event-stream`")
         actor = await admission.actor(await access.identify(stream_token), discussion_id)
     else:
@@ -83,13 +84,12 @@ async def read_events(
     streams: Streams,
     hub: Live,
     settings: ServerConfig,
+    wants_stream: WantsStream,
     after: EventId = None,
     limit: Limit = 50,
     last_event_id: Annotated[str | None, Header()] = None,
-    accept: Accept = "*/*",
 ) -> Response:
     """The log past `after` (or `Last-Event-ID`, which a reconnecting browser sends): live, or a page of it."""
-    wants_stream = EVENT_STREAM in accept
     # A browser keeps the address, `after` included, and tells where it got to in the header.
     is_header = bool(wants_stream and last_event_id)
     given, source = (last_event_id, ("header", "last-event-id")) if is_header else (after, ("query", "after"))

@@ -35,6 +35,7 @@ from app.services.discussion_flow import (
 from app.services.discussion_views import floor_of, read_discussion, spending_of, table_of
 from app.services.interrupted_turns import InterruptedTurns
 from app.services.live.bus import LiveBus
+from app.services.live.hub import Hub
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 FENCE_SECONDS = 5.0
@@ -63,9 +64,10 @@ class _Cut:
 class DiscussionLifecycle:
     """Every method is one step, whole or not at all."""
 
-    def __init__(self, uow: UnitOfWorkFactory, live: LiveBus, interrupted: InterruptedTurns) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, live: LiveBus, hub: Hub, interrupted: InterruptedTurns) -> None:
         self._uow = uow
         self._live = live
+        self._hub = hub
         self._interrupted = interrupted
 
     async def start(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
@@ -134,7 +136,7 @@ class DiscussionLifecycle:
                 epoch = await work.discussions.fence(discussion, FENCE_SECONDS)
                 await queue_driver(work, discussion)
             # Between two transactions, so that none waits for Valkey. What is sealed cannot grow any more.
-            shown = await self._live.seal(discussion_id, spoken, attempt) if spoken is not None else ""
+            shown = await self._shown(discussion_id, spoken, attempt) if spoken is not None else ""
             async with self._uow(actor.workspace_id) as work:
                 discussion, participants = await _take(work, actor, discussion_id)
                 if discussion.epoch == epoch:
@@ -144,6 +146,11 @@ class DiscussionLifecycle:
                     return
             await asyncio.sleep(random.uniform(0, MOST_SECONDS_BETWEEN_TRIES))  # noqa: S311 - no secret
         raise CommandOvertaken("other commands reached the discussion first; look at it and try again")
+
+    async def _shown(self, discussion_id: UUID, message_id: UUID, attempt: int) -> str:
+        """What viewers were shown of the attempt: what Valkey retains, or if that is lost what was heard here."""
+        retained = await self._live.seal(discussion_id, message_id, attempt)
+        return retained or self._hub.heard(discussion_id, message_id, attempt)
 
     async def _after_the_speaker(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """The discussion once it is paused, or as it is after a moment: most speakers finish within it."""

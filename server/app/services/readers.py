@@ -11,10 +11,9 @@ from app.services.unit_of_work import UnitOfWork
 
 
 async def reader_of(work: UnitOfWork, actor: Actor, discussion_id: UUID) -> Reader:
-    """Costs a query unless the actor may read everything."""
-    if actor.may(Permission.DISCUSSIONS_CONTROL):
-        return Reader(actor.user_id, sees_all=True)
-    return Reader(actor.user_id, frozenset(await work.discussions.list_seat_ids(discussion_id, actor.user_id)))
+    """Costs a query; the seats are those of whoever reads everything too, who may lose that right while watching."""
+    seats = frozenset(await work.discussions.list_seat_ids(discussion_id, actor.user_id))
+    return Reader(actor.user_id, seats, actor.may(Permission.DISCUSSIONS_CONTROL))
 
 
 def reader_among(actor: Actor, participants: Iterable[Participant]) -> Reader:

@@ -143,7 +143,7 @@ async def test_a_viewer_who_joins_in_the_middle_of_a_message_is_given_its_beginn
     assert second.text == first.text
 
 
-@pytest.mark.parametrize("given", ["x", "1.x", "1..2", "-3", "99999999999"])
+@pytest.mark.parametrize("given", ["x", "1.x", "1..2", "-3", "99999999999", "1" * 2000])
 @pytest.mark.parametrize("where", ["after", "header"])
 async def test_an_id_that_no_stream_gave_is_refused(client, make_discussion, given, where):
     draft = await make_discussion(status=Status.DRAFT)
@@ -164,6 +164,48 @@ async def test_an_id_from_the_future_is_refused(client, make_discussion):
     )
 
     assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["query", "after"]
+
+
+async def test_an_id_from_the_future_of_what_is_being_spoken_is_refused(client, make_agent, make_discussion):
+    discussion = await make_discussion(agents=[await make_agent(model=ENDLESS, params={"max_tokens": 8000})])
+    async with watching(client, discussion.id) as viewer:
+        spoken = await viewer.until("message.delta")
+        response = await client.get(
+            f"/api/v1/discussions/{discussion.id}/events",
+            headers={"Accept": "text/event-stream", "Last-Event-ID": f"{spoken.position[0]}.999999"},
+        )
+        await stop(client, discussion)
+        await viewer.until_ended()
+
+    assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["header", "last-event-id"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        (["text/event-stream"], "text/event-stream"),
+        (["Text/Event-Stream; charset=utf-8, */*;q=0.1"], "text/event-stream"),
+        (["application/json;q=0.5, text/event-stream"], "text/event-stream"),
+        (["application/json;q=0.5", "text/event-stream"], "text/event-stream"),
+        (["application/json, text/event-stream;q=0.5"], "application/json"),
+        (["application/json, text/event-stream;q=0"], "application/json"),
+        (["text/event-stream;q=0, */*"], "application/json"),
+        (["text/event-streams"], "application/json"),
+        (["text/event-stream;q=x, text/html"], "application/json"),
+        (["*/*"], "application/json"),
+        ([""], "application/json"),
+    ],
+)
+async def test_the_stream_is_given_to_whoever_asks_for_it_and_the_page_to_others(
+    client, make_discussion, accept, answer
+):
+    ended = await make_discussion(status=Status.ENDED)
+
+    headers = [("Accept", value) for value in accept]
+    response = await client.get(f"/api/v1/discussions/{ended.id}/events", headers=headers)
+
+    assert response.status_code == 200
+    assert response.headers["content-type"].partition(";")[0] == answer
 
 
 async def test_text_said_to_have_been_shown_that_never_was_is_taken_back(client, talk):

@@ -46,8 +46,7 @@ async def disable_the_user(person, sql):
 
 
 async def read_until_it_ends(stream):
-    async for _ in stream.aiter_raw():
-        pass
+    return b"".join([piece async for piece in stream.aiter_raw()])
 
 
 async def opened(stack, http, address):
@@ -91,7 +90,8 @@ async def test_nobody_watches_a_deleted_discussion(client, tables):
         for table in tables:
             assert (await client.delete(f"/api/v1/discussions/{table.id}")).status_code == 204
         async with asyncio.timeout(PROMISED_SECONDS):
-            await asyncio.gather(*reading)
+            last = await asyncio.gather(*reading)
+    assert not any(b"86400000" in told for told in last), "told that there is nothing to come back for"
     for table in tables:
         problem(await client.get(address_of(table), headers=LIVE), 404, "not_found")
 
@@ -133,6 +133,37 @@ async def test_a_change_of_role_shows_less_or_more_on_streams_that_stay_open(
         assert [(await kind_of(more, seq)).type for seq in (before, after)] == ["message.withheld", "message.completed"]
         shown = await socket.until_event(draft, lambda event: event.position[0] == after, 5)
         assert shown.type == "message.withheld"
+
+
+async def test_whoever_may_read_everything_no_more_reads_what_is_whispered_to_their_own_seat(
+    client, owner, colleague, make_discussion, sql
+):
+    person = await colleague("moderator", "Grace Hopper")
+    draft = await make_discussion(status=Status.DRAFT, participants=[{"user_id": person.id}, {"user_id": owner.id}])
+    seat = next(seat["id"] for seat in draft.participants if seat.get("user_id") == person.id)
+
+    async def whisper():
+        body = {"content": "for you", "visible_to": [seat]}
+        said = await client.post(f"/api/v1/discussions/{draft.id}/messages", json=body)
+        assert said.status_code == 201, said.text
+        return said.json()["message"]["seq"]
+
+    last = await whisper()
+    async with AsyncExitStack() as stack:
+        from_the_start = await stack.enter_async_context(watching(person.http, draft.id))
+        await from_the_start.until("message.completed")
+        seen = list(from_the_start.events)
+        coming_back = watching(person.http, draft.id, after=str(last), knowing=seen)
+        from_behind_their_seat = await stack.enter_async_context(coming_back)
+        sql(
+            "UPDATE memberships SET role = 'member' WHERE workspace_id = %s AND user_id = %s",
+            *(owner.workspace_id, person.id),
+        )
+        await asyncio.sleep(PROMISED_SECONDS)
+        last = await whisper()
+        for viewer in (from_the_start, from_behind_their_seat):
+            shown = await viewer.until(lambda event: event.position[0] == last, 5)
+            assert shown.type == "message.completed"
 
 
 @pytest.fixture

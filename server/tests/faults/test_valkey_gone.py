@@ -153,10 +153,11 @@ async def test_an_installation_starts_without_it(data_folder, make_place, make_u
     assert ready.status_code == 200
 
 
+@pytest.mark.parametrize("is_spoken", [False, True], ids=["in silence", "beside a speaker"])
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
-async def test_what_people_say_is_shown_within_a_second_and_new_streams_open(valkey, person, make_discussion, fault):
+async def test_what_people_say_is_shown_within_a_second_and_new_streams_open(valkey, person, talk, fault, is_spoken):
     """To viewers who were there before and to those who come meanwhile, on streams and sockets."""
-    draft = await make_discussion(by=person, status=Status.DRAFT)
+    draft = await talk("endless&delay_ms=100", status=Status.DRAFT)
     seqs = []
 
     async def say(content):
@@ -175,6 +176,9 @@ async def test_what_people_say_is_shown_within_a_second_and_new_streams_open(val
 
     async with watching(person.http, draft.id) as viewer, socket_of(person) as socket:
         await socket.subscribe(draft)
+        if is_spoken:
+            (await person.http.post(f"/api/v1/discussions/{draft.id}/start")).raise_for_status()
+            await viewer.until("message.delta")
         getattr(valkey, fault)()
         late = [await seconds_until_shown(viewer, socket, await say(f"Number {number}.")) for number in range(6)]
         async with watching(person.http, draft.id) as newcomer, socket_of(person) as other:
@@ -188,3 +192,32 @@ async def test_what_people_say_is_shown_within_a_second_and_new_streams_open(val
             return await seconds_until_shown(viewer, socket, await say("Back?")) < 0.25
 
         await eventually(is_quick_again, 15, "Valkey's news")
+
+
+@pytest.mark.parametrize("command", ["stop", "interrupt"])
+async def test_what_was_heard_when_it_died_is_kept_of_a_speaker_who_is_cut(valkey, person, talk, command):
+    discussion = await talk("endless&delay_ms=20")
+    async with watching(person.http, discussion.id) as viewer:
+        await viewer.until(lambda event: event.type == "message.delta" and event.data["offset"] > 20)
+        valkey.kill()
+        await asyncio.sleep(0.2)
+        (await person.http.post(f"/api/v1/discussions/{discussion.id}/{command}")).raise_for_status()
+        kept = await viewer.until("message.completed")
+
+    assert kept.data["status"] == "interrupted"
+    assert kept.data["content"] == viewer.text
+    assert len(kept.data["content"]) > 20
+
+
+async def test_what_was_shown_and_cannot_be_kept_is_taken_back(valkey, person, place, make_arena, connect, talk):
+    """The process that stops the discussion has heard nothing of it."""
+    other = make_arena(redis={"redis_url": valkey.url}, database={"database_url": place.settings.database.database_url})
+    elsewhere = await connect(person.access_token, at=other)
+    discussion = await talk("endless&delay_ms=20")
+    async with watching(elsewhere, discussion.id) as viewer:
+        await viewer.until(lambda event: event.type == "message.delta" and event.data["offset"] > 20)
+        valkey.kill()
+        (await person.http.post(f"/api/v1/discussions/{discussion.id}/stop")).raise_for_status()
+        await viewer.until_ended()
+
+    assert viewer.types[-2:] == ["stream.reset", "discussion.ended"]

@@ -415,3 +415,37 @@ async def test_a_closed_hub_leaves_no_reading_of_the_log_behind():
     await hub.close()
 
     assert world.ended.is_set()
+
+
+async def test_whoever_was_shown_text_of_which_nothing_came_is_told_to_forget_it():
+    world = World()
+    world.open(1, 1)
+    world.commit("discussion.ended")
+    position = Position(1, 30)
+
+    async def snapshot(discussion_id, seq):
+        return {"last_seq": seq}
+
+    world.snapshot = snapshot
+    shown = await all_shown(world, position)
+
+    assert [frame.event for frame in shown] == ["stream.reset", "discussion.ended"]
+    assert orjson.loads(shown[0].data)["snapshot"] == {"last_seq": 1}
+
+
+async def test_the_log_is_read_while_valkey_does_not_answer():
+    class Frozen(World):
+        async def retained(self, discussion_id, message_id, attempt):
+            await asyncio.Event().wait()
+
+    world, errands = Frozen(), Errands()
+    world.open(1, 1)
+    watch = Watch(DISCUSSION, world, world, errands)
+    await watch.open()
+    for _ in range(3):
+        world.interject()
+        watch.refresh()
+        async with asyncio.timeout(1):
+            while watch.last_seq < len(world.log):
+                await asyncio.sleep(0.01)
+    await errands.close()

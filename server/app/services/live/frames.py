@@ -143,7 +143,12 @@ def lagged(position: Position, reason: str) -> Frame:
 def contradicts(position: Position, entry: LogEntry) -> bool:
     """Whether the event says that the open message has less text than the viewer was shown; noted at the position."""
     speaking = position.speaking
-    if speaking is None or not position.shown or entry.completes != speaking.message_id:
+    if speaking is None or not position.shown:
+        return False
+    if entry.type == events.DISCUSSION_ENDED:
+        position.contradiction = "the discussion ended without the message that was being spoken"
+        return True
+    if entry.completes != speaking.message_id:
         return False
     if not position.reader.may_read(entry.visible_to) or position.shown <= len(entry.data["content"]):
         return False

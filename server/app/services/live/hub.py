@@ -16,10 +16,10 @@ from uuid import UUID
 import orjson
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 
 from app.core.background import Errands
-from app.core.cache import CACHE_ERRORS
+from app.core.cache import CACHE_ERRORS, connected, send_if_connected
 from app.core.errors import NotFound, Unavailable
 from app.services.live import frames
 from app.services.live.bus import EVENTS, RECONNECT_SECONDS, LiveBus, channel_of, decode_events
@@ -77,7 +77,8 @@ class Following:
     @property
     def has_come_to_the_end(self) -> bool:
         """Whether nothing will ever come after what the viewer was given."""
-        return self._watch.has_ended and self._viewer.position.seq >= self._watch.last_seq
+        watch = self._watch
+        return watch.has_ended and not watch.is_gone and self._viewer.position.seq >= watch.last_seq
 
     @property
     def is_gone(self) -> bool:
@@ -131,7 +132,7 @@ class Hub:
         self._errands = Errands()
         self._watches: dict[UUID, Watch] = {}
         self._by_channel: dict[bytes, Watch] = {}
-        self._pubsub: PubSub | None = None
+        self._connection: AbstractConnection | None = None
 
     async def run(self) -> None:
         """Listen and poll until cancelled."""
@@ -155,6 +156,11 @@ class Hub:
             if position.shown and position.speaking is None:
                 position.contradiction = "no message was being spoken at that position"
             yield Following(viewer, watch, self._reader)
+
+    def heard(self, discussion_id: UUID, message_id: UUID, attempt: int) -> str:
+        """The text of the attempt as far as viewers of this process may have been shown it, "" if it is not watched."""
+        watch = self._watches.get(discussion_id)
+        return watch.heard(message_id, attempt) if watch is not None else ""
 
     async def _speaking_at(self, watch: Watch, seq: int) -> OpenMessage | None:
         try:
@@ -185,62 +191,63 @@ class Hub:
         async with watch.opening:
             if watch.is_open:
                 return
-            if self._pubsub is not None:
+            if self._connection is not None:
                 with suppress(*CACHE_ERRORS):
-                    await self._pubsub.subscribe(channel_of(watch.discussion_id))
                     async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                        await send_if_connected(self._connection, "SUBSCRIBE", channel_of(watch.discussion_id))
                         await watch.subscribed.wait()
             await watch.open()
 
     async def _forget(self, watch: Watch) -> None:
         self._watches.pop(watch.discussion_id, None)
         self._by_channel.pop(channel_of(watch.discussion_id).encode(), None)
-        if self._pubsub is not None:
+        if self._connection is not None:
             with suppress(*CACHE_ERRORS):
-                await self._pubsub.unsubscribe(channel_of(watch.discussion_id))
+                await send_if_connected(self._connection, "UNSUBSCRIBE", channel_of(watch.discussion_id))
 
     async def _listen(self) -> None:
         was_up = True
         while True:
             try:
-                async with self._channels.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
+                async with connected(self._channels, PING_SECONDS) as connection, asyncio.TaskGroup() as tasks:
                     async with asyncio.timeout(PING_SECONDS):
-                        await pubsub.subscribe(CONTROL_CHANNEL)
                         # From now on whoever comes subscribes; whoever came before is not forgotten.
-                        self._pubsub = pubsub
-                        if self._watches:
-                            await pubsub.subscribe(*map(channel_of, self._watches))
+                        self._connection = connection
+                        channels = map(channel_of, self._watches)
+                        await send_if_connected(connection, "SUBSCRIBE", CONTROL_CHANNEL, *channels)
                     if not was_up:
                         log.info("live_channel_back")
                     was_up = True
-                    tasks.create_task(self._keep_alive(pubsub))
-                    await self._read(pubsub)
+                    tasks.create_task(self._keep_alive(connection))
+                    await self._read(connection)
             except* CACHE_ERRORS as errors:
                 if was_up:
                     reason = type(errors.exceptions[0]).__name__
                     log.warning("live_channel_away", reason=reason, consequence="viewers poll the log")
                 was_up = False
             finally:
-                self._pubsub = None
+                self._connection = None
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _read(self, pubsub: PubSub) -> None:
-        """Every message as it comes. The library's own way wraps each in timers and retries, which cost most of it."""
+    async def _read(self, connection: AbstractConnection) -> None:
+        """Every message as it comes. The library's own way wraps each in timers and retries, which cost most of it.
+
+        It would also connect anew in the name of whichever viewer happens to subscribe, while this reads.
+        """
         while True:
-            response = await pubsub.connection.read_response(disable_decoding=True)  # type: ignore[attr-defined]
+            response = await connection.read_response(disable_decoding=True)
             self._heard_at = monotonic()
             kind, channel = response[0], response[1]
             if kind == b"message":
                 self._receive(channel, response[2])
             else:
-                await pubsub.handle_message(response)  # type: ignore[no-untyped-call]
-                await self._note(kind, channel)
+                await self._note(connection, kind, channel)
 
-    async def _keep_alive(self, pubsub: PubSub) -> None:
+    async def _keep_alive(self, connection: AbstractConnection) -> None:
         """Give up a connection on which nothing comes back."""
         while True:
             asked_at = monotonic()
-            await pubsub.ping()
+            await send_if_connected(connection, "PING")
             await asyncio.sleep(PING_SECONDS)
             if self._heard_at < asked_at:
                 raise TimeoutError("Valkey does not answer")
@@ -259,7 +266,7 @@ class Hub:
             log.exception("publication_not_understood", discussion_id=str(watch.discussion_id))
             watch.refresh()
 
-    async def _note(self, kind: bytes, channel: bytes) -> None:
+    async def _note(self, connection: AbstractConnection, kind: bytes, channel: bytes) -> None:
         watch = self._by_channel.get(channel)
         if watch is None:
             return
@@ -267,13 +274,13 @@ class Hub:
             watch.subscribed.set()
             if watch.is_open:
                 watch.refresh()
-        elif kind == b"unsubscribe" and self._pubsub is not None:
+        elif kind == b"unsubscribe":
             # The last viewer left just as another came, and its goodbye went out after the other's subscription.
-            await self._pubsub.subscribe(channel_of(watch.discussion_id))
+            await send_if_connected(connection, "SUBSCRIBE", channel_of(watch.discussion_id))
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(POLL_SECONDS if self._pubsub is not None else POLL_SECONDS_ALONE)
+            await asyncio.sleep(POLL_SECONDS if self._connection is not None else POLL_SECONDS_ALONE)
             if not self._watches:
                 continue
             asked = list(self._watches)

@@ -73,6 +73,8 @@ class Watch:
         self._is_waking = False
         self._is_stale = False
         self._refreshing: asyncio.Task[None] | None = None
+        self._is_text_stale = False
+        self._fetching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Learn where the log ends and what is being spoken."""
@@ -91,6 +93,12 @@ class Watch:
         if seq != self.last_seq or not self.is_open:
             raise LookupError(seq)
         return self._speaking
+
+    def heard(self, message_id: UUID, attempt: int) -> str:
+        """The text of the attempt so far, "" if it is not this that is being spoken."""
+        speaking = self._speaking
+        is_it = speaking is not None and (speaking.message_id, speaking.attempt) == (message_id, attempt)
+        return self._text if is_it else ""
 
     def step_from(self, position: Position) -> Step | None:
         """What a viewer at `position` (not below the floor) has not been shown, as much as is given at once.
@@ -163,7 +171,7 @@ class Watch:
             self.wake()
 
     def refresh(self) -> None:
-        """Read what is missing from PostgreSQL and Valkey, in the background, once at a time."""
+        """Read what is missing from PostgreSQL, then from Valkey, in the background, each once at a time."""
         self._is_stale = True
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = self._errands.begin(self._refresh_while_stale())
@@ -171,27 +179,31 @@ class Watch:
     async def _refresh_while_stale(self) -> None:
         while self._is_stale:
             self._is_stale = False
-            await self._refresh()
+            await self._read_log()
+            # Valkey may be frozen: nobody waits for it who could read the log meanwhile.
+            self._is_text_stale = True
+            if self._fetching is None or self._fetching.done():
+                self._fetching = self._errands.begin(self._fetch_text_while_stale())
 
-    async def _refresh(self) -> None:
+    async def _read_log(self) -> None:
         try:
             while page := await self._reader.after(self.discussion_id, self.last_seq, PAGE):
                 for event in page:
                     if event.seq == self.last_seq + 1:
                         self._take(LogEntry(event))
-            self.wake()  # before Valkey is asked, which may be away or frozen
-            await self._fetch_text()
         except Unavailable as error:  # the next event, text or poll tries again
             log.warning("watch_refresh_failed", discussion_id=str(self.discussion_id), reason=error.code)
         self.wake()
 
-    async def _fetch_text(self) -> None:
-        speaking = self._speaking
-        if speaking is None:
-            return
-        text = await self._bus.retained(self.discussion_id, speaking.message_id, speaking.attempt)
-        if speaking == self._speaking and len(text) > len(self._text):
-            self._text = text
+    async def _fetch_text_while_stale(self) -> None:
+        while self._is_text_stale and (speaking := self._speaking) is not None:
+            self._is_text_stale = False
+            text = await self._bus.retained(self.discussion_id, speaking.message_id, speaking.attempt)
+            if speaking != self._speaking:
+                self._is_text_stale = True
+            elif len(text) > len(self._text):
+                self._text = text
+                self.wake()
 
     def _take(self, entry: LogEntry) -> None:
         self._recent.append(entry)
