@@ -133,7 +133,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
         usage=UsageService(uow, settings.budgets),
-        viewings=Viewings(uow, bus),
+        viewings=Viewings(uow, bus, hub),
         stream_access=StreamAccess(uow, signer, auth),
         streams=streams,
         hub=hub,

@@ -16,6 +16,7 @@ from app.config import RedisSettings
 from app.core.errors import StartupFailed
 
 CACHE_ERRORS = (RedisError, OSError, TimeoutError)
+SEND_SECONDS = 1.0
 
 
 def make_cache(settings: RedisSettings) -> Redis:
@@ -44,10 +45,15 @@ async def connected(client: Redis, seconds: float) -> AsyncIterator[AbstractConn
 
 
 async def send_if_connected(connection: AbstractConnection, *command: str) -> None:
-    """Send it; a connection that is down is not opened again, as the library would by itself, but raises."""
+    """Send it within a second; raise one of `CACHE_ERRORS`.
+
+    A connection that is down is not opened again, as the library would by itself. One that takes nothing, since its
+    server is frozen, is given up.
+    """
     if not connection.is_connected:
         raise CacheUnreachable("the connection is down")
-    await connection.send_command(*command, check_health=False)
+    async with asyncio.timeout(SEND_SECONDS):
+        await connection.send_command(*command, check_health=False)
 
 
 def _client(settings: RedisSettings, **options: Any) -> Redis:

@@ -133,7 +133,8 @@ def _place(fault: dict[str, Any], body: Any) -> list[object]:
     return place
 
 
-def _sentence(fault: Mapping[str, Any]) -> str:
+def sentence_of(fault: Mapping[str, Any]) -> str:
+    """What is wrong, of one of the errors of a Pydantic `ValidationError`."""
     if fault["type"] == "too_long" and isinstance(fault.get("input"), str):  # Pydantic would speak of items
         return f"must have at most {fault['ctx']['max_length']} characters"
     sentence: str = fault["msg"]
@@ -145,7 +146,7 @@ async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     faults = [
         {
             "loc": [_printable(part) for part in _place(fault, error.body)],
-            "msg": _printable(_sentence(fault)),
+            "msg": _printable(sentence_of(fault)),
             "type": fault["type"],
         }
         for fault in error.errors()[:50]

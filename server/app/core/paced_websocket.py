@@ -29,9 +29,13 @@ class PacedWebSocket(WebSocketsSansIOProtocol):
         self._owed_until = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """Take what was read: at once, unless there is too much of it."""
+        """Take what was read: at once, unless there is too much of it or was a moment ago."""
         self._unread += data
-        if self._next_round is None and not self.read_paused:
+        if self._next_round is not None or self.read_paused:
+            return
+        if self._owed_until > monotonic():
+            self._schedule()
+        else:
             self._round()
 
     def handle_events(self) -> None:
@@ -73,7 +77,7 @@ class PacedWebSocket(WebSocketsSansIOProtocol):
         self._owed_until = max(self._owed_until, monotonic() - 1) + self._frames / FRAMES_PER_SECOND
         if self._unread and not self.read_paused:
             self._schedule()
-        elif self._unread or self.read_paused:
+        elif self.read_paused:
             self.transport.pause_reading()
         elif not self.transport.is_closing():
             self.transport.resume_reading()

@@ -8,6 +8,7 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from app.core.error_handlers import sentence_of
 from app.core.errors import ArenaError, Invalid, TooLarge
 from app.schemas.socket import CLIENT_FRAME, ClientFrame
 from app.services.live.frames import Frame
@@ -47,8 +48,8 @@ def read_frame(text: str) -> ClientFrame:
     try:
         return CLIENT_FRAME.validate_json(text)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-    sentence = fault["msg"].removeprefix("Value error, ")[:SHOWN_CHARACTERS]
+        fault = error.errors(include_url=False)[0]
+    sentence = sentence_of(fault)[:SHOWN_CHARACTERS]
     if not fault["loc"]:  # not even its type is known
         raise MalformedFrame(f"this is no frame of the protocol: {sentence}")
     place = [str(part)[:SHOWN_CHARACTERS] for part in fault["loc"][1:]]

@@ -24,7 +24,7 @@ class SubscribeFrame(Request):
 
     type: Literal["subscribe"]
     channel: Channel
-    after: Annotated[Text, StringConstraints(max_length=32)] | None = None
+    after: Text | None = None
     ref: Ref | None = None
 
 

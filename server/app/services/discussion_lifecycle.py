@@ -148,9 +148,10 @@ class DiscussionLifecycle:
         raise CommandOvertaken("other commands reached the discussion first; look at it and try again")
 
     async def _shown(self, discussion_id: UUID, message_id: UUID, attempt: int) -> str:
-        """What viewers were shown of the attempt: what Valkey retains, or if that is lost what was heard here."""
+        """What viewers were shown of the attempt: what Valkey retains, or if it has lost some what was heard here."""
         retained = await self._live.seal(discussion_id, message_id, attempt)
-        return retained or self._hub.heard(discussion_id, message_id, attempt)
+        heard = self._hub.heard(discussion_id, message_id, attempt)
+        return heard if heard.startswith(retained) else retained
 
     async def _after_the_speaker(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """The discussion once it is paused, or as it is after a moment: most speakers finish within it."""

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from app.domain.discussion import Status
 from app.routes.socket import is_welcome
 from tests.fixtures.people import log_in
+from tests.fixtures.problems import problem
 from tests.fixtures.socket import channel_of, socket_at, socket_of, ticket_of
 
 pytestmark = pytest.mark.anyio
@@ -150,7 +151,14 @@ async def test_who_may_only_read_cannot_speak(colleague, make_discussion):
 
 @pytest.mark.parametrize(
     ("after", "code"),
-    [("x", "bad_event_id"), ("-1", "bad_event_id"), ("1.2.3", "bad_event_id"), ("999", "event_id_ahead")],
+    [
+        ("x", "bad_event_id"),
+        ("-1", "bad_event_id"),
+        ("1.2.3", "bad_event_id"),
+        ("1" * 2000, "bad_event_id"),
+        ("999", "event_id_ahead"),
+        ("1.999999", "event_id_ahead"),
+    ],
 )
 async def test_a_cursor_that_no_stream_gave_is_refused(owner, make_discussion, after, code):
     draft = await make_discussion(status=Status.DRAFT)
@@ -188,6 +196,17 @@ async def test_a_wrong_frame_is_told_so_and_the_socket_goes_on(owner, frame, cod
         assert (answer["type"], answer["code"]) == ("error", code)
         assert answer["detail"]
         assert (await socket.answer_to({"type": "ping"}))["type"] == "pong"
+
+
+async def test_a_message_too_long_is_told_so_in_the_words_of_http(owner, client, make_discussion):
+    waiting = await make_discussion(status=Status.WAITING)
+    content = "x" * 70_000
+    refused = await client.post(f"/api/v1/discussions/{waiting.id}/messages", json={"content": content})
+    async with socket_of(owner) as socket:
+        answer = await socket.answer_to({"type": "message", "channel": channel_of(waiting), "content": content})
+
+    assert answer["detail"] == problem(refused, 422, "validation_failed")["detail"]
+    assert "64000 characters" in answer["detail"]
 
 
 async def test_a_frame_of_a_megabyte_closes_its_socket_and_no_other(owner, talk):

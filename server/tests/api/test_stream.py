@@ -166,18 +166,33 @@ async def test_an_id_from_the_future_is_refused(client, make_discussion):
     assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["query", "after"]
 
 
-async def test_an_id_from_the_future_of_what_is_being_spoken_is_refused(client, make_agent, make_discussion):
+async def test_an_id_beyond_every_message_is_refused(client, make_discussion):
+    draft = await make_discussion(status=Status.DRAFT)
+
+    response = await client.get(
+        f"/api/v1/discussions/{draft.id}/events",
+        headers={"Accept": "text/event-stream", "Last-Event-ID": "1.999999"},
+    )
+
+    assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["header", "last-event-id"]
+
+
+async def test_an_id_from_the_future_of_what_is_being_spoken_is_told_so_at_once(client, make_agent, make_discussion):
+    """With a reset, and not refused: a stream may have given it before the cache lost what it had."""
     discussion = await make_discussion(agents=[await make_agent(model=ENDLESS, params={"max_tokens": 8000})])
     async with watching(client, discussion.id) as viewer:
         spoken = await viewer.until("message.delta")
-        response = await client.get(
-            f"/api/v1/discussions/{discussion.id}/events",
-            headers={"Accept": "text/event-stream", "Last-Event-ID": f"{spoken.position[0]}.999999"},
-        )
-        await stop(client, discussion)
-        await viewer.until_ended()
+        opening = viewer.events[: viewer.types.index("message.delta")]
+        ahead = f"{spoken.position[0]}.5000"
+        async with watching(client, discussion.id, last_event_id=ahead, knowing=opening) as early:
+            reset = await early.until("stream.reset", seconds=2)
+            await early.until("message.delta", seconds=2)
+            await stop(client, discussion)
+            await early.until_ended()
 
-    assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["header", "last-event-id"]
+    assert "characters by now" in reset.data["reason"]
+    assert early.types[0] == "stream.reset"
+    assert early.text == early.of_type("message.completed")[0].data["content"]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +207,12 @@ async def test_an_id_from_the_future_of_what_is_being_spoken_is_refused(client, 
         (["text/event-stream;q=0, */*"], "application/json"),
         (["text/event-streams"], "application/json"),
         (["text/event-stream;q=x, text/html"], "application/json"),
+        (["text/event-stream;q=inf"], "application/json"),
+        (["text/event-stream;q=0.5, application/json;q=nan"], "text/event-stream"),
+        (["text/event-stream;q=0.5, application/*;q=0.6"], "application/json"),
+        (["text/event-stream;q=0.1, */*"], "application/json"),
+        (["text/event-stream, */*"], "text/event-stream"),
+        (["text/*"], "application/json"),
         (["*/*"], "application/json"),
         ([""], "application/json"),
     ],

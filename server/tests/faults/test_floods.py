@@ -19,12 +19,18 @@ pytestmark = pytest.mark.anyio
 SECONDS = 1.5
 LONGEST_WAIT_SECONDS = 0.5  # before, one read of a flood took seconds
 TEXT, BINARY, CONTINUATION, PING = 1, 2, 0, 9
+PONG = b"\x8a\x00"
 
 
 def frame(payload: bytes, opcode: int, *, is_last: bool = True) -> bytes:
     """A masked frame (RFC 6455, 5.2), its mask being zero."""
     assert len(payload) < 126
     return struct.pack(">BB4x", (0x80 if is_last else 0) | opcode, 0x80 | len(payload)) + payload
+
+
+def long_frame(payload: bytes) -> bytes:
+    """A masked text frame of more than 64 KiB."""
+    return struct.pack(">BBQ4x", 0x80 | TEXT, 0x80 | 127, len(payload)) + payload
 
 
 FLOODS = {
@@ -39,8 +45,8 @@ FLOODS = {
 
 
 @asynccontextmanager
-async def flooding(url, person, opening, flood):
-    """Send it as fast as it is taken, while the block runs; gives how many bytes were."""
+async def raw_socket(url, person):
+    """Both ends of a WebSocket, to be sent frames as they are."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -51,28 +57,37 @@ async def flooding(url, person, opening, flood):
     )
     head = await reader.readuntil(b"\r\n\r\n")
     assert b" 101 " in head
-    sent = [0]
-    writer.write(opening)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
 
-    async def send():
+
+@asynccontextmanager
+async def flooding(url, person, opening, flood):
+    """Send it as fast as it is taken, while the block runs; gives how many bytes were."""
+    sent = [0]
+
+    async def send(writer):
         many = flood * (8192 // len(flood))
         while True:
             writer.write(many)
             await writer.drain()
             sent[0] += len(many)
 
-    async def read():
+    async def read(reader):
         while await reader.read(65536):
             pass
 
-    tasks = [asyncio.create_task(send()), asyncio.create_task(read())]
-    try:
-        yield sent
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        writer.transport.abort()
+    async with raw_socket(url, person) as (reader, writer):
+        writer.write(opening)
+        tasks = [asyncio.create_task(send(writer)), asyncio.create_task(read(reader))]
+        try:
+            yield sent
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def slowest_answer(http, seconds):
@@ -102,6 +117,25 @@ async def test_a_flood_of_frames_holds_up_nobody_else(there, person):
 
         assert slowest < LONGEST_WAIT_SECONDS, name
         assert sent[0] / len(flood) > FRAMES_PER_SECOND, f"{name}: no more came than anybody may send"
+
+
+async def test_frames_that_come_a_few_at_a_time_keep_the_pace_too_and_owe_it_nothing_later(there, person):
+    few, began = 20, time.monotonic()
+    async with raw_socket(there.url, person) as (reader, writer):
+        taken = 0
+        while taken <= 2 * FRAMES_PER_SECOND:
+            writer.write(frame(b"", PING) * few)
+            assert await reader.readexactly(few * len(PONG)) == PONG * few
+            taken += few
+        allowed = FRAMES_PER_SECOND * (1 + time.monotonic() - began)  # a second's worth may come at once
+        text = orjson.dumps({"type": "ping", "ref": "r", "x": "y" * 70_000})
+        asked_at = time.monotonic()
+        writer.write(long_frame(text))
+        assert (await reader.readexactly(1))[0] & 0x0F == TEXT
+        answered_after = time.monotonic() - asked_at
+
+    assert taken <= allowed + few
+    assert answered_after < LONGEST_WAIT_SECONDS
 
 
 async def test_frames_that_came_at_once_are_all_answered_in_order(there, person):

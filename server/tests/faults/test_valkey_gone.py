@@ -194,6 +194,51 @@ async def test_what_people_say_is_shown_within_a_second_and_new_streams_open(val
         await eventually(is_quick_again, 15, "Valkey's news")
 
 
+@pytest.fixture
+async def with_less(valkey, person, talk):
+    """What a viewer of a slow speaker has, after Valkey came back with an older state of it: of two characters."""
+    discussion = await talk("tokens=40&delay_ms=1500", turns=1)
+    async with watching(person.http, discussion.id) as viewer, from_url(valkey.url) as client:
+        await viewer.until(lambda event: event.type == "message.delta" and len(viewer.text) > 4)
+        [key] = [key async for key in client.scan_iter("arena:{*:text")]
+        await client.set(key, (await client.get(key))[:2], keepttl=True)
+        yield discussion, viewer
+
+
+async def test_an_id_of_before_it_lost_some_is_good_where_the_text_is_known(with_less, person):
+    discussion, viewer = with_less
+    before = list(viewer.events)
+    async with watching(person.http, discussion.id, last_event_id=before[-1].id, knowing=before) as again:
+        await again.until(lambda event: len(again.text) > 2)
+        (await person.http.post(f"/api/v1/discussions/{discussion.id}/stop")).raise_for_status()
+        await again.until_ended()
+
+    assert "stream.reset" not in again.types
+
+
+async def test_an_id_of_before_it_lost_some_gives_a_reset_where_the_text_is_not_known(
+    valkey, with_less, person, place, make_arena, connect
+):
+    other = make_arena(redis={"redis_url": valkey.url}, database={"database_url": place.settings.database.database_url})
+    elsewhere = await connect(person.access_token, at=other)
+    discussion, viewer = with_less
+    before = list(viewer.events)
+    async with watching(elsewhere, discussion.id, last_event_id=before[-1].id, knowing=before) as again:
+        await again.until("stream.reset", seconds=1)
+        await again.until(lambda event: len(again.text) > 6)
+        (await person.http.post(f"/api/v1/discussions/{discussion.id}/stop")).raise_for_status()
+        await again.until_ended()
+
+
+async def test_what_was_heard_before_it_lost_some_is_kept_of_a_speaker_who_is_cut(with_less, person):
+    discussion, viewer = with_less
+    (await person.http.post(f"/api/v1/discussions/{discussion.id}/stop")).raise_for_status()
+    await viewer.until_ended()
+
+    assert viewer.of_type("message.completed")[0].data["content"] == viewer.text
+    assert "stream.reset" not in viewer.types
+
+
 @pytest.mark.parametrize("command", ["stop", "interrupt"])
 async def test_what_was_heard_when_it_died_is_kept_of_a_speaker_who_is_cut(valkey, person, talk, command):
     discussion = await talk("endless&delay_ms=20")

@@ -21,7 +21,9 @@ async def test_a_stream_that_opens_while_the_server_stops_ends_at_once():
         assert stream.is_over
 
 
-async def test_what_blocked_once_is_not_held_against_a_stream_again():
+@pytest.fixture
+async def blocked():
+    """A stream that was blocked for a while and takes everything at once by now."""
     stream, may_send = Stream(STANDING), asyncio.Event()
 
     async def take(batch):
@@ -34,6 +36,15 @@ async def test_what_blocked_once_is_not_held_against_a_stream_again():
     await asyncio.sleep(0.05)
     may_send.set()
     await waiting
+    return stream
 
-    assert stream.blocked_seconds() >= 0.04
-    assert stream.blocked_seconds() == 0
+
+async def test_what_blocked_once_is_not_held_against_a_stream_again(blocked):
+    assert blocked.blocked_seconds() >= 0.04
+    assert blocked.blocked_seconds() == 0
+
+
+async def test_what_blocked_once_is_not_held_against_a_stream_that_has_caught_up(blocked):
+    blocked.give(Batch())
+
+    assert blocked.blocked_seconds() == 0

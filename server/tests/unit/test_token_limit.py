@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.schemas.agent import AgentParams
+from app.services.live.position import MOST_CHARACTERS_SPOKEN
 from app.services.providers.token_limit import MOST_CHUNKS_PER_TOKEN, TokenLimit
 
 WORDS = ("the", "panel", "doubts", "every", "claim", "until", "somebody", "shows", "the", "figures", "and", "weighs")
@@ -30,6 +32,15 @@ def test_tokens_that_come_one_by_one_are_cut_at_exactly_the_limit(sent, max_toke
 
     assert text == "".join(tokens(min(sent, max_tokens)))
     assert cut is (sent > max_tokens)
+
+
+def test_no_reply_is_as_long_as_event_ids_may_say():
+    """However the provider cuts it and whatever is in it."""
+    [most] = [bound.le for bound in AgentParams.model_fields["max_tokens"].metadata if hasattr(bound, "le")]
+    for chunk in ("e" * 400, "é", ". ", "\n"):
+        text, is_cut = said([chunk] * (MOST_CHARACTERS_SPOKEN // len(chunk)), most)
+        assert is_cut
+        assert len(text) < MOST_CHARACTERS_SPOKEN
 
 
 @given(st.integers(16, 300), st.one_of(st.integers(1, 3), st.integers(8, 400)))

@@ -167,8 +167,11 @@ async def _whole_transactions(
         if len(changes) < limit:
             return changes, now, True
         whole = [change for change in changes if change.xid != changes[-1].xid]
-        if whole or limit >= MOST_OF_A_TRANSACTION:
-            return whole or changes, now, False
+        if whole:
+            return whole, now, False
+        if limit >= MOST_OF_A_TRANSACTION:
+            log.warning("notices_left_out", workspace_id=str(workspace_id), told=limit)
+            return changes, now, False
         limit *= 10
 
 

@@ -11,6 +11,8 @@ from uuid import UUID
 from app.core.errors import Invalid
 from app.domain.visibility import EVERYBODY, Reader
 
+# An agent's longest reply is cut far below it, whatever its provider sends (`providers.token_limit`).
+MOST_CHARACTERS_SPOKEN = 800_000
 _EVENT_ID = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
 
 
@@ -21,7 +23,7 @@ class BadEventId(Invalid):
 
 
 class EventIdAhead(Invalid):
-    """The id is beyond the end of the log."""
+    """The id is beyond the end of the log, or of any message."""
 
     code = "event_id_ahead"
 

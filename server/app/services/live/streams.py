@@ -116,6 +116,8 @@ class Stream:
             self.end()
         if self._unfinished is not None:
             self.wake()
+        else:  # it has caught up
+            self._blocked_seconds = 0.0
 
     def spoke(self) -> None:
         """Something was sent, so no heartbeat is needed for a while."""
