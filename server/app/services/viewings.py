@@ -39,8 +39,6 @@ class Viewings:
             reader: Reader = await reader_of(work, actor, discussion_id)
         if position.seq > discussion.last_seq:
             raise EventIdAhead(f"the log ends at {discussion.last_seq}")
-        if position.shown > MOST_CHARACTERS_SPOKEN:
-            raise EventIdAhead(f"no message has more than {MOST_CHARACTERS_SPOKEN} characters")
         if position.shown and position.seq == discussion.last_seq:
             await self._look_for_text(discussion, position)
         position.live_from = discussion.last_seq
@@ -48,7 +46,7 @@ class Viewings:
         return position
 
     async def _look_for_text(self, discussion: Discussion, position: Position) -> None:
-        """Have shown text taken back that is known nowhere any more, or was not spoken yet.
+        """Have text taken back that is known nowhere any more or was not spoken yet; `EventIdAhead` if it never can be.
 
         The id may still be one that a stream gave, of before Valkey came back with less than it had: then waiting for
         the text could leave a hole, and a refusal would keep a viewer out who did nothing wrong.
@@ -56,6 +54,8 @@ class Viewings:
         message_id, attempt = discussion.turn_message_id, discussion.turn_attempt
         if message_id is None:
             return
+        if position.shown > MOST_CHARACTERS_SPOKEN:
+            raise EventIdAhead(f"no message has more than {MOST_CHARACTERS_SPOKEN} characters")
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 retained = await self._bus.retained(discussion.id, message_id, attempt)

@@ -166,13 +166,16 @@ async def test_an_id_from_the_future_is_refused(client, make_discussion):
     assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["query", "after"]
 
 
-async def test_an_id_beyond_every_message_is_refused(client, make_discussion):
-    draft = await make_discussion(status=Status.DRAFT)
-
-    response = await client.get(
-        f"/api/v1/discussions/{draft.id}/events",
-        headers={"Accept": "text/event-stream", "Last-Event-ID": "1.999999"},
-    )
+async def test_an_id_beyond_every_message_is_refused(client, make_agent, make_discussion):
+    discussion = await make_discussion(agents=[await make_agent(model=ENDLESS, params={"max_tokens": 8000})])
+    async with watching(client, discussion.id) as viewer:
+        spoken = await viewer.until("message.delta")
+        response = await client.get(
+            f"/api/v1/discussions/{discussion.id}/events",
+            headers={"Accept": "text/event-stream", "Last-Event-ID": f"{spoken.position[0]}.999999"},
+        )
+        await stop(client, discussion)
+        await viewer.until_ended()
 
     assert problem(response, 422, "event_id_ahead")["errors"][0]["loc"] == ["header", "last-event-id"]
 
