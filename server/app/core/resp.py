@@ -11,9 +11,19 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 
+def bulk(part: bytes) -> bytes:
+    """One part of a command; what stays the same is packed once."""
+    return b"$%d\r\n%b\r\n" % (len(part), part)
+
+
+def command(count: int, *bulks: bytes) -> bytes:
+    """One command of so many parts, which are packed."""
+    return b"*%d\r\n%b" % (count, b"".join(bulks))
+
+
 def packed(*parts: bytes) -> bytes:
     """One command."""
-    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+    return command(len(parts), *map(bulk, parts))
 
 
 async def send_together(client: Redis, commands: Sequence[bytes], seconds: float) -> list[object]:

@@ -1,10 +1,12 @@
 """Pace: how finely text is cut, by how many speak."""
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
 
 from app.services.providers.pace import LONG_CHARACTERS, LONGEST_REST_SECONDS, PIECES_PER_SECOND, Pace
+from tests.fixtures.deadlines import eventually
 
 
 @pytest.fixture
@@ -51,3 +53,19 @@ def test_who_has_spoken_counts_no_more_even_if_it_failed():
             raise LookupError
 
     assert pace.rest_seconds(1) == 0
+
+
+@pytest.mark.anyio
+async def test_rests_that_end_at_about_the_same_time_end_together_and_none_too_early():
+    pace, loop = Pace(), asyncio.get_running_loop()
+    ended = {}
+    began = loop.time()
+    for number in range(100):
+        seconds = 0.02 + number / 10_000
+        pace.after(seconds, lambda seconds=seconds: ended.update({seconds: loop.time()}))
+    timers = len(pace._resting)
+    await eventually(lambda: len(ended) == 100, 2, "the end of the rests")
+
+    assert all(at - began >= seconds - 0.001 for seconds, at in ended.items())
+    assert timers <= 3
+    assert not pace._resting

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from app.core.cache import CACHE_ERRORS
-from app.core.resp import packed, send_together
+from app.core.resp import bulk, command, packed, send_together
 from app.domain.events import StoredEvent
 
 log = structlog.stdlib.get_logger(__name__)
@@ -23,23 +23,37 @@ log = structlog.stdlib.get_logger(__name__)
 RETAIN_SECONDS = 180
 RECONNECT_SECONDS = 0.5
 OUTBOX_LIMIT = 20_000
+# While a call runs, Valkey serves nobody else: some hundred microseconds for so many.
+MESSAGES_PER_CALL = 64
 SEALED, OUT_OF_STEP = -1, -2
 # What a publication begins with.
 EVENTS, TEXT = b"E", b"D"
 
-# KEYS: text, seal. ARGV: bytes already there, text, channel, announcement, seconds to retain.
+# Several messages at once: a call of its own for each costs more than what it does.
+# KEYS: for each its text, its seal. ARGV: seconds to retain; for each the bytes already there, text, channel,
+# announcement. Returns an answer for each.
 _APPEND = """
-if redis.call('EXISTS', KEYS[2]) == 1 then return -1 end
-local before = tonumber(ARGV[1])
-if before == 0 then
-  redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[5])
-else
-  if redis.call('STRLEN', KEYS[1]) ~= before then return -2 end
-  redis.call('APPEND', KEYS[1], ARGV[2])
-  redis.call('EXPIRE', KEYS[1], ARGV[5])
+local answers = {}
+for i = 1, #KEYS / 2 do
+  local text, seal = KEYS[2 * i - 1], KEYS[2 * i]
+  local at = 4 * i - 2
+  local before = tonumber(ARGV[at])
+  if redis.call('EXISTS', seal) == 1 then
+    answers[i] = -1
+  elseif before > 0 and redis.call('STRLEN', text) ~= before then
+    answers[i] = -2
+  else
+    if before == 0 then
+      redis.call('SET', text, ARGV[at + 1], 'EX', ARGV[1])
+    else
+      redis.call('APPEND', text, ARGV[at + 1])
+      redis.call('EXPIRE', text, ARGV[1])
+    end
+    redis.call('PUBLISH', ARGV[at + 2], ARGV[at + 3])
+    answers[i] = 0
+  end
 end
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-return 0
+return answers
 """
 # KEYS: text, seal. ARGV: seconds to retain.
 _SEAL = """
@@ -49,6 +63,7 @@ return redis.call('GET', KEYS[1])
 
 
 SEND_SECONDS = 2.0
+_EVALSHA, _RETAIN = bulk(b"EVALSHA"), bulk(b"%d" % RETAIN_SECONDS)
 
 
 def channel_of(discussion_id: UUID) -> str:
@@ -87,8 +102,9 @@ class LiveMessage:
         self.closed = False
         self.queued = False
         text_key, seal_key = _keys(discussion_id, message_id, attempt)
-        self._channel = channel_of(discussion_id).encode()
-        self._text_key, self._seal_key = text_key.encode(), seal_key.encode()
+        self.keys = bulk(text_key.encode()) + bulk(seal_key.encode())
+        self._channel = bulk(channel_of(discussion_id).encode())
+        self._announced = TEXT + orjson.dumps((str(message_id), turn, attempt)).removesuffix(b"]")
         self._parts: list[str] = []
         self._sent_parts = 0
         self._sent_length = 0
@@ -108,25 +124,16 @@ class LiveMessage:
             return joined
         return self._parts[0] if self._parts else ""
 
-    def take_unsent(self) -> tuple[int, int, str] | None:
-        """(offset in bytes, offset in code points, text) of what was not sent yet."""
+    def take_unsent(self) -> bytes | None:
+        """Of what was not sent yet, the arguments of `_APPEND`, packed; None if there is nothing."""
         text = "".join(self._parts[self._sent_parts :])
         if not text:
             return None
-        self._in_flight = (len(self._parts), self._sent_length + len(text), self._sent_bytes + len(text.encode()))
-        return self._sent_bytes, self._sent_length, text
-
-    def append_command(self, script: bytes) -> bytes | None:
-        """What tells viewers of the text that was not sent yet; None if there is none."""
-        unsent = self.take_unsent()
-        if unsent is None:
-            return None
-        before_bytes, offset, text = unsent
-        announcement = TEXT + orjson.dumps((str(self.message_id), self.turn, self.attempt, offset, text))
-        return packed(
-            *(b"EVALSHA", script, b"2", self._text_key, self._seal_key, b"%d" % before_bytes, text.encode()),
-            *(self._channel, announcement, b"%d" % RETAIN_SECONDS),
-        )
+        data = text.encode()
+        before, offset = self._sent_bytes, self._sent_length
+        self._in_flight = (len(self._parts), offset + len(text), before + len(data))
+        announcement = b"%b,%d,%b]" % (self._announced, offset, orjson.dumps(text))
+        return b"%b%b%b%b" % (bulk(b"%d" % before), bulk(data), self._channel, bulk(announcement))
 
     def was_sent(self) -> None:
         if self._in_flight is not None:
@@ -146,6 +153,32 @@ class _Announcement:
 
     def __init__(self, discussion_id: UUID, events: Sequence[StoredEvent]) -> None:
         self.command = packed(b"PUBLISH", channel_of(discussion_id).encode(), EVENTS + encode_events(events))
+
+
+class _Texts:
+    """What one call of `_APPEND` tells."""
+
+    __slots__ = ("_arguments", "_script", "messages")
+
+    def __init__(self, script: bytes) -> None:
+        self.messages: list[LiveMessage] = []
+        self._script = script
+        self._arguments: list[bytes] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.messages) >= MESSAGES_PER_CALL
+
+    def add(self, message: LiveMessage, arguments: bytes) -> None:
+        self.messages.append(message)
+        self._arguments.append(arguments)
+
+    @property
+    def command(self) -> bytes:
+        count = len(self.messages)
+        keys = [message.keys for message in self.messages]
+        head = (_EVALSHA, bulk(self._script), bulk(b"%d" % (2 * count)))
+        return command(len(head) + 1 + 6 * count, *head, *keys, _RETAIN, *self._arguments)
 
 
 class LiveBus:
@@ -217,45 +250,50 @@ class LiveBus:
         return text.decode() if isinstance(text, bytes) else ""
 
     async def _send(self, batch: list[LiveMessage | _Announcement]) -> None:
-        commands: list[bytes] = []
-        sent: list[LiveMessage | None] = []
-        script = self._append.sha.encode()
-        for item in batch:
-            if isinstance(item, _Announcement):
-                commands.append(item.command)
-                sent.append(None)
-                continue
-            item.queued = False
-            # A closed message is in the log: viewers take what they miss from there.
-            command = None if item.closed or item.sealed else item.append_command(script)
-            if command is not None:
-                commands.append(command)
-                sent.append(item)
-        if not sent:
+        calls = self._calls(batch)
+        if not calls:
             return
-        results = await send_together(self._channels, commands, SEND_SECONDS)
+        results = await send_together(self._channels, [call.command for call in calls], SEND_SECONDS)
         refusals = [result for result in results if isinstance(result, Exception)]
         unforeseen = next((error for error in refusals if not isinstance(error, NoScriptError)), None)
         self._note(is_up=unforeseen is None, reason=str(unforeseen))
-        await self._settle(sent, results)
+        for call, result in zip(calls, results, strict=True):
+            if isinstance(call, _Texts):
+                self._settle(call.messages, result)
+        if any(isinstance(refusal, NoScriptError) for refusal in refusals):
+            await self._cache.script_load(_APPEND)
 
-    async def _settle(self, sent: list[LiveMessage | None], results: list[object]) -> None:
-        script_is_missing = False
-        for message, result in zip(sent, results, strict=True):
-            if message is None:
+    def _calls(self, batch: list[LiveMessage | _Announcement]) -> list[_Texts | _Announcement]:
+        calls: list[_Texts | _Announcement] = []
+        texts: _Texts | None = None  # the last call, if there is room in it
+        for item in batch:
+            if isinstance(item, _Announcement):
+                calls.append(item)
+                texts = None
                 continue
-            if result == 0:
+            item.queued = False
+            # A closed message is in the log: viewers take what they miss from there.
+            arguments = None if item.closed or item.sealed else item.take_unsent()
+            if arguments is None:
+                continue
+            if texts is None or texts.is_full:
+                texts = _Texts(self._append.sha.encode())
+                calls.append(texts)
+            texts.add(item, arguments)
+        return calls
+
+    def _settle(self, messages: Sequence[LiveMessage], result: object) -> None:
+        answers = result if isinstance(result, list) else [result] * len(messages)
+        for message, answer in zip(messages, answers, strict=True):
+            if answer == 0:
                 message.was_sent()
-            elif result == SEALED:
+            elif answer == SEALED:
                 message.sealed = True
             else:
                 message.send_all_again()
                 # Any other refusal (out of memory, read-only …) waits for the next text.
-                if result == OUT_OF_STEP or isinstance(result, NoScriptError):
+                if answer == OUT_OF_STEP or isinstance(answer, NoScriptError):
                     self.push(message)
-                script_is_missing = script_is_missing or isinstance(result, NoScriptError)
-        if script_is_missing:
-            await self._cache.script_load(_APPEND)
 
     def _note(self, *, is_up: bool, reason: str | None = None) -> None:
         if is_up != self._is_up:

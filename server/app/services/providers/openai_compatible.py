@@ -83,14 +83,14 @@ class OpenAICompatibleModel:
             deadline.wait_until(started + self._timeouts.first_token_seconds, "first_token")
             await self._check(response)
             with self._pace.speaking():
-                is_first = True
-                while text := await self._next_text(response.content, reply, deadline, started):
+                is_first, rest = True, 0.0
+                while text := await self._next_text(response.content, reply, deadline, started, rest):
                     deadline.rest()
                     yield TextDelta(text)
-                    seconds = 0.0 if is_first else self._pace.rest_seconds(len(text))
+                    rest = 0.0 if is_first else self._pace.rest_seconds(len(text))
                     is_first = False
-                    if seconds:
-                        await _leave_unread(response, seconds)
+                    if rest:
+                        self._leave_unread(response, rest)
             yield reply.result()
         finally:
             deadline.close()
@@ -119,11 +119,14 @@ class OpenAICompatibleModel:
             await session.close()
 
     async def _next_text(
-        self, content: aiohttp.StreamReader, reply: ReplyReader, deadline: Deadline, started: float
+        self, content: aiohttp.StreamReader, reply: ReplyReader, deadline: Deadline, started: float, rest: float
     ) -> str:
-        """Read until there is text; "" at the end of the reply, the connection then being free for the next."""
+        """Read until there is text; "" at the end of the reply, the connection then being free for the next.
+
+        For `rest` seconds from now on nothing can be heard, so they are no silence.
+        """
         now = asyncio.get_running_loop().time
-        silent_since = now()
+        silent_since = now() + rest
         while not reply.done and reply.failure is None:
             if reply.complete:
                 deadline.wait_until(silent_since + min(_AFTER_FINISH_SECONDS, self._timeouts.idle_seconds), "idle")
@@ -158,6 +161,19 @@ class OpenAICompatibleModel:
             if reply.complete:
                 return b""
             raise ModelDisconnected(f"{self._host} broke the connection before the end of the reply") from None
+
+    def _leave_unread(self, response: aiohttp.ClientResponse, seconds: float) -> None:
+        """Let what comes meanwhile wait in the kernel, to be read at once; if nothing more comes, do not wait."""
+        connection = response.connection
+        if connection is None or connection.transport is None:
+            return
+
+        def read_on() -> None:
+            if connection.transport is not None:  # it may be closed by now, or another's
+                connection.transport.resume_reading()
+
+        connection.transport.pause_reading()
+        self._pace.after(seconds, read_on)
 
     async def _send(self, body: bytes, started: float) -> aiohttp.ClientResponse:
         phase: Phase = "first_token"
@@ -254,19 +270,6 @@ def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
     if schema is None:
         return None
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
-
-
-async def _leave_unread(response: aiohttp.ClientResponse, seconds: float) -> None:
-    """Let what comes meanwhile wait in the kernel, to be read at once; if nothing more comes, do not wait."""
-    connection = response.connection
-    if connection is None or connection.transport is None:
-        return
-    connection.transport.pause_reading()
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        if connection.transport is not None:
-            connection.transport.resume_reading()
 
 
 async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
