@@ -3,10 +3,14 @@
 import asyncio
 import datetime
 import email.utils
+import gzip
+import json
 import socket
+from collections import Counter
 from contextlib import ExitStack, aclosing, suppress
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from app.domain.prompt import ChatMessage
 from app.services.providers import openai_compatible
@@ -336,3 +340,78 @@ async def test_what_is_said_among_many_arrives_whole_in_fewer_pieces(server, scr
     assert "".join(pieces) == reply_text(name, 0)
     assert len(pieces) < 100
     assert isinstance(told[-1], Finished)
+
+
+@pytest.fixture
+def flow(monkeypatch):
+    """How often a connection's reading was paused, and how often aiohttp went about resuming it."""
+    calls = Counter()
+
+    def count(name):
+        do = getattr(ResponseHandler, name)
+
+        def counted(self, *arguments):
+            calls[name] += 1
+            return do(self, *arguments)
+
+        monkeypatch.setattr(ResponseHandler, name, counted)
+
+    count("pause_reading")
+    count("resume_reading")
+    return calls
+
+
+async def test_nothing_is_resumed_that_was_not_paused(model, flow):
+    text, _ = await reply(model, "fake?tokens=200&delay_ms=1")
+
+    assert text
+    assert flow["pause_reading"] == flow["resume_reading"] == 0
+
+
+def tokens_of(text, length):
+    for begin in range(0, len(text), length):
+        delta = {"content": text[begin : begin + length]}
+        yield b"data: %b\n\n" % json.dumps({"choices": [{"delta": delta}]}).encode()
+    yield b"data: [DONE]\n\n"
+
+
+async def send_in_chunks(writer, pieces):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for piece in pieces:
+        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+
+
+async def send_until_the_end(writer, pieces):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+    writer.write(b"".join(pieces))
+
+
+async def send_compressed(writer, pieces):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n")
+    writer.write(b"Connection: close\r\n\r\n" + gzip.compress(b"".join(pieces)))
+
+
+@pytest.mark.parametrize("send", [send_in_chunks, send_until_the_end, send_compressed])
+async def test_what_comes_faster_than_it_is_taken_waits_and_arrives_whole(send, flow):
+    said = "".join(f"{number:07} " for number in range(100_000))
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        await send(writer, tokens_of(said, 200))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        model = OpenAICompatibleModel(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", KEY, PATIENT)
+        taken = []
+        async for item in model.stream(request("fake")):
+            taken.append(item)
+            if len(taken) < 30:
+                await asyncio.sleep(0.01)
+        await model.close()
+
+    assert "".join(item.text for item in taken[:-1]) == said
+    assert flow["pause_reading"] > 0, "nothing had to wait"
+    assert flow["resume_reading"] > 0

@@ -1,9 +1,8 @@
 """From log entries and growing text to the frames a viewer is sent."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
@@ -11,13 +10,12 @@ import orjson
 from app.domain import events
 from app.domain.events import StoredEvent
 from app.domain.visibility import Reader, withheld
-from app.services.live.position import OpenMessage, Position
+from app.services.live.position import OpenMessage, Position, message_id_of
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One event for a viewer; `data` is JSON."""
 
     event_id: str
@@ -102,7 +100,7 @@ class LogEntry:
         """The message that begins (again) with this event."""
         if self.type not in events.TURN_OPENERS:
             return None
-        return OpenMessage(UUID(self.data["message_id"]), self.data["turn"], self.data["attempt"])
+        return OpenMessage(message_id_of(self.data["message_id"]), self.data["turn"], self.data["attempt"])
 
     @cached_property
     def completes(self) -> UUID | None:

@@ -24,7 +24,7 @@ from app.core.errors import NotFound, Unavailable
 from app.services.live import frames
 from app.services.live.bus import EVENTS, RECONNECT_SECONDS, LiveBus, channel_of, decode_events
 from app.services.live.frames import Batch, Frame, LogEntry
-from app.services.live.position import OpenMessage
+from app.services.live.position import OpenMessage, message_id_of
 from app.services.live.viewer import Viewer
 from app.services.live.watch import LogReader, Watch
 
@@ -261,7 +261,7 @@ class Hub:
                 watch.on_events(decode_events(data[1:]))
             else:
                 message_id, _turn, attempt, offset, text = orjson.loads(data[1:])
-                watch.on_text(UUID(message_id), attempt, offset, text)
+                watch.on_text(message_id_of(message_id), attempt, offset, text)
         except Exception:  # whoever sent it: it must not cost anybody else's stream a thing
             log.exception("publication_not_understood", discussion_id=str(watch.discussion_id))
             watch.refresh()

@@ -6,6 +6,8 @@ That is all there is to remember of a viewer, so it can come back with any id, t
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from app.core.errors import Invalid
@@ -28,9 +30,14 @@ class EventIdAhead(Invalid):
     code = "event_id_ahead"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenMessage:
-    """A message being spoken."""
+@lru_cache(maxsize=8192)
+def message_id_of(text: str) -> UUID:
+    """The same object for the same message: each of its pieces names it, and identical ids are equal at once."""
+    return UUID(text)
+
+
+class OpenMessage(NamedTuple):
+    """A message being spoken. It is compared for every piece of it, which a tuple does fast."""
 
     message_id: UUID
     turn: int

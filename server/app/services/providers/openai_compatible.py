@@ -6,10 +6,12 @@ This is the hot path: one delta per network read, one timer per reply, no object
 import asyncio
 import io
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any, NoReturn
 
 import aiohttp
 import orjson
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from app.services.providers.base import (
@@ -41,6 +43,25 @@ _WAITED_FOR: dict[Phase, str] = {
     "idle": "fell silent",
     "total": "did not finish",
 }
+
+
+class _Connection(ResponseHandler):
+    """Resumes only what was paused.
+
+    aiohttp does so for each chunk of HTTP that is taken, that is for each token: a twentieth of what a worker did.
+    """
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # What is left in the parser of a connection that is lost is for aiohttp to bring out.
+        if self._reading_paused or self.transport is None:
+            super().resume_reading(resume_parser)
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self) -> None:
+        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60)
+        connection: type[ResponseHandler] = _Connection
+        self._factory = partial(connection, loop=self._loop)
 
 
 class OpenAICompatibleModel:
@@ -241,7 +262,7 @@ class OpenAICompatibleModel:
             if self._key:
                 headers["Authorization"] = f"Bearer {self._key}"
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60),
+                connector=_Connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, connect=self._timeouts.connect_seconds),
