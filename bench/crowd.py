@@ -73,6 +73,7 @@ def figures(listeners: Sequence[Listener], window: Window, offered: float) -> di
     show_delays(f"{len(listeners):,} discussions, ms", delays)
     print(f"  {offered:,.0f} tokens/s said, {sustained:,.0f} seen; ", end="")
     print(f"{frames / window.seconds:,.0f} frames/s of {size / frames:.0f} bytes")
+    print("  p99 of each second:", " ".join(f"{p99:.0f}" for p99 in window.by_second(listeners, 0.99)))
     window.show_cpus()
     streaming = sum(window.speaks(listener) for listener in listeners)
     if streaming < len(listeners):

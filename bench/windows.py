@@ -43,6 +43,11 @@ class Window:
         reads = (listener.reads_between(self.began, self.ended) for listener in listeners)
         return sorted(delay for read in reads for delay in stamps.delays_ms(read))
 
+    def by_second(self, listeners: Sequence[Listener], share: float) -> list[float]:
+        """That percentile of the delays of each second of it: what had piled up before shows as a fall."""
+        seconds = [Window(self.began + n, self.began + n + 1, {}) for n in range(int(self.seconds))]
+        return [percentile(second.delays_ms(listeners), share) for second in seconds]
+
     def show_cpus(self) -> None:
         shares = sorted(((self.cpus(name), name) for name in self.cpu_seconds if name != OTHERS), reverse=True)
         shown = "  ".join(f"{name} {cpus:.2f}" for cpus, name in shares if cpus > BUSY)

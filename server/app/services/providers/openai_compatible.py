@@ -46,14 +46,19 @@ _WAITED_FOR: dict[Phase, str] = {
 
 
 class _Connection(ResponseHandler):
-    """Resumes only what was paused.
+    """Resumes nothing until something was paused; aiohttp does for each chunk of HTTP that is taken, thus each token.
 
-    aiohttp does so for each chunk of HTTP that is taken, that is for each token: a twentieth of what a worker did.
+    Once paused it does as aiohttp: its parser may hold what only a further call brings out.
     """
 
+    _was_paused = False
+
+    def pause_reading(self) -> None:
+        self._was_paused = True
+        super().pause_reading()
+
     def resume_reading(self, resume_parser: bool = True) -> None:
-        # What is left in the parser of a connection that is lost is for aiohttp to bring out.
-        if self._reading_paused or self.transport is None:
+        if self._was_paused:
             super().resume_reading(resume_parser)
 
 
@@ -108,7 +113,7 @@ class OpenAICompatibleModel:
                 while text := await self._next_text(response.content, reply, deadline, started, rest):
                     deadline.rest()
                     yield TextDelta(text)
-                    rest = 0.0 if is_first else self._pace.rest_seconds(len(text))
+                    rest = 0.0 if is_first or reply.complete else self._pace.rest_seconds(len(text))
                     is_first = False
                     if rest:
                         self._leave_unread(response, rest)
@@ -162,7 +167,7 @@ class OpenAICompatibleModel:
             if not received:
                 return ""
             if reply.progressed:
-                silent_since = now()
+                silent_since = max(silent_since, now())
         if reply.failure is not None:
             raise reply.failure
         if not content.is_eof() and not reply.cut:
@@ -184,7 +189,7 @@ class OpenAICompatibleModel:
             raise ModelDisconnected(f"{self._host} broke the connection before the end of the reply") from None
 
     def _leave_unread(self, response: aiohttp.ClientResponse, seconds: float) -> None:
-        """Let what comes meanwhile wait in the kernel, to be read at once; if nothing more comes, do not wait."""
+        """Let what comes meanwhile wait in the kernel, to be read at once."""
         connection = response.connection
         if connection is None or connection.transport is None:
             return

@@ -40,7 +40,7 @@ class Pace:
         return seconds if seconds >= SHORTEST_REST_SECONDS and characters < LONG_CHARACTERS else 0.0
 
     def after(self, seconds: float, read_on: Callable[[], None]) -> None:
-        """Call `read_on` once they are over, up to `TOGETHER_SECONDS` later."""
+        """Call `read_on` after so many seconds, or up to `TOGETHER_SECONDS` later."""
         loop = asyncio.get_running_loop()
         moment = ceil((loop.time() + seconds) / TOGETHER_SECONDS)
         resting = self._resting.get(moment)
