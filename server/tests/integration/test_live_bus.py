@@ -74,6 +74,8 @@ async def test_the_messages_of_many_discussions_are_told_each_in_its_order(bus, 
     messages = [a_message() for _ in range(2 * MESSAGES_PER_CALL + 7)]
     for number, message in enumerate(messages):
         say(bus, message, f"ein ä {number} 🦊 ")
+    assert [len(call.messages) for call in bus._calls(list(bus._outbox))] == [MESSAGES_PER_CALL] * 2 + [7]
+    for number, message in enumerate(messages):
         bus.announce(message.discussion_id, [an_event(number + 1)])
     await bus.flush()
     for message in messages:
