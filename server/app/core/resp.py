@@ -11,19 +11,19 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 
-def bulk(part: bytes) -> bytes:
+def bulk_string(part: bytes) -> bytes:
     """One part of a command; what stays the same is packed once."""
     return b"$%d\r\n%b\r\n" % (len(part), part)
 
 
-def command(count: int, *bulks: bytes) -> bytes:
-    """One command of so many parts, which are packed."""
-    return b"*%d\r\n%b" % (count, b"".join(bulks))
+def array(count: int, *parts: bytes) -> bytes:
+    """One command of so many bulk strings."""
+    return b"*%d\r\n%b" % (count, b"".join(parts))
 
 
 def packed(*parts: bytes) -> bytes:
     """One command."""
-    return command(len(parts), *map(bulk, parts))
+    return array(len(parts), *map(bulk_string, parts))
 
 
 async def send_together(client: Redis, commands: Sequence[bytes], seconds: float) -> list[object]:

@@ -1,16 +1,25 @@
 """The OpenAI-compatible client keeps the contract, and what only it promises."""
 
 import asyncio
+import contextlib
 import datetime
 import email.utils
 import gzip
+import ipaddress
 import json
+import re
 import socket
+import ssl
+import time
 from collections import Counter
 from contextlib import ExitStack, aclosing, suppress
 
 import pytest
 from aiohttp.client_proto import ResponseHandler
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from app.domain.prompt import ChatMessage
 from app.services.providers import openai_compatible
@@ -376,9 +385,9 @@ def tokens_of(text, length):
 
 
 async def send_in_chunks(writer, pieces):
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    writer.write(IN_CHUNKS)
     for piece in pieces:
-        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        writer.write(chunk(piece))
         await writer.drain()
     writer.write(b"0\r\n\r\n")
 
@@ -415,3 +424,146 @@ async def test_what_comes_faster_than_it_is_taken_waits_and_arrives_whole(send, 
     assert "".join(item.text for item in taken[:-1]) == said
     assert flow["pause_reading"] > 0, "nothing had to wait"
     assert flow["resume_reading"] > 0
+
+
+@pytest.fixture
+def tls(tmp_path, monkeypatch):
+    """What a server of 127.0.0.1 needs to be trusted by our clients in this test."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    in_pem = certificate.public_bytes(serialization.Encoding.PEM)
+    (tmp_path / "tls.pem").write_bytes(
+        in_pem
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    trusting = ssl.create_default_context(cadata=in_pem.decode())
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.pem")
+    return context
+
+
+@pytest.fixture
+def crowded():
+    """A pace among so many speakers that each rests for as long as any does."""
+    pace = Pace()
+    with ExitStack() as stack:
+        for _ in range(1000):
+            stack.enter_context(pace.speaking())
+        yield pace
+
+
+@contextlib.asynccontextmanager
+async def provider(answer):
+    """Answers each request of its connections; gives its address and how many connections there were."""
+    opened = []
+
+    async def serve(reader, writer):
+        opened.append(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))
+                await answer(writer)
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", opened
+        for writer in opened:
+            writer.close()
+
+
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data):
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def test_a_connection_is_used_again_though_the_end_comes_apart_from_the_last_word(crowded):
+    first, last, done = tokens_of("one two ", 4)
+
+    async def answer(writer):
+        writer.write(IN_CHUNKS + chunk(first))
+        await asyncio.sleep(0.05)
+        writer.write(chunk(last + done))
+        await asyncio.sleep(0.02)
+        writer.write(b"0\r\n\r\n")
+
+    async with provider(answer) as (address, opened):
+        model = OpenAICompatibleModel(address, KEY, PATIENT, crowded)
+        for _ in range(3):
+            assert (await reply(model, "fake"))[0] == "one two "
+        await model.close()
+
+    assert len(opened) == 1
+
+
+async def test_one_who_is_not_listened_to_is_not_silent(crowded):
+    async def answer(writer):
+        writer.write(IN_CHUNKS)
+        for token in tokens_of("one two three four ", 4):
+            writer.write(chunk(token))
+            await asyncio.sleep(0.06)
+        writer.write(b"0\r\n\r\n")
+
+    async with provider(answer) as (address, _):
+        model = OpenAICompatibleModel(address, KEY, ModelTimeouts(5, 5, 0.1, 10), crowded)
+        assert (await reply(model, "fake"))[0] == "one two three four "
+        await model.close()
+
+
+async def test_what_follows_a_flood_of_tiny_chunks_is_not_left_in_the_parser(flow):
+    said = "".join(f"{number:07} " for number in range(2_000))
+    data = b"".join(tokens_of(said, 4))
+    flood, last = data[:-200], data[-200:]
+
+    async def answer(writer):
+        writer.write(IN_CHUNKS + b"".join(chunk(flood[at : at + 8]) for at in range(0, len(flood), 8)))
+        await asyncio.sleep(1)
+        writer.write(chunk(last[:100]) + chunk(last[100:]) + b"0\r\n\r\n")
+
+    async with provider(answer) as (address, _):
+        model = OpenAICompatibleModel(address, KEY, ModelTimeouts(5, 5, 3, 10))
+        taken = []
+        async for item in model.stream(request("fake")):
+            taken.append(item)
+            if len(taken) == 1:
+                await asyncio.sleep(0.5)
+        await model.close()
+
+    assert "".join(item.text for item in taken[:-1]) == said
+    assert flow["pause_reading"] > 0, "it was no flood"
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
+async def test_the_last_words_are_kept_of_an_encrypted_connection_that_ends_during_a_rest(crowded, tls, anyio_backend):
+    first, second, third, done = tokens_of("one two end ", 4)
+
+    def answer(listener):
+        """Ends its connection as many do, without a word of TLS about it."""
+        with tls.wrap_socket(listener.accept()[0], server_side=True) as connection:
+            connection.recv(65536)
+            for piece in (IN_CHUNKS + chunk(first), chunk(second), chunk(third) + chunk(done) + b"0\r\n\r\n"):
+                time.sleep(0.1)
+                connection.sendall(piece)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answering = asyncio.create_task(asyncio.to_thread(answer, listener))
+        model = OpenAICompatibleModel(f"https://127.0.0.1:{listener.getsockname()[1]}/v1", KEY, PATIENT, crowded)
+        assert (await reply(model, "fake"))[0] == "one two end "
+        await model.close()
+        await answering

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from app.core.cache import CACHE_ERRORS
-from app.core.resp import bulk, command, packed, send_together
+from app.core.resp import array, bulk_string, packed, send_together
 from app.domain.events import StoredEvent
 
 log = structlog.stdlib.get_logger(__name__)
@@ -63,7 +63,7 @@ return redis.call('GET', KEYS[1])
 
 
 SEND_SECONDS = 2.0
-_EVALSHA, _RETAIN = bulk(b"EVALSHA"), bulk(b"%d" % RETAIN_SECONDS)
+_EVALSHA, _RETAIN = bulk_string(b"EVALSHA"), bulk_string(b"%d" % RETAIN_SECONDS)
 
 
 def channel_of(discussion_id: UUID) -> str:
@@ -102,8 +102,8 @@ class LiveMessage:
         self.closed = False
         self.queued = False
         text_key, seal_key = _keys(discussion_id, message_id, attempt)
-        self.keys = bulk(text_key.encode()) + bulk(seal_key.encode())
-        self._channel = bulk(channel_of(discussion_id).encode())
+        self.keys = bulk_string(text_key.encode()) + bulk_string(seal_key.encode())
+        self._channel = bulk_string(channel_of(discussion_id).encode())
         self._announced = TEXT + orjson.dumps((str(message_id), turn, attempt)).removesuffix(b"]")
         self._parts: list[str] = []
         self._sent_parts = 0
@@ -133,7 +133,7 @@ class LiveMessage:
         before, offset = self._sent_bytes, self._sent_length
         self._in_flight = (len(self._parts), offset + len(text), before + len(data))
         announcement = b"%b,%d,%b]" % (self._announced, offset, orjson.dumps(text))
-        return b"%b%b%b%b" % (bulk(b"%d" % before), bulk(data), self._channel, bulk(announcement))
+        return b"%b%b%b%b" % (bulk_string(b"%d" % before), bulk_string(data), self._channel, bulk_string(announcement))
 
     def was_sent(self) -> None:
         if self._in_flight is not None:
@@ -177,8 +177,8 @@ class _Texts:
     def command(self) -> bytes:
         count = len(self.messages)
         keys = [message.keys for message in self.messages]
-        head = (_EVALSHA, bulk(self._script), bulk(b"%d" % (2 * count)))
-        return command(len(head) + 1 + 6 * count, *head, *keys, _RETAIN, *self._arguments)
+        head = (_EVALSHA, bulk_string(self._script), bulk_string(b"%d" % (2 * count)))
+        return array(len(head) + 1 + 6 * count, *head, *keys, _RETAIN, *self._arguments)
 
 
 class LiveBus:

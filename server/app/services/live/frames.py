@@ -104,7 +104,7 @@ class LogEntry:
 
     @cached_property
     def completes(self) -> UUID | None:
-        return UUID(self.data["id"]) if self.type == events.MESSAGE_COMPLETED else None
+        return message_id_of(self.data["id"]) if self.type == events.MESSAGE_COMPLETED else None
 
     def closes(self, speaking: OpenMessage) -> bool:
         """Whether `speaking` is over with this event."""

@@ -32,7 +32,7 @@ class EventIdAhead(Invalid):
 
 @lru_cache(maxsize=8192)
 def message_id_of(text: str) -> UUID:
-    """The same object for the same message: each of its pieces names it, and identical ids are equal at once."""
+    """The same object for the same text: each piece of a message names it, and what is identical is equal at once."""
     return UUID(text)
 
 

@@ -46,9 +46,10 @@ _WAITED_FOR: dict[Phase, str] = {
 
 
 class _Connection(ResponseHandler):
-    """Resumes nothing until something was paused; aiohttp does for each chunk of HTTP that is taken, thus each token.
+    """Can be left unread for a while, and resumes nothing that was not paused.
 
-    Once paused it does as aiohttp: its parser may hold what only a further call brings out.
+    aiohttp resumes for each chunk of HTTP that is taken, thus for each token. Once it has paused it is left to do so:
+    its parser may hold what only a further call brings out.
     """
 
     _was_paused = False
@@ -60,6 +61,17 @@ class _Connection(ResponseHandler):
     def resume_reading(self, resume_parser: bool = True) -> None:
         if self._was_paused:
             super().resume_reading(resume_parser)
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+
+    def leave_unread(self) -> None:
+        """What comes waits in the kernel until `read_on`."""
+        self._pause_reading_for_buffer()
+
+    def read_on(self) -> None:
+        self._resume_reading_for_buffer()
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -116,7 +128,7 @@ class OpenAICompatibleModel:
                     rest = 0.0 if is_first or reply.complete else self._pace.rest_seconds(len(text))
                     is_first = False
                     if rest:
-                        self._leave_unread(response, rest)
+                        rest = await self._rest(response, rest)
             yield reply.result()
         finally:
             deadline.close()
@@ -188,18 +200,19 @@ class OpenAICompatibleModel:
                 return b""
             raise ModelDisconnected(f"{self._host} broke the connection before the end of the reply") from None
 
-    def _leave_unread(self, response: aiohttp.ClientResponse, seconds: float) -> None:
-        """Let what comes meanwhile wait in the kernel, to be read at once."""
+    async def _rest(self, response: aiohttp.ClientResponse, seconds: float) -> float:
+        """Let what comes meanwhile join; return for how many seconds from now on nothing can be heard."""
         connection = response.connection
-        if connection is None or connection.transport is None:
-            return
-
-        def read_on() -> None:
-            if connection.transport is not None:  # it may be closed by now, or another's
-                connection.transport.resume_reading()
-
-        connection.transport.pause_reading()
-        self._pace.after(seconds, read_on)
+        protocol = connection.protocol if connection is not None else None
+        if not isinstance(protocol, _Connection):
+            return 0.0  # the response is at its end
+        if protocol.is_encrypted:
+            # What a paused TLS transport has read is lost if the connection ends meanwhile; so it gathers here.
+            await asyncio.sleep(seconds)
+            return 0.0
+        protocol.leave_unread()
+        self._pace.after(seconds, protocol.read_on)
+        return seconds
 
     async def _send(self, body: bytes, started: float) -> aiohttp.ClientResponse:
         phase: Phase = "first_token"
