@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from app.services.turns import reservations
+from bench.fake_model import FakeModelServer
 from tests.fixtures.arena import working
 from tests.fixtures.databases import rows
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.models import priced
 from tests.fixtures.viewer import watch_to_the_end, watching
 
 pytestmark = pytest.mark.anyio
@@ -22,12 +24,18 @@ BUDGETS = {
 
 
 @pytest.fixture
-def place_with(fresh_database, make_arena, priced_models):
+def slow_priced_models(keep):
+    """Settings with which models have prices, but take so long that all discussions begin within the first turns."""
+    return priced(keep(FakeModelServer(default="first_ms=500")))
+
+
+@pytest.fixture
+def place_with(fresh_database, make_arena, slow_priced_models):
     """An installation with that budget, whose model has a price; workers come later."""
 
     def make(name):
         budgets = {name: BUDGETS[name]}
-        return make_arena(models=priced_models, database={"database_url": fresh_database}, budgets=budgets)
+        return make_arena(models=slow_priced_models, database={"database_url": fresh_database}, budgets=budgets)
 
     return make
 
@@ -58,7 +66,8 @@ async def test_discussions_on_two_workers_never_exceed_a_budget_together(
 ):
     """And each has its one turn to conclude, for which it kept some of it back.
 
-    All of them are open before the workers come: who begins when others have taken the whole budget has no turn.
+    All of them are open before the workers come, and a turn takes longer than the beginning of all: who begins when
+    others have taken the whole budget has no turn.
     """
     monkeypatch.setattr(reservations, "ROOM_SECONDS", 1.0)
     place = place_with(name)
@@ -67,8 +76,7 @@ async def test_discussions_on_two_workers_never_exceed_a_budget_together(
     opened = await asyncio.gather(
         *(make_discussion(by=person, agents=[agent], limits={"max_turns": 200}) for _ in range(DISCUSSIONS))
     )
-    for _ in range(2):
-        await asyncio.to_thread(keep, working(place.settings))
+    await asyncio.gather(*(asyncio.to_thread(keep, working(place.settings)) for _ in range(2)))
     viewers = await asyncio.gather(*(watch_to_the_end(person.http, one.id, 60) for one in opened))
 
     ends = [viewer.events[-1].data for viewer in viewers]
