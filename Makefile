@@ -1,5 +1,7 @@
 # Everything a newcomer needs: `make demo`, `make test`, `make serve`. Each installs first what it needs.
-PYTHON ?= python3
+# A system's own Python is built with profile-guided optimisation, one that pyenv compiled is not (docs/performance.md).
+CAN_INSTALL = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell /usr/bin/python3 -c '$(CAN_INSTALL)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin
 
 .PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams chaos clean
@@ -12,7 +14,7 @@ help:  ## what can be made
 install: .venv/installed  ## make .venv with everything in it, from the locked requirements
 
 .venv/installed: requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c '$(CAN_INSTALL)' || { echo "Python 3.11 or newer with venv is needed; set PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
