@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo`, `make test`, `make serve`. Each installs first what it needs.
-# A system's own Python is built with profile-guided optimisation, one that pyenv compiled is not (docs/performance.md).
+# The system's own Python is usually the faster build (docs/performance.md).
 CAN_INSTALL = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(CAN_INSTALL)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin

@@ -1,7 +1,6 @@
 """The OpenAI-compatible client keeps the contract, and what only it promises."""
 
 import asyncio
-import contextlib
 import datetime
 import email.utils
 import gzip
@@ -12,7 +11,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from contextlib import ExitStack, aclosing, suppress
+from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 
 import pytest
 from aiohttp.client_proto import ResponseHandler
@@ -384,6 +383,13 @@ def tokens_of(text, length):
     yield b"data: [DONE]\n\n"
 
 
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data):
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 async def send_in_chunks(writer, pieces):
     writer.write(IN_CHUNKS)
     for piece in pieces:
@@ -465,7 +471,7 @@ def crowded():
         yield pace
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def provider(answer):
     """Answers each request of its connections; gives its address and how many connections there were."""
     opened = []
@@ -482,13 +488,6 @@ async def provider(answer):
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", opened
         for writer in opened:
             writer.close()
-
-
-IN_CHUNKS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def chunk(data):
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 async def test_a_connection_is_used_again_though_the_end_comes_apart_from_the_last_word(crowded):
