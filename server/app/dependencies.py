@@ -1,6 +1,5 @@
 """What routes are given: services, the caller, and the permissions they ask for."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +13,8 @@ from app.core.errors import Invalid, Unauthenticated
 from app.domain.permissions import Permission
 from app.schemas.base import Text
 from app.services.agents import AgentService
-from app.services.auth import Actor, AuthService, CurrentUser
+from app.services.auth import AuthService
+from app.services.callers import Actor, Callers, CurrentUser
 from app.services.discussion_diff import DiscussionDiffs
 from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_forks import DiscussionForks
@@ -39,6 +39,7 @@ class Services:
 
     settings: Settings
     auth: AuthService
+    callers: Callers
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
@@ -72,6 +73,7 @@ async def get_settings(connection: HTTPConnection) -> Settings:
 
 ServerConfig = Annotated[Settings, Depends(get_settings)]
 Auth = Annotated[AuthService, _service("auth")]
+WhoIsCalling = Annotated[Callers, _service("callers")]
 Agents = Annotated[AgentService, _service("agents")]
 Discussions = Annotated[DiscussionService, _service("discussions")]
 Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]
@@ -100,41 +102,75 @@ StreamTokenParameter = Annotated[
 ]
 
 
-async def get_current_user(auth: Auth, token: Annotated[str | None, Depends(oauth2_bearer)]) -> CurrentUser:
+async def get_current_user(callers: WhoIsCalling, token: Annotated[str | None, Depends(oauth2_bearer)]) -> CurrentUser:
     if not token:
         raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
-    return await auth.identify(token)
+    return await callers.identify(token)
 
 
-Caller = Annotated[CurrentUser, Depends(get_current_user)]
-
-
-async def get_actor(user: Caller, x_workspace_id: WorkspaceHeader = None) -> Actor:
+async def get_actor(
+    user: Annotated[CurrentUser, Depends(get_current_user)], x_workspace_id: WorkspaceHeader = None
+) -> Actor:
     return user.actor(x_workspace_id)
 
 
-def require(permission: Permission) -> Callable[..., Awaitable[Actor]]:
-    """A dependency that gives the caller in the workspace, if their role allows it."""
+class Declared:
+    """A dependency that lets in only who has the permission; the OpenAPI document shows it.
 
-    async def check(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
-        actor.require(permission)
+    Every route has one, or is listed as open to everybody: a test walks them all.
+    """
+
+    def __init__(self, permission: Permission | None) -> None:
+        """`permission` None: whoever is known."""
+        self.permission = permission
+
+    def check(self, caller: Actor | CurrentUser) -> None:
+        """Raise `Forbidden` unless the caller has the permission."""
+        if self.permission is not None:
+            caller.require(self.permission)
+
+
+class Require(Declared):
+    """Gives the caller in the workspace that the request is about, if they may."""
+
+    async def __call__(self, actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+        self.check(actor)
         return actor
 
-    return check
+
+class RequireCaller(Declared):
+    """Gives the caller, whoever it is and however narrow the credential."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    async def __call__(self, user: Annotated[CurrentUser, Depends(get_current_user)]) -> CurrentUser:
+        return user
 
 
-async def get_speaker(
-    request: Request,
-    auth: Auth,
-    token: Annotated[str | None, Depends(oauth2_bearer)],
-    x_workspace_id: WorkspaceHeader = None,
-) -> Actor | None:
-    """Who speaks; None where a turn token, which the service checks, is all that is shown."""
-    if "authorization" not in request.headers and await _shows_turn_token(request):
-        return None
-    actor = (await get_current_user(auth, token)).actor(x_workspace_id)
-    actor.require(Permission.DISCUSSIONS_WRITE)
-    return actor
+class RequireOfAccount(Declared):
+    """Gives the caller, if they may do what belongs to no workspace, or to any of theirs."""
+
+    async def __call__(self, user: Annotated[CurrentUser, Depends(get_current_user)]) -> CurrentUser:
+        self.check(user)
+        return user
+
+
+class RequireToSpeak(Declared):
+    """Gives who speaks; None where a turn token, which the service checks, is all that is shown."""
+
+    async def __call__(
+        self,
+        request: Request,
+        callers: WhoIsCalling,
+        token: Annotated[str | None, Depends(oauth2_bearer)],
+        x_workspace_id: WorkspaceHeader = None,
+    ) -> Actor | None:
+        if "authorization" not in request.headers and await _shows_turn_token(request):
+            return None
+        actor = (await get_current_user(callers, token)).actor(x_workspace_id)
+        self.check(actor)
+        return actor
 
 
 async def _shows_turn_token(request: Request) -> bool:
@@ -146,14 +182,15 @@ async def _shows_turn_token(request: Request) -> bool:
     return isinstance(document, dict) and isinstance(document.get("turn_token"), str)
 
 
-MaySpeak = Annotated[Actor | None, Depends(get_speaker)]
-ReadsAgents = Annotated[Actor, Depends(require(Permission.AGENTS_READ))]
-WritesAgents = Annotated[Actor, Depends(require(Permission.AGENTS_WRITE))]
-UsesModels = Annotated[Actor, Depends(require(Permission.MODELS_USE))]
-ReadsDiscussions = Annotated[Actor, Depends(require(Permission.DISCUSSIONS_READ))]
-WritesDiscussions = Annotated[Actor, Depends(require(Permission.DISCUSSIONS_WRITE))]
-ReadsKnowledge = Annotated[Actor, Depends(require(Permission.KNOWLEDGE_READ))]
-WritesKnowledge = Annotated[Actor, Depends(require(Permission.KNOWLEDGE_WRITE))]
+Caller = Annotated[CurrentUser, Depends(RequireCaller())]
+MaySpeak = Annotated[Actor | None, Depends(RequireToSpeak(Permission.DISCUSSIONS_WRITE))]
+ReadsAgents = Annotated[Actor, Depends(Require(Permission.AGENTS_READ))]
+WritesAgents = Annotated[Actor, Depends(Require(Permission.AGENTS_WRITE))]
+UsesModels = Annotated[Actor, Depends(Require(Permission.MODELS_USE))]
+ReadsDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_READ))]
+WritesDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_WRITE))]
+ReadsKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_READ))]
+WritesKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_WRITE))]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Items a page.")]
 Cursor = Annotated[Text | None, Query(max_length=200, description="`next_cursor` of the page before.")]

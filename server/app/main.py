@@ -40,6 +40,7 @@ from app.routes.openapi import install_openapi
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
 from app.services.auth import AuthService
+from app.services.callers import Callers
 from app.services.discussion_diff import DiscussionDiffs
 from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_forks import DiscussionForks
@@ -116,12 +117,13 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     hub = Hub(followed, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
     signer = TokenSigner(key, settings.auth.access_token_seconds)
-    auth = AuthService(uow, signer, settings)
+    callers = Callers(uow, signer)
     most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
-    streams = OpenStreams(UnitOfWorkRightsReader(uow), most_streams, auth.forget)
+    streams = OpenStreams(UnitOfWorkRightsReader(uow), most_streams, callers.forget)
     services = Services(
         settings=settings,
-        auth=auth,
+        auth=AuthService(uow, signer, callers, settings),
+        callers=callers,
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus, hub, InterruptedTurns(models, settings.budgets)),
@@ -134,7 +136,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         knowledge=KnowledgeService(uow),
         usage=UsageService(uow, settings.budgets),
         viewings=Viewings(uow, bus, hub),
-        stream_access=StreamAccess(uow, signer, auth),
+        stream_access=StreamAccess(uow, signer, callers),
         streams=streams,
         hub=hub,
         notices=notices,

@@ -20,6 +20,7 @@ from app.engines.data_folder import secret_key
 from app.engines.database_check import check_database, check_schema
 from app.schemas.auth import Register, UserRead
 from app.services.auth import AuthService
+from app.services.callers import Callers
 from app.services.unit_of_work import UnitOfWorkFactory
 
 DEFAULT_ADMIN = "admin@arena.example"
@@ -80,6 +81,7 @@ async def _auth(settings: Settings) -> AsyncIterator[AuthService]:
     engine = make_engine(settings.database, "user")
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "user"), lambda _discussion, _events: None)
     try:
-        yield AuthService(uow, TokenSigner(secret_key(settings), 60), settings)
+        signer = TokenSigner(secret_key(settings), 60)
+        yield AuthService(uow, signer, Callers(uow, signer), settings)
     finally:
         await engine.dispose()

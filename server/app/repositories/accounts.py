@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, and_, any_, delete, func, insert, literal, select, update
+from sqlalchemy import ARRAY, ColumnElement, and_, any_, delete, func, insert, literal, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import Conflict
 from app.domain.permissions import Role
-from app.models import Membership, Session, SocketTicket, User, Workspace
+from app.models import ApiKey, Membership, Session, SocketTicket, User, Workspace
 from app.repositories.base import violates
 
 SWEPT_TICKETS = 100
@@ -104,46 +104,51 @@ class AccountRepository:
         ).one_or_none()
         return (row[0], row[1]) if row else None
 
-    async def roles_of_sessions(
-        self, sessions: Collection[UUID], workspaces: Collection[UUID]
+    async def roles_of_credentials(
+        self, credentials: Collection[UUID], workspaces: Collection[UUID]
     ) -> dict[UUID, dict[UUID, Role]]:
-        """Of each session that is alive: the roles of its user in those of the workspaces that they belong to."""
-        belongs = and_(Membership.user_id == Session.user_id, Membership.workspace_id == any_(_uuids(workspaces)))
-        rows = await self._session.execute(
-            select(Session.id, Membership.workspace_id, Membership.role)
+        """Of each session and API key that is alive: its user's roles in those of the workspaces they belong to."""
+        alive = union_all(
+            select(Session.id, Session.user_id)
             .join(User, User.id == Session.user_id)
+            .where(Session.id == any_(_uuids(credentials)), *_is_alive(func.now())),
+            select(ApiKey.id, ApiKey.user_id)
+            .join(User, User.id == ApiKey.user_id)
+            .where(ApiKey.id == any_(_uuids(credentials)), *_is_good(func.now())),
+        ).subquery()
+        belongs = and_(Membership.user_id == alive.c.user_id, Membership.workspace_id == any_(_uuids(workspaces)))
+        rows = await self._session.execute(
+            select(alive.c.id, Membership.workspace_id, Membership.role)
+            .select_from(alive)
             .outerjoin(Membership, belongs)
-            .where(Session.id == any_(_uuids(sessions)), *_is_alive(func.now()))
         )
         roles: dict[UUID, dict[UUID, Role]] = {}
-        for session_id, workspace_id, role in rows:
-            theirs = roles.setdefault(session_id, {})
+        for credential_id, workspace_id, role in rows:
+            theirs = roles.setdefault(credential_id, {})
             if workspace_id is not None and role in set(Role):  # one of another release is none here
                 theirs[workspace_id] = Role(role)
         return roles
 
-    async def add_ticket(self, session_id: UUID, digest: bytes, seconds: float) -> None:
-        """Keep a ticket of the session's; those that nobody used are swept away by the way."""
+    async def add_ticket(self, user_id: UUID, credential_id: UUID, digest: bytes, seconds: float) -> None:
+        """Keep a ticket of the credential's; those that nobody used are swept away by the way."""
         stale = select(SocketTicket.digest).where(SocketTicket.expires_at < func.now()).limit(SWEPT_TICKETS)
         await self._session.execute(
             delete(SocketTicket).where(SocketTicket.digest.in_(stale.with_for_update(skip_locked=True)))
         )
         expires_at = func.now() + timedelta(seconds=seconds)
         await self._session.execute(
-            insert(SocketTicket).values(digest=digest, session_id=session_id, expires_at=expires_at)
+            insert(SocketTicket).values(
+                digest=digest, user_id=user_id, credential_id=credential_id, expires_at=expires_at
+            )
         )
 
     async def take_ticket(self, digest: bytes) -> tuple[UUID, UUID] | None:
-        """Use the ticket up; the session and the user it was for, None if it is not good (any more)."""
+        """Use the ticket up; the credential and the user it was for, None if it is not good (any more)."""
         row = (
             await self._session.execute(
                 delete(SocketTicket)
-                .where(
-                    SocketTicket.digest == digest,
-                    SocketTicket.expires_at > func.now(),
-                    SocketTicket.session_id == Session.id,
-                )
-                .returning(Session.id, Session.user_id)
+                .where(SocketTicket.digest == digest, SocketTicket.expires_at > func.now())
+                .returning(SocketTicket.credential_id, SocketTicket.user_id)
             )
         ).one_or_none()
         return (row[0], row[1]) if row else None
@@ -162,3 +167,12 @@ def _uuids(ids: Collection[UUID]) -> Any:
 def _is_alive(now: Any) -> tuple[ColumnElement[bool], ...]:
     """Of a session joined with its user."""
     return Session.ended_at.is_(None), Session.expires_at > now, User.disabled_at.is_(None)
+
+
+def _is_good(now: Any) -> tuple[ColumnElement[bool], ...]:
+    """Of an API key joined with its user."""
+    return (
+        ApiKey.revoked_at.is_(None),
+        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
+        User.disabled_at.is_(None),
+    )

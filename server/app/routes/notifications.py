@@ -9,11 +9,12 @@ from starlette.responses import Response
 from app.core.errors import located
 from app.dependencies import (
     Access,
-    Auth,
+    Declared,
     ServerConfig,
     StatusNotices,
     Streams,
     StreamTokenParameter,
+    WhoIsCalling,
     WorkspaceHeader,
     get_current_user,
     oauth2_bearer,
@@ -22,31 +23,34 @@ from app.domain.permissions import Permission
 from app.routes.responses import EVENT_STREAM, problems
 from app.routes.sse import LiveStream
 from app.schemas.base import Text
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.live.notices import Listener, seen_of
-from app.services.live.streams import Standing
+from app.services.live.streams import standing_of
 
 router = APIRouter(prefix="/notifications", tags=["streams"])
 
 NoticeId = Annotated[Text | None, Query(description="An id that this stream gave.")]
 
 
-async def get_listener(
-    auth: Auth,
-    access: Access,
-    token: Annotated[str | None, Depends(oauth2_bearer)],
-    stream_token: StreamTokenParameter = None,
-    workspace_id: Annotated[UUID | None, Query(description="Instead of the header `X-Workspace-ID`.")] = None,
-    x_workspace_id: WorkspaceHeader = None,
-) -> Actor:
-    """Who listens, in the workspace that is meant."""
-    if token is None and stream_token is not None:
-        user = await access.identify(stream_token)
-    else:
-        user = await get_current_user(auth, token)
-    actor = user.actor(x_workspace_id or workspace_id)
-    actor.require(Permission.DISCUSSIONS_READ)
-    return actor
+class RequireListener(Declared):
+    """Gives who listens, in the workspace that is meant."""
+
+    async def __call__(
+        self,
+        callers: WhoIsCalling,
+        access: Access,
+        token: Annotated[str | None, Depends(oauth2_bearer)],
+        stream_token: StreamTokenParameter = None,
+        workspace_id: Annotated[UUID | None, Query(description="Instead of the header `X-Workspace-ID`.")] = None,
+        x_workspace_id: WorkspaceHeader = None,
+    ) -> Actor:
+        if token is None and stream_token is not None:
+            user = await access.identify(stream_token)
+        else:
+            user = await get_current_user(callers, token)
+        actor = user.actor(x_workspace_id or workspace_id)
+        self.check(actor)
+        return actor
 
 
 @router.get(
@@ -61,7 +65,7 @@ async def get_listener(
     },
 )
 async def stream_notifications(
-    actor: Annotated[Actor, Depends(get_listener)],
+    actor: Annotated[Actor, Depends(RequireListener(Permission.DISCUSSIONS_READ))],
     streams: Streams,
     notices: StatusNotices,
     settings: ServerConfig,
@@ -74,7 +78,7 @@ async def stream_notifications(
     with located(*source):
         seen = await notices.begin(seen_of(given) if given else None)
     listener = Listener(
-        Standing(actor.session_id, actor.user_id, actor.workspace_id),
+        standing_of(actor),
         actor.workspace_id,
         seen,
         heartbeat_seconds=settings.server.stream_heartbeat_seconds,

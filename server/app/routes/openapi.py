@@ -1,10 +1,14 @@
 """The OpenAPI document: FastAPI's, with our problems for every error."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 
+from app.dependencies import Declared
 from app.routes.responses import problems
 from app.schemas.base import Problem
 from app.schemas.message import EventPage
@@ -31,10 +35,29 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         components[model.__name__] = definition
     for name in ("HTTPValidationError", "ValidationError"):
         components.pop(name, None)
+    _show_permissions(app, schema["paths"])
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             _complete(operation, is_versioned=path.startswith("/api/"))
     return schema
+
+
+def _show_permissions(app: FastAPI, paths: dict[str, dict[str, Any]]) -> None:
+    """`x-permission` names what a route asks for, `caller` that it asks only who calls; a public route has none."""
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", None)
+        declared = next(_declared(dependant), None) if dependant is not None else None
+        operations = paths.get(getattr(route, "path_format", None) or "", {})
+        for method, operation in operations.items():
+            if declared is not None and method.upper() in (getattr(route, "methods", None) or ()):
+                operation["x-permission"] = str(declared.permission or "caller")
+
+
+def _declared(dependant: Dependant) -> Iterator[Declared]:
+    for needed in dependant.dependencies:
+        if isinstance(needed.call, Declared):
+            yield needed.call
+        yield from _declared(needed)
 
 
 def _complete(operation: dict[str, Any], *, is_versioned: bool) -> None:

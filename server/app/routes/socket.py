@@ -14,7 +14,7 @@ from app.dependencies import Services
 from app.routes.socket_frames import error_frame, read_frame, receive_text, send
 from app.routes.socket_session import UNEXPECTED, SocketSession
 from app.schemas.socket import AuthFrame
-from app.services.auth import CurrentUser
+from app.services.callers import CurrentUser
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -86,7 +86,7 @@ async def _who_is_it(websocket: WebSocket, services: Services, ticket: str | Non
         raise Unauthenticated(f"no `auth` frame came within {seconds:g} seconds") from None
     if not isinstance(frame, AuthFrame):
         raise Unauthenticated("the first frame must be `auth`, unless the socket was opened with a ticket")
-    return await services.auth.identify(frame.token)
+    return await services.callers.identify(frame.token)
 
 
 async def _refuse(websocket: WebSocket, error: ArenaError) -> None:

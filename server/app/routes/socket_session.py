@@ -28,10 +28,10 @@ from app.routes.socket_frames import (
 )
 from app.schemas.message import MessageCreate
 from app.schemas.socket import AuthFrame, ClientFrame, MessageFrame, SubscribeFrame, UnsubscribeFrame
-from app.services.auth import Actor, CurrentUser
+from app.services.callers import Actor, CurrentUser
 from app.services.live.hub import Following
 from app.services.live.position import Position
-from app.services.live.streams import Standing, Stream
+from app.services.live.streams import Standing, Stream, standing_of
 from app.services.live.viewer import Viewer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -78,7 +78,7 @@ class SocketSession:
         self._services = services
         self._user = user
         self._settings = services.settings.server
-        self._stream = Stream(Standing(user.session_id, user.user.id), life_seconds=self._settings.stream_seconds)
+        self._stream = Stream(Standing(user.credential_id, user.user.id), life_seconds=self._settings.stream_seconds)
         self._channels: dict[str, tuple[asyncio.Task[None], AsyncExitStack]] = {}
 
     async def serve(self) -> None:
@@ -114,7 +114,7 @@ class SocketSession:
             await asyncio.sleep(0)  # many frames may be there already, and none of this need have waited
 
     async def _answer(self, frame: ClientFrame) -> None:
-        self._user = await self._services.auth.look_again(self._user)
+        self._user = await self._services.callers.look_again(self._user)
         channel: str | None = getattr(frame, "channel", None)
         try:
             if isinstance(frame, SubscribeFrame):
@@ -141,7 +141,7 @@ class SocketSession:
         discussion_id = _discussion_in(frame.channel)
         actor = await self._actor(discussion_id, Permission.DISCUSSIONS_READ)
         position = await self._services.viewings.begin(actor, discussion_id, position)
-        standing = Standing(actor.session_id, actor.user_id, actor.workspace_id)
+        standing = standing_of(actor)
         viewer = Viewer(standing, discussion_id, position)
         async with AsyncExitStack() as stack:
             stack.enter_context(self._services.streams.holding(viewer))

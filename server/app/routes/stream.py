@@ -11,13 +11,14 @@ from app.core.errors import Unauthenticated, located
 from app.dependencies import (
     Access,
     Admission,
-    Auth,
+    Declared,
     Limit,
     Live,
     Messages,
     ServerConfig,
     Streams,
     StreamTokenParameter,
+    WhoIsCalling,
     WorkspaceHeader,
     get_current_user,
     oauth2_bearer,
@@ -28,9 +29,9 @@ from app.routes.responses import EVENT_STREAM, problems
 from app.routes.sse import LiveStream
 from app.schemas.base import Text
 from app.schemas.message import EventPage
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.live.position import Position
-from app.services.live.streams import Standing
+from app.services.live.streams import standing_of
 from app.services.live.viewer import Viewer
 
 router = APIRouter(prefix="/discussions/{discussion_id}/events", tags=["streams"])
@@ -39,25 +40,28 @@ EventId = Annotated[Text | None, Query(description="An id that a stream or a pag
 WantsStream = Annotated[bool, Depends(wants_event_stream)]
 
 
-async def get_viewer(
-    discussion_id: UUID,
-    auth: Auth,
-    access: Access,
-    admission: Admission,
-    token: Annotated[str | None, Depends(oauth2_bearer)],
-    wants_stream: WantsStream,
-    stream_token: StreamTokenParameter = None,
-    x_workspace_id: WorkspaceHeader = None,
-) -> Actor:
-    """Who reads. A stream token stands for the workspace that the discussion belongs to, and opens no page."""
-    if token is None and stream_token is not None:
-        if not wants_stream:
-            raise Unauthenticated("a stream token opens a live stream only; ask for `Accept: text/event-stream`")
-        actor = await admission.actor(await access.identify(stream_token), discussion_id)
-    else:
-        actor = (await get_current_user(auth, token)).actor(x_workspace_id)
-    actor.require(Permission.DISCUSSIONS_READ)
-    return actor
+class RequireViewer(Declared):
+    """Gives who reads. A stream token stands for the workspace the discussion belongs to, and opens no page."""
+
+    async def __call__(
+        self,
+        discussion_id: UUID,
+        callers: WhoIsCalling,
+        access: Access,
+        admission: Admission,
+        token: Annotated[str | None, Depends(oauth2_bearer)],
+        wants_stream: WantsStream,
+        stream_token: StreamTokenParameter = None,
+        x_workspace_id: WorkspaceHeader = None,
+    ) -> Actor:
+        if token is None and stream_token is not None:
+            if not wants_stream:
+                raise Unauthenticated("a stream token opens a live stream only; ask for `Accept: text/event-stream`")
+            actor = await admission.actor(await access.identify(stream_token), discussion_id)
+        else:
+            actor = (await get_current_user(callers, token)).actor(x_workspace_id)
+        self.check(actor)
+        return actor
 
 
 @router.get(
@@ -78,7 +82,7 @@ async def get_viewer(
 )
 async def read_events(
     discussion_id: UUID,
-    actor: Annotated[Actor, Depends(get_viewer)],
+    actor: Annotated[Actor, Depends(RequireViewer(Permission.DISCUSSIONS_READ))],
     messages: Messages,
     admission: Admission,
     streams: Streams,
@@ -100,7 +104,7 @@ async def read_events(
     if not wants_stream:
         return await _page(messages, actor, discussion_id, position.seq, limit)
     viewer = Viewer(
-        Standing(actor.session_id, actor.user_id, actor.workspace_id),
+        standing_of(actor),
         discussion_id,
         position,
         heartbeat_seconds=settings.server.stream_heartbeat_seconds,

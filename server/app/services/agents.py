@@ -17,7 +17,7 @@ from app.models import Agent, AgentVersion
 from app.schemas.agent import AgentConfig, AgentCreate, AgentPreview, AgentRead, AgentUpdate
 from app.schemas.base import Page
 from app.services.ai_models import ModelCatalog
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.prompts import chat_request
 from app.services.providers.base import Finished, TextDelta
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory

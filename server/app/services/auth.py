@@ -1,15 +1,11 @@
 """Accounts and sessions."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
-
-from cachetools import TTLCache
 
 from app.config import Settings
 from app.core.clock import utc_now
-from app.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from app.core.errors import Forbidden, Invalid, Unauthenticated
 from app.core.ids import new_id
 from app.core.security import (
     AccessClaims,
@@ -19,14 +15,10 @@ from app.core.security import (
     hash_password,
     verify_password,
 )
-from app.domain.permissions import Permission, Role, allows
 from app.models import Session, User, Workspace
-from app.repositories.accounts import AccountWorkspace
-from app.schemas.auth import Register, TokenPair, UserRead, WorkspaceMembership
+from app.schemas.auth import Register, TokenPair, UserRead
+from app.services.callers import Callers, CurrentUser
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
-
-# A session that ended, or a role that changed, is noticed by every process within this time.
-IDENTITY_SECONDS = 1.0
 
 
 class RegistrationClosed(Forbidden):
@@ -55,67 +47,14 @@ class InvalidScope(Invalid):
     where = ("body", "scope")
 
 
-class SessionEnded(Unauthenticated):
-    """The session that the access token belongs to is over."""
-
-    code = "session_ended"
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentUser:
-    """Who is calling, and the workspaces they belong to, the personal one first."""
-
-    user: User
-    session_id: UUID
-    workspaces: list[AccountWorkspace]
-
-    def belongs_to(self, workspace_id: UUID) -> bool:
-        return any(workspace.id == workspace_id for workspace in self.workspaces)
-
-    def actor(self, workspace_id: UUID | None) -> "Actor":
-        """The caller in one workspace, by default the personal one; a foreign one does not exist for them."""
-        for workspace in self.workspaces:
-            if workspace.id == workspace_id or (workspace_id is None and workspace.is_personal):
-                return Actor(self.user.id, self.user.display_name, workspace.id, workspace.role, self.session_id)
-        raise NotFound("there is no such workspace")
-
-    def read(self) -> UserRead:
-        return UserRead(
-            id=self.user.id,
-            email=self.user.email,
-            display_name=self.user.display_name,
-            is_superuser=self.user.is_superuser,
-            created_at=self.user.created_at,
-            workspaces=[WorkspaceMembership(id=w.id, name=w.name, role=w.role) for w in self.workspaces],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """A user acting in a workspace."""
-
-    user_id: UUID
-    display_name: str
-    workspace_id: UUID
-    role: Role
-    session_id: UUID
-
-    def may(self, permission: Permission) -> bool:
-        return allows(self.role, permission)
-
-    def require(self, permission: Permission) -> None:
-        if not self.may(permission):
-            raise Forbidden(f"your role in this workspace ({self.role}) does not allow {permission}")
-
-
 class AuthService:
-    """Registration, login, refresh, and who a token belongs to."""
+    """Registration, login, refresh, and their end."""
 
-    def __init__(self, uow: UnitOfWorkFactory, signer: TokenSigner, settings: Settings) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, signer: TokenSigner, callers: Callers, settings: Settings) -> None:
         self._uow = uow
         self._signer = signer
+        self._callers = callers
         self._settings = settings
-        self._known: TTLCache[UUID, CurrentUser] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
 
     async def register(self, request: Register) -> UserRead:
         """Make an account with a personal workspace, or neither."""
@@ -193,38 +132,11 @@ class AuthService:
             return None
         return self._rotate(session)
 
-    async def identify(self, access_token: str) -> CurrentUser:
-        """Who the token belongs to; raise `Unauthenticated` if it or its session is over."""
-        claims = self._signer.verify(access_token)
-        return await self.recognise(claims.session_id, claims.user_id)
-
-    async def look_again(self, user: CurrentUser) -> CurrentUser:
-        """The same user as they are now; raise `SessionEnded` if the session is over."""
-        return await self.recognise(user.session_id, user.user.id)
-
     async def log_out(self, user: CurrentUser) -> None:
         """End the session: its tokens, streams and sockets, here at once and elsewhere within two seconds."""
         async with self._uow() as work:
-            await work.accounts.end_session(user.session_id, utc_now())
-        self.forget(user.session_id)
-
-    def forget(self, session_id: UUID) -> None:
-        """Look the session up anew when it is next seen."""
-        self._known.pop(session_id, None)
-
-    async def recognise(self, session_id: UUID, user_id: UUID) -> CurrentUser:
-        """Whose session it is; raise `SessionEnded` if it is over or not theirs."""
-        known = self._known.get(session_id)
-        if known is not None and known.user.id == user_id:
-            return known
-        async with self._uow.reading() as work:
-            found = await work.accounts.find_live_session(session_id, utc_now())
-            if found is None or found[1].id != user_id:
-                raise SessionEnded("this session has ended; log in again")
-            workspaces = await work.accounts.list_workspaces(user_id)
-        identified = CurrentUser(found[1], session_id, workspaces)
-        self._known[session_id] = identified
-        return identified
+            await work.accounts.end_session(user.credential_id, utc_now())
+        self._callers.forget(user.credential_id)
 
     def _rotate(self, session: Session) -> TokenPair:
         session.refresh_number += 1

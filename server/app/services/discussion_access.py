@@ -3,7 +3,7 @@
 from app.core.errors import Forbidden
 from app.domain.permissions import Permission
 from app.models import Discussion
-from app.services.auth import Actor
+from app.services.callers import Actor
 
 
 def require_control(actor: Actor, discussion: Discussion) -> None:

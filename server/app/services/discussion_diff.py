@@ -7,7 +7,7 @@ from app.core.cursors import decode_numbers, encode_cursor
 from app.models import Discussion
 from app.schemas.diff import CommonPart, DiscussionDiff, MessagePair
 from app.schemas.message import MessageRead
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.messages import MessageService
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 

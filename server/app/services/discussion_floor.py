@@ -10,7 +10,7 @@ from app.domain.policies import get_seat
 from app.domain.progress import Floor
 from app.schemas.discussion import DiscussionRead
 from app.schemas.policies import FloorGive
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import give_floor, queue_driver, take_floor
 from app.services.discussion_views import read_discussion, table_of

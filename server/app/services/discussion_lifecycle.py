@@ -19,7 +19,7 @@ from app.domain.endings import Ending
 from app.domain.policies import History
 from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionRead
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import (
     begin,

@@ -9,7 +9,7 @@ from app.domain.discussion import DiscussionEnded, Status, Step
 from app.models import Discussion, Participant
 from app.schemas.discussion import MAX_PARTICIPANTS, ParticipantCreate, ParticipantRead
 from app.services.ai_models import ModelCatalog
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import fence_off, go_on_to_next, history_of, queue_driver, take_floor
 from app.services.discussion_views import SPEAKING_ROLES, participant_data

@@ -16,7 +16,7 @@ from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate, ParticipantCreate
 from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import begin, queue_driver, take_floor
 from app.services.discussion_views import participant_data, read_discussion, table_of

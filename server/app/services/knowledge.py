@@ -13,7 +13,7 @@ from app.schemas.knowledge import (
     KnowledgeBaseRead,
     KnowledgeBaseUpdate,
 )
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.unit_of_work import UnitOfWorkFactory
 
 

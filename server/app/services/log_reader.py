@@ -48,10 +48,10 @@ class UnitOfWorkRightsReader:
         self._uow = uow
 
     async def roles(
-        self, sessions: Collection[UUID], workspaces: Collection[UUID]
+        self, credentials: Collection[UUID], workspaces: Collection[UUID]
     ) -> Mapping[UUID, Mapping[UUID, Role]]:
         async with self._uow.reading() as work:
-            return await work.accounts.roles_of_sessions(sessions, workspaces)
+            return await work.accounts.roles_of_credentials(credentials, workspaces)
 
 
 class UnitOfWorkStatusReader:

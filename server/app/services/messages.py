@@ -17,7 +17,7 @@ from app.models import Discussion, Message, Participant
 from app.repositories.messages import cursor_at
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.discussion_flow import after_turn, close_turn
 from app.services.discussion_views import participant_data, read_discussion, read_message
 from app.services.readers import reader_among, reader_of

@@ -6,7 +6,7 @@ from uuid import UUID
 from app.domain.permissions import Permission
 from app.domain.visibility import Reader
 from app.models import Participant
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.unit_of_work import UnitOfWork
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from app.domain.transcript import markdown_entry, markdown_header, text_entry, text_header
 from app.schemas.discussion import DiscussionRead
 from app.schemas.message import MessageRead
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.discussions import DiscussionService
 from app.services.messages import MessageService
 

@@ -6,7 +6,7 @@ from app.config import BudgetSettings
 from app.domain.budgets import Scope
 from app.domain.limits import Left, Spending
 from app.schemas.usage import BudgetUse, UsageRead
-from app.services.auth import Actor
+from app.services.callers import Actor
 from app.services.turns.budget import budgets_of, payers_of
 from app.services.unit_of_work import UnitOfWorkFactory
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from app.core.errors import NotFound
 from app.domain.visibility import Reader
 from app.models import Discussion
-from app.services.auth import Actor, CurrentUser
+from app.services.callers import Actor, CurrentUser
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
 from app.services.live.position import MOST_CHARACTERS_SPOKEN, EventIdAhead, Position

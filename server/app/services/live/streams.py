@@ -1,9 +1,9 @@
 """Every live stream that this process has open: how many a person may hold, whose rights have ended, when to speak up.
 
-Always holds: a stream is open only while its session lives and, where it shows a workspace, its person belongs to that
-workspace. One query a tick asks after the rights of all streams together, so that they cost the same however many
-viewers watch; what has changed reaches a stream within two seconds. A stream keeps nothing but its place: it is woken
-and looks for itself.
+Always holds: a stream is open only while its session or API key lives and, where it shows a workspace, its person
+belongs to that workspace. One query a tick asks after the rights of all streams together, so that they cost the same
+however many viewers watch; what has changed reaches a stream within two seconds. A stream keeps nothing but its place:
+it is woken and looks for itself.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ import structlog
 
 from app.core.begun import Begun, begin
 from app.core.errors import ArenaError, NotFound, RateLimited, Unavailable
-from app.domain.permissions import Role
-from app.services.auth import SessionEnded
+from app.domain.permissions import Role, Scopes
+from app.services.callers import Actor, SessionEnded
 from app.services.live.frames import Batch
 
 log = structlog.stdlib.get_logger(__name__)
@@ -39,16 +39,22 @@ class TooManyStreams(RateLimited):
 class Standing:
     """By what right a stream is open; `workspace_id` None: it shows nothing of one."""
 
-    session_id: UUID
+    credential_id: UUID
     user_id: UUID
     workspace_id: UUID | None = None
+    scopes: Scopes = None
+
+
+def standing_of(actor: Actor) -> Standing:
+    """By what right an actor opens a stream of their workspace."""
+    return Standing(actor.credential_id, actor.user_id, actor.workspace_id, actor.scopes)
 
 
 class RightsReader(Protocol):
-    """Reads the present rights; a session that is over is left out, a workspace one does not belong to as well."""
+    """Reads the present rights; a session or key that is over is left out, a workspace one is not in as well."""
 
     async def roles(
-        self, sessions: Collection[UUID], workspaces: Collection[UUID]
+        self, credentials: Collection[UUID], workspaces: Collection[UUID]
     ) -> Mapping[UUID, Mapping[UUID, Role]]: ...
 
 
@@ -146,7 +152,7 @@ class OpenStreams:
     """The registry; one per API process."""
 
     def __init__(self, rights: RightsReader, most_per_user: int | None, forget: Callable[[UUID], None]) -> None:
-        """`forget` drops what else this process remembers of a session's rights."""
+        """`forget` drops what else this process remembers of a credential's rights."""
         self._rights = rights
         self._forget = forget
         self._most_per_user = most_per_user
@@ -214,18 +220,18 @@ class OpenStreams:
             _review(stream, roles)
             if stream.refusal is not None:
                 # Whoever comes back at once is not to be let in by what was true a moment ago.
-                self._forget(stream.standing.session_id)
+                self._forget(stream.standing.credential_id)
 
 
 def _who_and_where(streams: Sequence[Stream]) -> tuple[set[UUID], set[UUID]]:
     standings = {stream.standing for stream in streams}
     workspaces = {standing.workspace_id for standing in standings if standing.workspace_id is not None}
-    return {standing.session_id for standing in standings}, workspaces
+    return {standing.credential_id for standing in standings}, workspaces
 
 
 def _review(stream: Stream, roles: Mapping[UUID, Mapping[UUID, Role]]) -> None:
     standing = stream.standing
-    theirs = roles.get(standing.session_id)
+    theirs = roles.get(standing.credential_id)
     if theirs is None:
         stream.end(SessionEnded("this session has ended; log in again"))
     elif standing.workspace_id is not None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
-from app.domain.permissions import Permission, Role, allows
+from app.domain.permissions import Permission, Role, allows, is_within
 from app.services.live.position import Position
 from app.services.live.streams import Standing, Stream
 from app.services.live.watch import Watch
@@ -38,6 +38,7 @@ class Viewer(Stream):
     def takes_role(self, role: Role) -> None:
         """Show what the role may read from now on; the seats, which make a reader too, are told by the log."""
         reader = self.position.reader
-        sees_all = allows(role, Permission.DISCUSSIONS_CONTROL)
+        controls = Permission.DISCUSSIONS_CONTROL
+        sees_all = allows(role, controls) and is_within(self.standing.scopes, controls)
         if reader.sees_all != sees_all:
             self.position.reader = replace(reader, sees_all=sees_all)

@@ -1,0 +1,152 @@
+"""Who is calling: by the session or the API key that a request shows, and what they may do."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cachetools import TTLCache
+
+from app.core.clock import utc_now
+from app.core.errors import Forbidden, NotFound, Unauthenticated
+from app.core.security import TokenSigner
+from app.domain.permissions import (
+    Permission,
+    Role,
+    Scopes,
+    allows,
+    allows_outside_workspaces,
+    is_within,
+    parse_scopes,
+)
+from app.models import User
+from app.repositories.accounts import AccountWorkspace
+from app.schemas.auth import UserRead, WorkspaceMembership
+from app.services.unit_of_work import UnitOfWorkFactory
+
+# A session that ended, or a role that changed, is noticed by every process within this time.
+IDENTITY_SECONDS = 1.0
+
+
+class SessionEnded(Unauthenticated):
+    """The session that the access token belongs to is over."""
+
+    code = "session_ended"
+
+
+class InsufficientScope(Forbidden):
+    """The credential is narrower than its owner, and too narrow for this (RFC 6750, section 3.1)."""
+
+    code = "insufficient_scope"
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentUser:
+    """Who is calling, by which credential, and the workspaces they belong to, the personal one first.
+
+    `credential_id` names a session or an API key.
+    """
+
+    user: User
+    credential_id: UUID
+    workspaces: list[AccountWorkspace]
+    scopes: Scopes = None
+    by_api_key: bool = False
+
+    def belongs_to(self, workspace_id: UUID) -> bool:
+        return any(workspace.id == workspace_id for workspace in self.workspaces)
+
+    def actor(self, workspace_id: UUID | None) -> "Actor":
+        """The caller in one workspace, by default the personal one; a foreign one does not exist for them."""
+        for workspace in self.workspaces:
+            if workspace.id == workspace_id or (workspace_id is None and workspace.is_personal):
+                return Actor(
+                    self.user.id,
+                    self.user.display_name,
+                    workspace.id,
+                    workspace.role,
+                    self.credential_id,
+                    self.scopes,
+                )
+        raise NotFound("there is no such workspace")
+
+    def may(self, permission: Permission) -> bool:
+        """Whether they may do what belongs to no workspace, or to any of theirs."""
+        held = allows_outside_workspaces(permission, is_superuser=self.user.is_superuser) or any(
+            allows(workspace.role, permission) for workspace in self.workspaces
+        )
+        return held and is_within(self.scopes, permission)
+
+    def require(self, permission: Permission) -> None:
+        if not self.may(permission):
+            raise Forbidden(f"{self._who()} may not do this: it needs {permission}")
+
+    def _who(self) -> str:
+        return "this API key" if self.by_api_key else "this account" if self.scopes is None else "this session"
+
+    def read(self) -> UserRead:
+        return UserRead(
+            id=self.user.id,
+            email=self.user.email,
+            display_name=self.user.display_name,
+            is_superuser=self.user.is_superuser,
+            created_at=self.user.created_at,
+            workspaces=[WorkspaceMembership(id=w.id, name=w.name, role=w.role) for w in self.workspaces],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A user acting in a workspace."""
+
+    user_id: UUID
+    display_name: str
+    workspace_id: UUID
+    role: Role
+    credential_id: UUID
+    scopes: Scopes = None
+
+    def may(self, permission: Permission) -> bool:
+        return allows(self.role, permission) and is_within(self.scopes, permission)
+
+    def require(self, permission: Permission) -> None:
+        if not is_within(self.scopes, permission):
+            raise InsufficientScope(f"this credential does not have the scope {permission}")
+        if not allows(self.role, permission):
+            raise Forbidden(f"your role in this workspace ({self.role}) does not allow {permission}")
+
+
+class Callers:
+    """Finds out who a token belongs to. What it found it believes for `IDENTITY_SECONDS`."""
+
+    def __init__(self, uow: UnitOfWorkFactory, signer: TokenSigner) -> None:
+        self._uow = uow
+        self._signer = signer
+        self._known: TTLCache[UUID, CurrentUser] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
+
+    async def identify(self, access_token: str) -> CurrentUser:
+        """Who the token belongs to; raise `Unauthenticated` if it or its session is over."""
+        claims = self._signer.verify(access_token)
+        return await self.recognise(claims.session_id, claims.user_id)
+
+    async def look_again(self, user: CurrentUser) -> CurrentUser:
+        """The same user as they are now; raise `SessionEnded` if the credential is over."""
+        return await self.recognise(user.credential_id, user.user.id)
+
+    def forget(self, credential_id: UUID) -> None:
+        """Look the session or key up anew when it is next seen."""
+        self._known.pop(credential_id, None)
+
+    async def recognise(self, credential_id: UUID, user_id: UUID) -> CurrentUser:
+        """Whose session it is; raise `SessionEnded` if it is over or not theirs."""
+        known = self._known.get(credential_id)
+        if known is not None and known.user.id == user_id:
+            return known
+        async with self._uow.reading() as work:
+            found = await work.accounts.find_live_session(credential_id, utc_now())
+            if found is None or found[1].id != user_id:
+                raise SessionEnded("this session has ended; log in again")
+            workspaces = await work.accounts.list_workspaces(user_id)
+        session, user = found
+        scopes = parse_scopes(session.scope.split()) if session.scope else None
+        identified = CurrentUser(user, credential_id, workspaces, scopes)
+        self._known[credential_id] = identified
+        return identified
