@@ -170,7 +170,7 @@ async def installation(
         base_url = f"http://127.0.0.1:{api_port}"
         environment = {**os.environ, **ENVIRONMENT, **urls, "ARENA_OPENAI_BASE_URL": model_url, **(variables or {})}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "server")])
-        arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_URL"], http, environment)
+        arena = Installation(engines, folder, base_url, model_url, urls["ARENA_DATABASE_OWNER_URL"], http, environment)
         await _migrate(environment)
         starter = _Starter(arena, profile=profile)
         await starter.start("model", ["bench.fake_model", "--port", str(model_port)], f"{model_url}/models")

@@ -74,6 +74,9 @@ class DatabaseSettings(_Group):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 or newer with pgvector; unset: the embedded one."
     )
+    database_owner_url: SecretStr | None = Field(
+        None, description="The same database as whoever owns the tables, for `arena migrate`; unset: the URL above."
+    )
     database_pool_size: int = Field(10, ge=1, le=500, description="Connections held per process.")
     database_statement_seconds: float = Field(30, gt=0, description="A statement running longer is ended.")
 

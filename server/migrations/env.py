@@ -5,7 +5,7 @@ from sqlalchemy import create_engine, pool, text
 from sqlalchemy.sql.schema import SchemaItem
 
 from app.config import load_settings
-from app.core.database import connect_arguments, database_url
+from app.core.database import connect_arguments, owner_url
 from app.models import Base
 
 MIGRATION_LOCK = 4_720_193_310
@@ -19,7 +19,9 @@ def run_migrations() -> None:
     """Run in one transaction per migration, never waiting long for a lock that live traffic holds."""
     settings = load_settings().database
     engine = create_engine(
-        database_url(settings), poolclass=pool.NullPool, connect_args=connect_arguments(settings, "migrate")
+        owner_url(settings),
+        poolclass=pool.NullPool,
+        connect_args=connect_arguments(settings, "migrate", role=None),
     )
     with engine.connect() as connection:
         # Two that migrate at once would both make the first table.

@@ -8,7 +8,7 @@ import uvicorn
 
 from app.config import Settings, load_settings
 from app.core.cache import make_cache
-from app.core.database import libpq_url
+from app.core.database import database_url, libpq_url
 from app.core.errors import StartupFailed
 from app.core.garbage import keep_all_that_lives
 from app.core.logging import configure_logging
@@ -42,7 +42,7 @@ def api(
     Allowance.parse(settings.outgoing.outgoing_allow)
     if settings.auth.secret_key is None:
         data_folder.prepare(settings.data_dir)
-    url = libpq_url(settings.database)
+    url = libpq_url(database_url(settings.database))
     check_database(url)
     check_schema(url)
     make_cache(settings.redis)

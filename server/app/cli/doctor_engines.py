@@ -62,7 +62,7 @@ async def _find_database(settings: Settings, supervisor: Supervisor, *, running:
     await server.prepare()
     await supervisor.start(server.child())
     await server.create_database()
-    return Place(server.url, "embedded, started for this check")
+    return Place(server.owner_url, "embedded, started for this check")
 
 
 async def _check_database(settings: Settings, supervisor: Supervisor, *, running: bool) -> list[Finding]:

@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import load_settings
-from app.core.database import libpq_url
+from app.core.database import libpq_url, owner_url
 from app.core.errors import StartupFailed
 from app.domain.events import STATUS_CHANGES
 from app.engines.database_check import check_database
@@ -26,10 +26,11 @@ def alembic_config() -> Config:
 
 def migrate() -> None:
     """Bring the database's schema to this release. Safe to run at any time, and while the product runs."""
-    check_database(libpq_url(load_settings().database))
+    url = libpq_url(owner_url(load_settings().database))
+    check_database(url)
     try:
         command.upgrade(alembic_config(), "head")
-        _take_for_past(libpq_url(load_settings().database))
+        _take_for_past(url)
     except CommandError as error:
         raise StartupFailed(f"the schema cannot be migrated: {error}") from None
     except SQLAlchemyError as error:

@@ -128,7 +128,10 @@ class Product:
         return login
 
     def _command(self, *arguments: str) -> Command:
-        return Command([sys.executable, "-m", "app.cli", *arguments], environment=self._environment)
+        """Only who migrates is told how to log in as the owner of the tables."""
+        hidden = set() if arguments == ("migrate",) else {"ARENA_DATABASE_OWNER_URL"}
+        environment = {name: value for name, value in self._environment.items() if name not in hidden}
+        return Command([sys.executable, "-m", "app.cli", *arguments], environment=environment)
 
     async def _run(self, *arguments: str) -> str:
         """Run one of our commands to its end and return its output; what it fails with, we fail with."""

@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from app.config import Settings, load_settings
-from app.core.database import libpq_url, make_engine
+from app.core.database import database_url, libpq_url, make_engine
 from app.core.errors import StartupFailed
 from app.core.queue import make_queue
 from app.core.security import TokenSigner
@@ -75,7 +75,7 @@ def _request(email: str, password: str, name: str) -> Register:
 
 @asynccontextmanager
 async def _auth(settings: Settings) -> AsyncIterator[AuthService]:
-    url = libpq_url(settings.database)
+    url = libpq_url(database_url(settings.database))
     check_database(url)
     check_schema(url)
     engine = make_engine(settings.database, "user")

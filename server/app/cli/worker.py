@@ -6,7 +6,7 @@ import uvloop
 
 from app.config import load_settings
 from app.core.cache import make_cache
-from app.core.database import libpq_url
+from app.core.database import database_url, libpq_url
 from app.core.logging import configure_logging
 from app.core.public_addresses import Allowance
 from app.engines import data_folder
@@ -21,7 +21,7 @@ def worker() -> None:
     Allowance.parse(settings.outgoing.outgoing_allow)
     if settings.auth.secret_key is None:
         data_folder.prepare(settings.data_dir)
-    url = libpq_url(settings.database)
+    url = libpq_url(database_url(settings.database))
     check_database(url)
     check_schema(url)
     make_cache(settings.redis)

@@ -1,39 +1,56 @@
 """The connection pool: time-outs and keepalives on every connection, so that a dead peer never hangs a process."""
 
 from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
 
+from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.config import DatabaseSettings
 from app.core.errors import StartupFailed
+from app.core.tenant_connection import APP_ROLE, TenantConnection
 
 
 def database_url(settings: DatabaseSettings) -> URL:
     """The URL with our driver; raise `StartupFailed` if there is none or it is no URL."""
-    if settings.database_url is None:
-        raise StartupFailed("no database: set ARENA_DATABASE_URL, or run `arena serve`, which brings its own")
+    return _checked(settings.database_url, "ARENA_DATABASE_URL")
+
+
+def owner_url(settings: DatabaseSettings) -> URL:
+    """The same for whoever owns the tables, who migrates them."""
+    if settings.database_owner_url is None:
+        return database_url(settings)
+    return _checked(settings.database_owner_url, "ARENA_DATABASE_OWNER_URL")
+
+
+def _checked(given: SecretStr | None, variable: str) -> URL:
+    if given is None:
+        raise StartupFailed(f"no database: set {variable}, or run `arena serve`, which brings its own")
     try:
-        url = make_url(settings.database_url.get_secret_value())
+        url = make_url(given.get_secret_value())
     except ArgumentError:
-        raise StartupFailed("ARENA_DATABASE_URL is not a database URL (postgresql://user@host/name)") from None
+        raise StartupFailed(f"{variable} is not a database URL (postgresql://user@host/name)") from None
     if url.get_backend_name() not in {"postgresql", "postgres"}:
-        raise StartupFailed(f"ARENA_DATABASE_URL names {url.get_backend_name()}; only PostgreSQL will do")
+        raise StartupFailed(f"{variable} names {url.get_backend_name()}; only PostgreSQL will do")
     return url.set(drivername="postgresql+psycopg")
 
 
-def libpq_url(settings: DatabaseSettings) -> str:
+def libpq_url(url: URL) -> str:
     """The same URL as psycopg and the job queue take it."""
-    return database_url(settings).set(drivername="postgresql").render_as_string(hide_password=False)
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def connect_arguments(settings: DatabaseSettings, application: str) -> dict[str, str | int]:
+def connect_arguments(settings: DatabaseSettings, application: str, *, role: str | None = APP_ROLE) -> dict[str, Any]:
     """What libpq is told on every connection. A peer that vanished is noticed within about 4 s.
 
     A driver may hang on a dead connection while others of its worker keep its claim alive, so nobody takes over.
+    `role` is acted as whoever logs in; None: as oneself.
     """
     statement_ms = int(settings.database_statement_seconds * 1000)
+    acting = f" -c role={role}" if role else ""
     return {
         "application_name": f"arena-{PurePosixPath(application).name}",
         "connect_timeout": 5,
@@ -42,7 +59,7 @@ def connect_arguments(settings: DatabaseSettings, application: str) -> dict[str,
         "keepalives_count": 2,
         "tcp_user_timeout": 4_000,
         "options": f"-c statement_timeout={statement_ms} -c lock_timeout=10000"
-        " -c idle_in_transaction_session_timeout=30000 -c timezone=UTC -c jit=off",
+        f" -c idle_in_transaction_session_timeout=30000 -c timezone=UTC -c jit=off{acting}",
     }
 
 
@@ -56,5 +73,15 @@ def make_engine(settings: DatabaseSettings, application: str) -> AsyncEngine:
         pool_recycle=1800,
         pool_use_lifo=True,
         hide_parameters=True,  # they hold people's words and would go into logs with an error
-        connect_args=connect_arguments(settings, application),
+        connect_args={
+            **connect_arguments(settings, application),
+            "async_creator_fn": TenantConnection.connect,
+        },
     )
+
+
+async def scope_to(connection: AsyncConnection, workspace_id: UUID | None) -> None:
+    """Let the connection's transactions see the workspace's rows; None: no workspace's. Call it before the first."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, TenantConnection)
+    driver.workspace_id = workspace_id

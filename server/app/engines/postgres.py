@@ -16,6 +16,7 @@ import psutil
 import psycopg
 
 from app.core.errors import StartupFailed
+from app.core.tenant_connection import APP_ROLE
 from app.engines.data_folder import make_private, run_folder
 from app.engines.os_user import OsUser, closed_folder, engine_user
 from app.engines.postgres_install import MAJOR_VERSION, Installation, find_installation, reachable_installation
@@ -66,6 +67,11 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
+        """Where the application finds it."""
+        return socket_url(self._data_dir, APP_ROLE)
+
+    @property
+    def owner_url(self) -> str:
         return socket_url(self._data_dir)
 
     async def prepare(self) -> None:
@@ -160,13 +166,13 @@ class EmbeddedPostgres:
         return False
 
     async def create_database(self) -> None:
-        """Make the database and its vector extension, unless they exist."""
+        """Make the database, its vector extension, and the role that the application logs in as, unless they exist."""
         await asyncio.to_thread(_create_database, self.sockets)
 
 
-def socket_url(data_dir: Path) -> str:
+def socket_url(data_dir: Path, user: str = SUPERUSER) -> str:
     """Return where the embedded server of that data folder listens, running or not."""
-    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(run_folder(data_dir)), safe='/')}"
+    return f"postgresql://{user}@/{DATABASE}?host={quote(str(run_folder(data_dir)), safe='/')}"
 
 
 def _connect(sockets: Path, database: str) -> psycopg.Connection[tuple[object, ...]]:
@@ -191,6 +197,9 @@ def _create_database(sockets: Path) -> None:
             connection.execute(f"CREATE DATABASE {DATABASE}")
     with _connect(sockets, DATABASE) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APP_ROLE]).fetchone() is None:
+            connection.execute(f"CREATE ROLE {APP_ROLE} NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE")
+        connection.execute(f"ALTER ROLE {APP_ROLE} LOGIN")
 
 
 def _first_number(path: Path) -> int | None:

@@ -76,12 +76,16 @@ class Engines:
         if given is not None:
             await asyncio.to_thread(check_database, given.get_secret_value())
             self.urls["ARENA_DATABASE_URL"] = given.get_secret_value()
+            owner = self._settings.database.database_owner_url
+            if owner is not None:
+                self.urls["ARENA_DATABASE_OWNER_URL"] = owner.get_secret_value()
             return
         postgres = EmbeddedPostgres(self._settings.data_dir)
         await postgres.prepare()
         await self.supervisor.start(postgres.child())
         await postgres.create_database()
         self.urls["ARENA_DATABASE_URL"] = postgres.url
+        self.urls["ARENA_DATABASE_OWNER_URL"] = postgres.owner_url
 
     async def _start_valkey(self) -> None:
         given = self._settings.redis.redis_url

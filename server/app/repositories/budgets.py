@@ -35,18 +35,7 @@ _LOCK = text(
     RETURNING scope, day, tokens, cost_usd
     """
 )
-_RESERVED = text(
-    """
-    SELECT coalesce(sum(r.tokens) FILTER (WHERE r.user_id = :user_id), 0)::bigint AS user_tokens,
-           coalesce(sum(r.cost_usd) FILTER (WHERE r.user_id = :user_id), 0) AS user_usd,
-           coalesce(sum(r.tokens) FILTER (WHERE r.workspace_id = :workspace_id), 0)::bigint AS workspace_tokens,
-           coalesce(sum(r.cost_usd) FILTER (WHERE r.workspace_id = :workspace_id), 0) AS workspace_usd
-    FROM reservations r JOIN discussions d ON d.id = r.discussion_id
-    WHERE (r.user_id = :user_id OR r.workspace_id = :workspace_id) AND r.day >= CAST(:day AS date) - 1
-      AND (d.status IN ('running', 'waiting') OR (d.status = 'paused' AND d.turn_epoch <> 0))
-      AND r.discussion_id IS DISTINCT FROM CAST(:but AS uuid)
-    """
-)
+_RESERVED = text("SELECT * FROM arena_reserved(:user_id, :workspace_id, CAST(:day AS date) - 1, CAST(:but AS uuid))")
 _RESERVE = text(
     """
     INSERT INTO reservations (discussion_id, workspace_id, user_id, day, tokens, cost_usd)
@@ -76,15 +65,7 @@ _KEEP = text(
     "WHERE discussion_id = :discussion_id"
 )
 _RELEASE = text("DELETE FROM reservations WHERE discussion_id = :discussion_id")
-_RELEASE_IDLE = text(
-    """
-    DELETE FROM reservations WHERE discussion_id IN (
-        SELECT r.discussion_id FROM reservations r JOIN discussions d ON d.id = r.discussion_id
-        WHERE (d.status = 'ended' OR (d.status = 'paused' AND d.turn_epoch = 0)
-               OR r.day < (clock_timestamp() AT TIME ZONE 'UTC')::date - 1)
-          AND d.updated_at < now() - make_interval(secs => :grace) LIMIT :limit)
-    """
-)
+_RELEASE_IDLE = text("SELECT arena_release_idle(:grace, :limit)")
 _TODAY = text(
     """
     SELECT today.day, d.scope, d.tokens, d.cost_usd

@@ -70,8 +70,8 @@ _LAST_CLOSED_TURN = text(
     ORDER BY seq DESC LIMIT 1
     """
 )
-_WORKSPACE = text("SELECT workspace_id FROM discussions WHERE id = :discussion_id")
-_LAST_SEQS = text("SELECT id, last_seq FROM discussions WHERE id = ANY(CAST(:ids AS uuid[]))")
+_WORKSPACE = text("SELECT arena_workspace_of(:discussion_id)")
+_LAST_SEQS = text("SELECT id, last_seq FROM arena_last_seqs(CAST(:ids AS uuid[]))")
 
 
 def store(events: Sequence[Event], first_seq: int, at: datetime) -> list[StoredEvent]:

@@ -8,35 +8,22 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import rfc3339
-from app.domain.events import STATUS_CHANGES
 from app.domain.seen import Seen
 
-_IS_NEW = f"""
-    e.type IN ({", ".join(f"'{kind}'" for kind in STATUS_CHANGES)})
-    AND e.xid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
-    AND NOT pg_visible_in_snapshot(e.xid, CAST(:seen AS pg_snapshot))
-    AND e.xid < pg_snapshot_xmax(pg_current_snapshot())
-"""
 # Numbers from the future are those of another database, of which this is a copy: see `arena migrate`.
 # The snapshot is that of the statement; it comes also when nothing else does. Of what one transaction did to a
 # discussion the last counts.
 _SINCE = text(
-    f"""
-    SELECT pg_current_snapshot()::text AS now, change.* FROM (SELECT 1) AS one LEFT JOIN LATERAL (
-      SELECT DISTINCT ON (e.xid, e.discussion_id) e.xid::text AS xid, e.discussion_id, e.seq, e.type, e.created_at,
-             e.payload ->> 'status' AS status, e.payload ->> 'end_reason' AS end_reason, d.title, d.topic
-      FROM discussion_events AS e JOIN discussions AS d ON d.id = e.discussion_id
-      WHERE e.workspace_id = :workspace_id AND {_IS_NEW}
-      ORDER BY e.xid, e.discussion_id, e.seq DESC LIMIT :limit
-    ) AS change ON true
-    """  # noqa: S608 - our own constants
+    """
+    SELECT pg_current_snapshot()::text AS now, change.* FROM (SELECT 1) AS one LEFT JOIN LATERAL
+        arena_status_changes(:workspace_id, CAST(:seen AS pg_snapshot), :limit) AS change ON true
+    """
 )
 _CHANGED = text(
-    f"""
-    SELECT pg_current_snapshot()::text AS now, w.workspace_id,
-           EXISTS (SELECT 1 FROM discussion_events AS e WHERE e.workspace_id = w.workspace_id AND {_IS_NEW}) AS is_new
-    FROM unnest(CAST(:workspace_ids AS uuid[])) AS w(workspace_id)
-    """  # noqa: S608 - our own constants
+    """
+    SELECT pg_current_snapshot()::text AS now, changed.*
+    FROM arena_status_changed(CAST(:workspace_ids AS uuid[]), CAST(:seen AS pg_snapshot)) AS changed
+    """
 )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.clock import steady_now
+from app.core.database import scope_to
 from app.domain.events import StoredEvent
 from app.repositories.base import telling_outages
 from app.repositories.event_log import as_json
@@ -92,54 +93,14 @@ class Held:
     seconds_left: float
 
 
-_CLAIM = text(
-    """
-    UPDATE discussions
-    SET epoch = epoch + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease)
-    WHERE id = :id AND status = 'running' AND (lease_until IS NULL OR lease_until < now())
-    RETURNING id, workspace_id, epoch, clock_timestamp() AS now
-    """
-)
-_HELD = text(
-    """
-    SELECT epoch, extract(epoch FROM lease_until - now())::float8 AS seconds_left FROM discussions
-    WHERE id = :id AND status = 'running' AND lease_until IS NOT NULL
-    """
-)
-_RENEW = text(
-    """
-    WITH mine AS (
-        SELECT d.id, d.epoch, d.pause_requested FROM discussions d
-        JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[])) AS m(id, epoch) USING (id, epoch)
-        WHERE d.status = 'running'
-    ), free AS (
-        -- One row that a command holds must not keep the others' leases from being renewed.
-        SELECT d.id FROM discussions d JOIN mine USING (id, epoch)
-        WHERE d.status = 'running' AND d.lease_until IS NOT NULL FOR NO KEY UPDATE OF d SKIP LOCKED
-    ), renewed AS (
-        UPDATE discussions d SET lease_until = now() + make_interval(secs => :lease) FROM free WHERE d.id = free.id
-    )
-    SELECT id, pause_requested FROM mine
-    """
-)
+# What looks across workspaces is a function of the database's (migration 0005): here no row of another can be seen.
+_CLAIM = text("SELECT * FROM arena_claim(:id, :owner, :lease)")
+_HELD = text("SELECT * FROM arena_held(:id)")
+_RENEW = text("SELECT * FROM arena_renew(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), :lease)")
 _RELEASE = text("UPDATE discussions SET lease_until = NULL, lease_owner = NULL WHERE id = :id AND epoch = :epoch")
 _POSITION = text("SELECT last_seq FROM discussions WHERE id = :id AND epoch = :epoch")
-_ABANDONED = text(
-    """
-    SELECT d.id, d.priority FROM discussions d
-    WHERE d.status = 'running' AND (d.lease_until IS NULL OR d.lease_until < now() - make_interval(secs => :grace))
-      AND d.updated_at < now() - make_interval(secs => :grace)
-      AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs j
-                      WHERE j.queueing_lock = 'discussion:' || d.id::text AND j.status = 'todo')
-    LIMIT :limit
-    """
-)
-_OVERDUE = text(
-    """
-    SELECT id, workspace_id, floor_id FROM discussions
-    WHERE deadline_at <= now() AND status = 'waiting' AND floor_id IS NOT NULL ORDER BY deadline_at LIMIT :limit
-    """
-)
+_ABANDONED = text("SELECT * FROM arena_abandoned(:grace, :limit)")
+_OVERDUE = text("SELECT * FROM arena_overdue(:limit)")
 _SAVE = """
     WITH saved AS (
         UPDATE discussions SET
@@ -190,9 +151,10 @@ class TurnRepository:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[AsyncConnection]:
+    async def _connect(self, workspace_id: UUID | None = None) -> AsyncIterator[AsyncConnection]:
         with telling_outages():
             async with self._engine.connect() as connection:
+                await scope_to(connection, workspace_id)
                 yield connection
 
     async def claim(self, discussion_id: UUID, owner: str, lease_seconds: float) -> Claim | Held | None:
@@ -217,12 +179,12 @@ class TurnRepository:
 
     async def release(self, claim: Claim) -> None:
         """Let the next driver in at once."""
-        async with self._connect() as connection:
+        async with self._connect(claim.workspace_id) as connection:
             await connection.execute(_RELEASE, {"id": claim.discussion_id, "epoch": claim.epoch})
 
     async def last_seq(self, claim: Claim) -> int | None:
         """The log's end, or None if the claim is lost."""
-        async with self._connect() as connection:
+        async with self._connect(claim.workspace_id) as connection:
             values = {"id": claim.discussion_id, "epoch": claim.epoch}
             return (await connection.execute(_POSITION, values)).scalar_one_or_none()
 
@@ -261,7 +223,7 @@ class TurnRepository:
             values |= _record_values(record)
         if connection is not None:
             return (await connection.execute(statement, values)).scalar_one_or_none() is not None
-        async with self._connect() as own:
+        async with self._connect(claim.workspace_id) as own:
             return (await own.execute(statement, values)).scalar_one_or_none() is not None
 
 

@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from cachetools import LRUCache
+
 from app.core.errors import NotFound
 from app.domain.events import StoredEvent
 from app.domain.permissions import Role
@@ -13,19 +15,22 @@ from app.services.live.watch import BATCH_BYTES
 from app.services.snapshots import snapshot_at
 from app.services.unit_of_work import UnitOfWorkFactory
 
+KNOWN_DISCUSSIONS = 10_000
+
 
 class UnitOfWorkLogReader:
     """The hub's `LogReader` on units of work. Permission was checked when the stream was opened."""
 
     def __init__(self, uow: UnitOfWorkFactory) -> None:
         self._uow = uow
+        self._workspaces: LRUCache[UUID, UUID] = LRUCache(maxsize=KNOWN_DISCUSSIONS)
 
     async def after(self, discussion_id: UUID, after: int, limit: int) -> Sequence[StoredEvent]:
-        async with self._uow.reading() as work:
+        async with self._uow.reading(await self._workspace_of(discussion_id)) as work:
             return await work.log.batch_after(discussion_id, after, limit, BATCH_BYTES)
 
     async def last_turn_event(self, discussion_id: UUID, upto: int) -> StoredEvent | None:
-        async with self._uow.reading() as work:
+        async with self._uow.reading(await self._workspace_of(discussion_id)) as work:
             return await work.log.last_turn_event(discussion_id, upto)
 
     async def last_seqs(self, discussion_ids: Sequence[UUID]) -> Mapping[UUID, int]:
@@ -33,12 +38,21 @@ class UnitOfWorkLogReader:
             return await work.log.last_seqs(discussion_ids)
 
     async def snapshot(self, discussion_id: UUID, seq: int) -> Mapping[str, Any]:
-        async with self._uow.reading() as work:
-            workspace_id = await work.log.workspace_of(discussion_id)
+        workspace_id = await self._workspace_of(discussion_id)
         if workspace_id is None:
             raise NotFound("there is no such discussion")
         async with self._uow.reading(workspace_id) as work:
             return await snapshot_at(work, discussion_id, seq)
+
+    async def _workspace_of(self, discussion_id: UUID) -> UUID | None:
+        """Where the discussion belongs, which never changes."""
+        known = self._workspaces.get(discussion_id)
+        if known is None:
+            async with self._uow.reading() as work:
+                known = await work.log.workspace_of(discussion_id)
+            if known is not None:
+                self._workspaces[discussion_id] = known
+        return known
 
 
 class UnitOfWorkRightsReader:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.core.clock import utc_now
+from app.core.database import scope_to
 from app.domain.events import StoredEvent
 from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
@@ -130,6 +131,7 @@ class UnitOfWorkFactory:
     async def __call__(self, workspace_id: UUID | None = None) -> AsyncIterator[UnitOfWork]:
         with telling_outages():
             async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+                await scope_to(await session.connection(), workspace_id)
                 await self._clock.keep_right(session)
                 work = UnitOfWork(session, workspace_id, self._queue, self._clock)
                 yield work
@@ -144,4 +146,5 @@ class UnitOfWorkFactory:
         """For reading only: each query is its own transaction, which saves the round trips of a common one."""
         with telling_outages():
             async with AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session:
+                await scope_to(await session.connection(), workspace_id)
                 yield UnitOfWork(session, workspace_id, self._queue, self._clock)

@@ -125,7 +125,7 @@ async def test_all_three_answer_and_are_gone_afterwards(data_dir):
     assert not any(map(psutil.pid_exists, pids.values()))
     assert list((data_dir / "run").iterdir()) == []
     assert set(urls) == {
-        *("ARENA_DATA_DIR", "ARENA_SECRET_KEY", "ARENA_DATABASE_URL"),
+        *("ARENA_DATA_DIR", "ARENA_SECRET_KEY", "ARENA_DATABASE_URL", "ARENA_DATABASE_OWNER_URL"),
         *("ARENA_REDIS_URL", "ARENA_LOCAL_MODEL_URL", "ARENA_LOCAL_MODEL_KEY"),
     }
 
@@ -165,7 +165,7 @@ async def test_to_the_local_model_others_words_are_words_and_never_the_end_of_th
 async def test_a_killed_engine_comes_back_with_its_data(data_dir):
     engines = Engines(Settings(data_dir=data_dir), model=False)
     async with engines as urls:
-        query(urls["ARENA_DATABASE_URL"], "CREATE TABLE kept AS SELECT 42 AS answer")
+        query(urls["ARENA_DATABASE_OWNER_URL"], "CREATE TABLE kept AS SELECT 42 AS answer")
         killed = engines.supervisor.pids()
         for pid in killed.values():
             os.kill(pid, signal.SIGKILL)
@@ -173,7 +173,7 @@ async def test_a_killed_engine_comes_back_with_its_data(data_dir):
         for name in killed:
             await engines.supervisor.ready(name)
 
-        assert query(urls["ARENA_DATABASE_URL"], "SELECT answer FROM kept") == 42
+        assert query(urls["ARENA_DATABASE_OWNER_URL"], "SELECT answer FROM kept") == 42
         with redis.Redis.from_url(urls["ARENA_REDIS_URL"]) as valkey:
             assert valkey.ping()
 
@@ -185,14 +185,14 @@ def new_pids(engines: Engines, old: dict[str, int]) -> set[str]:
 async def test_a_killed_supervisor_leaves_no_engine_and_the_next_one_starts_at_once(data_dir):
     with subprocess.Popen([sys.executable, "-c", RUNS_THE_ENGINES, str(data_dir)], stdout=subprocess.PIPE) as running:
         urls, pids = json.loads(running.stdout.readline())
-        query(urls["ARENA_DATABASE_URL"], "CREATE TABLE kept AS SELECT 42 AS answer")
+        query(urls["ARENA_DATABASE_OWNER_URL"], "CREATE TABLE kept AS SELECT 42 AS answer")
         with pytest.raises(StartupFailed, match=rf"another `arena serve` \(pid {running.pid}\) already uses"):
             async with Engines(Settings(data_dir=data_dir)):
                 pass
         running.kill()
 
     async with Engines(Settings(data_dir=data_dir), model=False) as urls:
-        assert query(urls["ARENA_DATABASE_URL"], "SELECT answer FROM kept") == 42
+        assert query(urls["ARENA_DATABASE_OWNER_URL"], "SELECT answer FROM kept") == 42
         await eventually(lambda: not any(map(psutil.pid_exists, pids.values())))
 
 
@@ -205,7 +205,7 @@ async def test_a_server_left_over_on_the_cluster_is_stopped_first(data_dir):
     _, supervisor = await started_postgres(data_dir)
     try:
         assert leftover.wait(5) == 0
-        assert query(server.url.replace("@/arena?", "@/postgres?"), "SELECT 1") == 1
+        assert query(server.owner_url.replace("@/arena?", "@/postgres?"), "SELECT 1") == 1
     finally:
         await supervisor.stop()
 
@@ -275,19 +275,19 @@ async def test_a_wheel_out_of_postgresqls_reach_is_copied_and_pgvector_missed_th
     try:
         assert "/data/engines/postgresql-18-" in server.child().command.arguments[0]
         with pytest.raises(StartupFailed, match=r"^pgvector is not installed on the server at .*CREATE EXTENSION"):
-            await asyncio.to_thread(check_database, server.url.replace("@/arena?", "@/postgres?"))
+            await asyncio.to_thread(check_database, server.owner_url.replace("@/arena?", "@/postgres?"))
     finally:
         await supervisor.stop()
 
 
 async def test_pgvector_that_the_user_may_not_enable_is_one_clear_sentence(postgres):
-    query(postgres.url, "CREATE ROLE guest LOGIN")
-    query(postgres.url, "CREATE DATABASE plain OWNER guest")
-    url = postgres.url.replace("postgres@/arena?", "guest@/plain?")
+    query(postgres.owner_url, "CREATE ROLE guest LOGIN")
+    query(postgres.owner_url, "CREATE DATABASE plain OWNER guest")
+    url = postgres.owner_url.replace("postgres@/arena?", "guest@/plain?")
 
     with pytest.raises(StartupFailed, match=r"not enabled in the database at .*/plain and its user may not"):
         check_database(url)
-    check_database(postgres.url.replace("postgresql://", "postgresql+psycopg://"))
+    check_database(postgres.owner_url.replace("postgresql://", "postgresql+psycopg://"))
 
 
 @pytest.mark.parametrize(
@@ -325,3 +325,11 @@ def database(url: str) -> DatabaseSettings:
 
 def cache(url: str) -> RedisSettings:
     return RedisSettings(redis_url=url)
+
+
+async def test_the_embedded_servers_application_logs_in_as_a_role_that_cannot_become_its_owner(postgres):
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        assert connection.execute("SELECT session_user").fetchone() == ("arena_app",)
+
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SET ROLE postgres")
