@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import OAuth2PasswordBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
 from app.config import Settings
@@ -22,6 +24,7 @@ from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
 from app.services.health import HealthService
+from app.services.idempotency import Idempotency
 from app.services.knowledge import KnowledgeService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
@@ -57,6 +60,7 @@ class Services:
     hub: Hub
     notices: Notices
     health: HealthService
+    idempotency: Idempotency
 
 
 def _service(name: str) -> Any:
@@ -102,6 +106,21 @@ StreamTokenParameter = Annotated[
 ]
 
 
+def bearer_of(request: Request) -> str | None:
+    """The token of the `Authorization` header, as `oauth2_bearer` reads it."""
+    scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+    return token if scheme.lower() == "bearer" and token else None
+
+
+def workspace_of(request: Request) -> UUID | None:
+    """The workspace that the header names; raise `Invalid` if it names none."""
+    given = request.headers.get("X-Workspace-ID")
+    try:
+        return UUID(given) if given else None
+    except ValueError:
+        raise Invalid("X-Workspace-ID must be an id") from None
+
+
 async def get_current_user(callers: WhoIsCalling, token: Annotated[str | None, Depends(oauth2_bearer)]) -> CurrentUser:
     if not token:
         raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
@@ -136,6 +155,17 @@ class Require(Declared):
     async def __call__(self, actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
         self.check(actor)
         return actor
+
+
+def declared_by(dependant: Dependant) -> Declared | None:
+    """What a route asks for; None: it is open to everybody."""
+    for needed in dependant.dependencies:
+        if isinstance(needed.call, Declared):
+            return needed.call
+        found = declared_by(needed)
+        if found is not None:
+            return found
+    return None
 
 
 class RequireCaller(Declared):

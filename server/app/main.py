@@ -15,6 +15,7 @@ from app.core.guards import BodyLimit, UnexpectedErrors
 from app.core.monitoring import RequestMonitor
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
+from app.core.sealing import Sealer
 from app.core.security import TokenSigner
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
@@ -48,6 +49,7 @@ from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
 from app.services.health import HealthService
+from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
 from app.services.knowledge import KnowledgeService
 from app.services.live.bus import LiveBus
@@ -120,6 +122,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     callers = Callers(uow, signer)
     most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
     streams = OpenStreams(UnitOfWorkRightsReader(uow), most_streams, callers.forget)
+    sealer = Sealer([key])
     services = Services(
         settings=settings,
         auth=AuthService(uow, signer, callers, settings),
@@ -141,6 +144,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         hub=hub,
         notices=notices,
         health=HealthService(uow, cache),
+        idempotency=Idempotency(uow, key, sealer),
     )
     try:
         async with running(live_bus=bus.run, hub=hub.run, notices=notices.run, streams=streams.run):

@@ -80,6 +80,14 @@ def make_engine(settings: DatabaseSettings, application: str) -> AsyncEngine:
     )
 
 
+async def rescope(connection: AsyncConnection, workspace_id: UUID | None) -> None:
+    """The same in the midst of a transaction, for what comes after."""
+    await scope_to(connection, workspace_id)
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, TenantConnection)
+    await driver.enter_workspace()
+
+
 async def scope_to(connection: AsyncConnection, workspace_id: UUID | None) -> None:
     """Let the connection's transactions see the workspace's rows; None: no workspace's. Call it before the first."""
     driver = (await connection.get_raw_connection()).driver_connection

@@ -102,8 +102,8 @@ async def _on_arena_error(_request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.Unavailable | errors.RateLimited):
-        seconds = getattr(error, "retry_after_seconds", None)
+    seconds = getattr(error, "retry_after_seconds", None)
+    if seconds is not None or isinstance(error, errors.Unavailable | errors.RateLimited):
         headers["Retry-After"] = str(max(1, round(seconds or 1)))
     faults = None
     if isinstance(error, errors.Invalid):

@@ -29,7 +29,7 @@ class TenantConnection(psycopg.AsyncConnection[Any]):
 
     async def enter_workspace(self) -> None:
         """Say which workspace it is; inside a pipeline, ahead of the statement that begins a transaction."""
-        await self._setter.execute(_SET, (str(self.workspace_id),))
+        await self._setter.execute(_SET, (str(self.workspace_id or ""),))
 
     @property
     def begins_transaction(self) -> bool:

@@ -21,12 +21,13 @@ from app.dependencies import (
     UsesModels,
     WritesAgents,
 )
+from app.routes.idempotent import CreatingRoute
 from app.routes.responses import UNCHANGED, etag, event_stream, is_current, not_modified, problems
 from app.schemas.agent import AgentCreate, AgentKind, AgentPreview, AgentRead, AgentUpdate
 from app.schemas.base import Page
 from app.services.providers.base import Finished, TextDelta
 
-router = APIRouter(prefix="/agents", tags=["agents"])
+router = APIRouter(prefix="/agents", tags=["agents"], route_class=CreatingRoute)
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 

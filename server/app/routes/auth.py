@@ -7,12 +7,13 @@ from pydantic import StringConstraints
 
 from app.core.errors import Invalid
 from app.dependencies import Access, Auth, Caller
+from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.auth import Register, SocketTicket, StreamToken, TokenPair, UserRead
 from app.schemas.base import Text
 from app.services.auth import UnsupportedGrant
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=CreatingRoute)
 
 Field = Annotated[Text | None, StringConstraints(max_length=1_000), Form()]
 

@@ -19,13 +19,14 @@ from app.dependencies import (
     WritesDiscussions,
 )
 from app.domain.discussion import Status
+from app.routes.idempotent import CreatingRoute
 from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems, tagged
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate
 from app.schemas.policies import FloorGive
 from app.services.transcripts import TranscriptFormat
 
-router = APIRouter(prefix="/discussions", tags=["discussions"])
+router = APIRouter(prefix="/discussions", tags=["discussions"], route_class=CreatingRoute)
 MEDIA_TYPES = {"json": "application/json", "md": "text/markdown", "txt": "text/plain"}
 
 

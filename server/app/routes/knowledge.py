@@ -5,6 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from app.dependencies import Cursor, Knowledge, Limit, ReadsKnowledge, WritesKnowledge
+from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.base import Page
 from app.schemas.knowledge import (
@@ -16,7 +17,7 @@ from app.schemas.knowledge import (
     KnowledgeBaseUpdate,
 )
 
-router = APIRouter(prefix="/knowledge", tags=["knowledge"])
+router = APIRouter(prefix="/knowledge", tags=["knowledge"], route_class=CreatingRoute)
 
 
 @router.post("/bases", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))

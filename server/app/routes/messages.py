@@ -7,11 +7,12 @@ from fastapi import APIRouter
 
 from app.core.errors import Unauthenticated
 from app.dependencies import Cursor, Limit, MaySpeak, Messages, ReadsDiscussions
+from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 
-router = APIRouter(prefix="/discussions/{discussion_id}/messages", tags=["messages"])
+router = APIRouter(prefix="/discussions/{discussion_id}/messages", tags=["messages"], route_class=CreatingRoute)
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))

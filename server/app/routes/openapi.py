@@ -1,14 +1,12 @@
 """The OpenAPI document: FastAPI's, with our problems for every error."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
-from app.dependencies import Declared
+from app.dependencies import declared_by
 from app.routes.responses import problems
 from app.schemas.base import Problem
 from app.schemas.message import EventPage
@@ -37,8 +35,9 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         components.pop(name, None)
     _show_permissions(app, schema["paths"])
     for path, operations in schema["paths"].items():
-        for operation in operations.values():
-            _complete(operation, is_versioned=path.startswith("/api/"))
+        for method, operation in operations.items():
+            creates = method == "post" and not {"201", "202"}.isdisjoint(operation["responses"])
+            _complete(operation, is_versioned=path.startswith("/api/"), is_idempotent=creates)
     return schema
 
 
@@ -46,32 +45,36 @@ def _show_permissions(app: FastAPI, paths: dict[str, dict[str, Any]]) -> None:
     """`x-permission` names what a route asks for, `caller` that it asks only who calls; a public route has none."""
     for route in iter_route_contexts(app.routes):
         dependant = getattr(route, "dependant", None)
-        declared = next(_declared(dependant), None) if dependant is not None else None
+        declared = declared_by(dependant) if dependant is not None else None
         operations = paths.get(getattr(route, "path_format", None) or "", {})
         for method, operation in operations.items():
             if declared is not None and method.upper() in (getattr(route, "methods", None) or ()):
                 operation["x-permission"] = str(declared.permission or "caller")
 
 
-def _declared(dependant: Dependant) -> Iterator[Declared]:
-    for needed in dependant.dependencies:
-        if isinstance(needed.call, Declared):
-            yield needed.call
-        yield from _declared(needed)
-
-
-def _complete(operation: dict[str, Any], *, is_versioned: bool) -> None:
+def _complete(operation: dict[str, Any], *, is_versioned: bool, is_idempotent: bool) -> None:
     """FastAPI's own 422 becomes a problem; any versioned route may fail for our own sake."""
     answers = operation["responses"]
     if "HTTPValidationError" in str(answers.get("422")):
         answers["422"] = problems(422)[422]
     if "requestBody" in operation:
         answers.setdefault("413", problems(413)[413])
+    if is_idempotent:
+        operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+        answers.setdefault("409", problems(409)[409])
+        answers.setdefault("422", problems(422)[422])
     if is_versioned:
         for status in (500, 503):
             answers.setdefault(str(status), problems(status)[status])
 
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+    "description": "The same key and body within 24 h give the first answer again (`Idempotency-Replayed: true`).",
+}
 _DESCRIPTION = """\
 Discussions between LLM agents, humans and external programs. Lists are `{"items", "next_cursor"}`; errors are
 problem+json (RFC 9457) with a stable `code`; times are RFC 3339 in UTC; ids are UUIDv7."""

@@ -5,10 +5,11 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from app.dependencies import Seats, WritesDiscussions
+from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.discussion import ParticipantCreate, ParticipantRead
 
-router = APIRouter(prefix="/discussions/{discussion_id}/participants", tags=["discussions"])
+router = APIRouter(prefix="/discussions/{discussion_id}/participants", tags=["discussions"], route_class=CreatingRoute)
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))

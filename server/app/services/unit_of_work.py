@@ -1,7 +1,8 @@
 """The unit of work: one short transaction, its repositories, and what is told to live viewers after it commits."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import cached_property
 from time import monotonic
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.core.clock import utc_now
-from app.core.database import scope_to
+from app.core.database import rescope, scope_to
 from app.domain.events import StoredEvent
 from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
@@ -20,6 +21,7 @@ from app.repositories.base import telling_outages
 from app.repositories.budgets import BudgetRepository
 from app.repositories.discussions import DiscussionRepository
 from app.repositories.event_log import EventLogRepository
+from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.messages import MessageRepository
@@ -80,6 +82,10 @@ class UnitOfWork:
         return BudgetRepository(self._session)
 
     @cached_property
+    def idempotency(self) -> IdempotencyRepository:
+        return IdempotencyRepository(self._session)
+
+    @cached_property
     def jobs(self) -> JobRepository:
         return JobRepository(self._session, self._queue)
 
@@ -117,6 +123,41 @@ class DatabaseClock:
         self._told, self._asked_at = told, monotonic()
 
 
+class JointWork:
+    """Several units of work in one transaction, which commits as a whole or not at all.
+
+    Each is a savepoint, so that one that fails takes only itself back. Nothing connects before the first.
+    """
+
+    def __init__(self, engine: AsyncEngine, announce: Announce) -> None:
+        self.session = AsyncSession(engine, expire_on_commit=False)
+        self._announce = announce
+        self._appended: list[tuple[UUID, Sequence[StoredEvent]]] = []
+        self._scope: UUID | None = None
+        self._has_begun = False
+
+    async def enter(self, workspace_id: UUID | None) -> None:
+        """Let the transaction see the workspace's rows from here on."""
+        connection = await self.session.connection()
+        if not self._has_begun:
+            await scope_to(connection, workspace_id)
+        elif workspace_id != self._scope:
+            await rescope(connection, workspace_id)
+        self._has_begun, self._scope = True, workspace_id
+
+    def tell_later(self, appended: Mapping[UUID, Sequence[StoredEvent]]) -> None:
+        self._appended += appended.items()
+
+    async def commit(self) -> None:
+        with telling_outages():
+            await self.session.commit()
+        for discussion_id, events in self._appended:
+            self._announce(discussion_id, events)
+
+
+_JOINT: ContextVar[JointWork | None] = ContextVar("joint_work", default=None)
+
+
 class UnitOfWorkFactory:
     """Opens units of work. Leaving the block commits; an exception rolls everything back."""
 
@@ -129,14 +170,16 @@ class UnitOfWorkFactory:
 
     @asynccontextmanager
     async def __call__(self, workspace_id: UUID | None = None) -> AsyncIterator[UnitOfWork]:
+        joint = _JOINT.get()
+        if joint is not None:
+            async with self._part_of(joint, workspace_id) as work:
+                yield work
+            return
         with telling_outages():
             async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
                 await scope_to(await session.connection(), workspace_id)
-                await self._clock.keep_right(session)
-                work = UnitOfWork(session, workspace_id, self._queue, self._clock)
-                yield work
-                await work.jobs.write()
-                await work.log.write()
+                async with self._work(session, workspace_id) as work:
+                    yield work
         # A hint: lost, it costs viewers a poll, never an event.
         for discussion_id, events in work.log.appended.items():
             self._announce(discussion_id, events)
@@ -144,7 +187,39 @@ class UnitOfWorkFactory:
     @asynccontextmanager
     async def reading(self, workspace_id: UUID | None = None) -> AsyncIterator[UnitOfWork]:
         """For reading only: each query is its own transaction, which saves the round trips of a common one."""
+        joint = _JOINT.get()
+        if joint is not None:
+            async with self._part_of(joint, workspace_id) as work:
+                yield work
+            return
         with telling_outages():
             async with AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session:
                 await scope_to(await session.connection(), workspace_id)
                 yield UnitOfWork(session, workspace_id, self._queue, self._clock)
+
+    @asynccontextmanager
+    async def joined(self) -> AsyncIterator[JointWork]:
+        """In the block, all units of work of this task are one, until it is committed; what is not is undone."""
+        joint = JointWork(self._engine, self._announce)
+        token = _JOINT.set(joint)
+        try:
+            async with joint.session:
+                yield joint
+        finally:
+            _JOINT.reset(token)
+
+    @asynccontextmanager
+    async def _part_of(self, joint: JointWork, workspace_id: UUID | None) -> AsyncIterator[UnitOfWork]:
+        with telling_outages():
+            await joint.enter(workspace_id)
+            async with joint.session.begin_nested(), self._work(joint.session, workspace_id) as work:
+                yield work
+        joint.tell_later(work.log.appended)
+
+    @asynccontextmanager
+    async def _work(self, session: AsyncSession, workspace_id: UUID | None) -> AsyncIterator[UnitOfWork]:
+        await self._clock.keep_right(session)
+        work = UnitOfWork(session, workspace_id, self._queue, self._clock)
+        yield work
+        await work.jobs.write()
+        await work.log.write()

@@ -1,0 +1,90 @@
+"""`Idempotency-Key` on every POST that creates: a route class, so that no route has to think of it."""
+
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from app.core.errors import ArenaError, Invalid
+from app.dependencies import Declared, Require, Services, bearer_of, declared_by, workspace_of
+from app.services.idempotency import KeptAnswer
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+CREATED = frozenset({201, 202})
+NOBODY = UUID(int=0)
+"""Whose keys those of requests without a caller are, such as a registration."""
+KEPT_HEADERS = ("content-type", "location", "etag", "cache-control")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class BadIdempotencyKey(Invalid):
+    """The header holds no key."""
+
+    code = "bad_idempotency_key"
+    where = ("header", "idempotency-key")
+
+
+class CreatingRoute(APIRoute):
+    """Does a POST that creates once for each key; other requests are not touched."""
+
+    @property
+    def creates(self) -> bool:
+        return self.methods == {"POST"} and self.status_code in CREATED
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if not self.creates:
+            return handle
+
+        async def handle_once(request: Request) -> Response:
+            key = request.headers.get(HEADER)
+            if key is None:
+                return await handle(request)
+            if not _KEY.fullmatch(key):
+                raise BadIdempotencyKey(f"{HEADER} must be 1 to 255 printable ASCII characters without blanks")
+            owner_id = await self._owner_of(request)
+            return await _once(request, owner_id, key, handle) if owner_id is not None else await handle(request)
+
+        return handle_once
+
+    async def _owner_of(self, request: Request) -> UUID | None:
+        """Who calls, if they may still do this; None if not, which the route itself will say."""
+        services: Services = request.app.state.services
+        token = bearer_of(request)
+        declared = declared_by(self.dependant)
+        if token is None:
+            return NOBODY
+        try:
+            user = await services.callers.identify(token)
+            if isinstance(declared, Require):
+                declared.check(user.actor(workspace_of(request)))
+            elif isinstance(declared, Declared):
+                declared.check(user)
+        except ArenaError:
+            return None
+        return user.user.id
+
+
+async def _once(
+    request: Request, owner_id: UUID, key: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]
+) -> Response:
+    services: Services = request.app.state.services
+    requests = services.idempotency
+    fingerprint = requests.fingerprint(
+        request.url.path.encode(),
+        request.url.query.encode(),
+        request.headers.get("x-workspace-id", "").lower().encode(),
+        await request.body(),
+    )
+    begun = await requests.begin(owner_id, key, fingerprint)
+    if isinstance(begun, KeptAnswer):
+        return Response(begun.body, begun.status, {**begun.headers, REPLAYED: "true"})
+    async with requests.doing(begun) as joint:
+        response = await handle(request)
+        headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        await requests.keep(joint, begun, KeptAnswer(response.status_code, headers, bytes(response.body)))
+    return response
