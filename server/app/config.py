@@ -52,6 +52,9 @@ class ServerSettings(_Group):
     allowed_origins: str | None = Field(
         None, description="Comma-separated origins (`https://host[:port]`) whose pages may open a WebSocket here."
     )
+    public_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="Where people's browsers find the pages; links in mails lead there."
+    )
     rate_limits: Literal["on", "off"] = Field("on", description="`off`, for benchmarks: no limit on streams a person.")
 
     @property
@@ -100,6 +103,24 @@ class AuthSettings(_Group):
     session_days: int = Field(30, ge=1, le=365, description="Longest life of a session, however often refreshed.")
     admin_email: str | None = Field(None, description="The first administrator's address.")
     admin_password: SecretStr | None = Field(None, description="The first administrator's password; unset: generated.")
+
+
+class MailSettings(_Group):
+    """Mail to users, such as the right to set a new password."""
+
+    mailer: str = Field(
+        "console",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="`console` (standard output), `smtp`, or an installed one (entry points `arena.mailers`).",
+    )
+    smtp_host: str | None = Field(None, description="The mail server.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
+    smtp_tls: Literal["starttls", "tls", "off"] = Field(
+        "starttls", description="`starttls`, `tls` from the first byte (port 465), or `off`."
+    )
+    smtp_username: str | None = Field(None, description="Who logs in at it; unset: nobody.")
+    smtp_password: SecretStr | None = Field(None, description="Their password.")
+    smtp_from: str | None = Field(None, description="The address that mails come from.")
 
 
 class ModelSettings(_Group):
@@ -184,6 +205,7 @@ class Settings(BaseModel):
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.documented",
     "tests.fixtures.queries",
     "tests.fixtures.people",
+    "tests.fixtures.mail",
     "tests.fixtures.plugins",
     "tests.fixtures.models",
     "tests.fixtures.problems",
