@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from app.config import Settings
 from app.core.errors import Invalid, Unauthenticated
+from app.core.visits import Visit
 from app.domain.permissions import Permission
 from app.schemas.base import Text
 from app.services.agents import AgentService
@@ -30,6 +31,10 @@ from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
 from app.services.messages import MessageService
+from app.services.passwords import PasswordService
+from app.services.profiles import ProfileService
+from app.services.second_factor import SecondFactors
+from app.services.sessions import SessionService
 from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
 from app.services.usage import UsageService
@@ -42,6 +47,10 @@ class Services:
 
     settings: Settings
     auth: AuthService
+    profiles: ProfileService
+    passwords: PasswordService
+    sessions: SessionService
+    second_factors: SecondFactors
     callers: Callers
     agents: AgentService
     discussions: DiscussionService
@@ -77,6 +86,10 @@ async def get_settings(connection: HTTPConnection) -> Settings:
 
 ServerConfig = Annotated[Settings, Depends(get_settings)]
 Auth = Annotated[AuthService, _service("auth")]
+Profiles = Annotated[ProfileService, _service("profiles")]
+Passwords = Annotated[PasswordService, _service("passwords")]
+Sessions = Annotated[SessionService, _service("sessions")]
+Factors = Annotated[SecondFactors, _service("second_factors")]
 WhoIsCalling = Annotated[Callers, _service("callers")]
 Agents = Annotated[AgentService, _service("agents")]
 Discussions = Annotated[DiscussionService, _service("discussions")]
@@ -213,6 +226,7 @@ async def _shows_turn_token(request: Request) -> bool:
 
 
 Caller = Annotated[CurrentUser, Depends(RequireCaller())]
+ManagesAccount = Annotated[CurrentUser, Depends(RequireOfAccount(Permission.ACCOUNT_MANAGE))]
 MaySpeak = Annotated[Actor | None, Depends(RequireToSpeak(Permission.DISCUSSIONS_WRITE))]
 ReadsAgents = Annotated[Actor, Depends(Require(Permission.AGENTS_READ))]
 WritesAgents = Annotated[Actor, Depends(Require(Permission.AGENTS_WRITE))]
@@ -221,6 +235,13 @@ ReadsDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_READ)
 WritesDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_WRITE))]
 ReadsKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_READ))]
 WritesKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_WRITE))]
+
+
+async def get_visit(request: Request) -> Visit:
+    return Visit.of(request.headers.get("user-agent"), request.client.host if request.client else None)
+
+
+FromWhere = Annotated[Visit, Depends(get_visit)]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Items a page.")]
 Cursor = Annotated[Text | None, Query(max_length=200, description="`next_cursor` of the page before.")]

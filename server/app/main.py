@@ -12,6 +12,7 @@ from app.core.cache import make_cache, make_channels
 from app.core.database import make_engine
 from app.core.error_handlers import install_error_handlers
 from app.core.guards import BodyLimit, UnexpectedErrors
+from app.core.mailer import make_mailer
 from app.core.monitoring import RequestMonitor
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
@@ -22,6 +23,7 @@ from app.core.webhooks import WebhookSigner
 from app.dependencies import Services
 from app.engines.data_folder import secret_key
 from app.routes import (
+    account,
     agents,
     auth,
     discussion,
@@ -33,8 +35,10 @@ from app.routes import (
     messages,
     notifications,
     participants,
+    sessions,
     socket,
     stream,
+    totp,
     usage,
 )
 from app.routes.openapi import install_openapi
@@ -52,12 +56,18 @@ from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
 from app.services.knowledge import KnowledgeService
+from app.services.last_seen import LastSeen
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
 from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader, UnitOfWorkStatusReader
 from app.services.messages import MessageService
+from app.services.password_proofs import PasswordProofs
+from app.services.passwords import PasswordService
+from app.services.profiles import ProfileService
+from app.services.second_factor import SecondFactors
+from app.services.sessions import SessionService
 from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
@@ -87,7 +97,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     limits = settings.server
     live = (stream, notifications, socket)
-    routes = (auth, agents, formats, discussion, lifecycle, participants, forks, messages, usage, *live)
+    accounts = (auth, account, sessions, totp)
+    routes = (*accounts, agents, formats, discussion, lifecycle, participants, forks, messages, usage, *live)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
@@ -119,13 +130,21 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     hub = Hub(followed, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
     signer = TokenSigner(key, settings.auth.access_token_seconds)
-    callers = Callers(uow, signer)
+    last_seen = LastSeen(uow)
+    callers = Callers(uow, signer, last_seen)
+    proofs = PasswordProofs(uow)
+    second_factors = SecondFactors(uow, Sealer([key]), proofs)
+    passwords = PasswordService(uow, callers, proofs, make_mailer(settings), settings.server.public_url)
     most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
     streams = OpenStreams(UnitOfWorkRightsReader(uow), most_streams, callers.forget)
     sealer = Sealer([key])
     services = Services(
         settings=settings,
-        auth=AuthService(uow, signer, callers, settings),
+        auth=AuthService(uow, signer, callers, proofs, second_factors, settings),
+        profiles=ProfileService(uow, callers, proofs),
+        passwords=passwords,
+        sessions=SessionService(uow, callers),
+        second_factors=second_factors,
         callers=callers,
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
@@ -147,9 +166,11 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         idempotency=Idempotency(uow, key, sealer),
     )
     try:
-        async with running(live_bus=bus.run, hub=hub.run, notices=notices.run, streams=streams.run):
+        watchers = {"live_bus": bus.run, "hub": hub.run, "notices": notices.run, "streams": streams.run}
+        async with running(**watchers, last_seen=last_seen.run):
             yield services
     finally:
+        await passwords.close()
         await hub.close()
         await models.close()
         await outgoing.close()

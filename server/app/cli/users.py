@@ -15,12 +15,16 @@ from app.config import Settings, load_settings
 from app.core.database import database_url, libpq_url, make_engine
 from app.core.errors import StartupFailed
 from app.core.queue import make_queue
+from app.core.sealing import Sealer
 from app.core.security import TokenSigner
 from app.engines.data_folder import secret_key
 from app.engines.database_check import check_database, check_schema
 from app.schemas.auth import Register, UserRead
 from app.services.auth import AuthService
 from app.services.callers import Callers
+from app.services.last_seen import LastSeen
+from app.services.password_proofs import PasswordProofs
+from app.services.second_factor import SecondFactors
 from app.services.unit_of_work import UnitOfWorkFactory
 
 DEFAULT_ADMIN = "admin@arena.example"
@@ -81,7 +85,9 @@ async def _auth(settings: Settings) -> AsyncIterator[AuthService]:
     engine = make_engine(settings.database, "user")
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "user"), lambda _discussion, _events: None)
     try:
-        signer = TokenSigner(secret_key(settings), 60)
-        yield AuthService(uow, signer, Callers(uow, signer), settings)
+        key = secret_key(settings)
+        signer, proofs = TokenSigner(key, 60), PasswordProofs(uow)
+        callers = Callers(uow, signer, LastSeen(uow))
+        yield AuthService(uow, signer, callers, proofs, SecondFactors(uow, Sealer([key]), proofs), settings)
     finally:
         await engine.dispose()

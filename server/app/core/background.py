@@ -41,6 +41,9 @@ class Errands:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
+    def __len__(self) -> int:
+        return len(self._running)
+
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it in the background."""
         task = asyncio.create_task(work)

@@ -79,6 +79,19 @@ async def verify_password(password: str, password_hash: str | None) -> bool:
     return await asyncio.to_thread(_verify, password, password_hash)
 
 
+async def renewed_hash(password: str, password_hash: str) -> str | None:
+    """A hash at today's cost of a password that matched, where the one that is kept costs less or more.
+
+    Otherwise an account of long ago would answer at another speed than an unknown one.
+    """
+    return await asyncio.to_thread(_renew, password, password_hash)
+
+
+def _renew(password: str, password_hash: str) -> str | None:
+    hasher = _HASHER.current_hasher
+    return _HASHER.hash(password) if hasher.check_needs_rehash(password_hash) else None
+
+
 def _verify(password: str, password_hash: str | None) -> bool:
     matches = _HASHER.verify(password, password_hash or _decoy())
     return matches and password_hash is not None

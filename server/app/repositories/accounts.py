@@ -1,12 +1,12 @@
-"""Users, workspaces and sessions."""
+"""Users, their workspaces, and what their credentials allow."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, and_, any_, delete, func, insert, literal, or_, select, union_all, update
+from sqlalchemy import ARRAY, ColumnElement, and_, any_, delete, func, insert, literal, or_, select, union_all
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +15,7 @@ from app.core.errors import Conflict
 from app.domain.permissions import Role
 from app.models import ApiKey, Membership, Session, SocketTicket, User, Workspace
 from app.repositories.base import violates
+from app.repositories.sessions import is_alive
 
 SWEPT_TICKETS = 100
 
@@ -44,16 +45,20 @@ class AccountRepository:
     async def add_user(self, user: User, workspace: Workspace) -> None:
         """Add the user with a personal workspace, as its owner; raise `EmailTaken`."""
         self._session.add(user)
+        await self.write_email()
+        workspace.personal_of = user.id
+        self._session.add(workspace)
+        await self._session.flush()
+        self._session.add(Membership(workspace_id=workspace.id, user_id=user.id, role=Role.OWNER))
+
+    async def write_email(self) -> None:
+        """Send a user's new address to the database; raise `EmailTaken`."""
         try:
             await self._session.flush()
         except IntegrityError as error:
             if violates(error, "uq_users_email"):
                 raise EmailTaken("there is an account with this address") from None
             raise
-        workspace.personal_of = user.id
-        self._session.add(workspace)
-        await self._session.flush()
-        self._session.add(Membership(workspace_id=workspace.id, user_id=user.id, role=Role.OWNER))
 
     async def find_user_by_email(self, email: str) -> User | None:
         found: User | None = await self._session.scalar(select(User).where(User.email == email))
@@ -61,6 +66,16 @@ class AccountRepository:
 
     async def find_user(self, user_id: UUID) -> User | None:
         return await self._session.get(User, user_id)
+
+    async def lock_user(self, user_id: UUID) -> User | None:
+        """The user as they are now; nobody else changes their credentials until the transaction ends."""
+        found: User | None = await self._session.scalar(
+            select(User)
+            .where(User.id == user_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        return found
 
     async def has_superuser(self) -> bool:
         return bool(await self._session.scalar(select(func.count()).where(User.is_superuser).limit(1)))
@@ -84,26 +99,6 @@ class AccountRepository:
         )
         return {user.id: user for user in rows}
 
-    def add_session(self, session: Session) -> None:
-        self._session.add(session)
-
-    async def find_session_for_update(self, session_id: UUID) -> Session | None:
-        found: Session | None = await self._session.scalar(
-            select(Session).where(Session.id == session_id).with_for_update()
-        )
-        return found
-
-    async def find_live_session(self, session_id: UUID, now: datetime) -> tuple[Session, User] | None:
-        """The session and its user, if neither has ended."""
-        row = (
-            await self._session.execute(
-                select(Session, User)
-                .join(User, User.id == Session.user_id)
-                .where(Session.id == session_id, *_is_alive(now))
-            )
-        ).one_or_none()
-        return (row[0], row[1]) if row else None
-
     async def roles_of_credentials(
         self, credentials: Collection[UUID], workspaces: Collection[UUID]
     ) -> dict[UUID, dict[UUID, Role]]:
@@ -111,7 +106,7 @@ class AccountRepository:
         alive = union_all(
             select(Session.id, Session.user_id)
             .join(User, User.id == Session.user_id)
-            .where(Session.id == any_(_uuids(credentials)), *_is_alive(func.now())),
+            .where(Session.id == any_(_uuids(credentials)), *is_alive(func.now())),
             select(ApiKey.id, ApiKey.user_id)
             .join(User, User.id == ApiKey.user_id)
             .where(ApiKey.id == any_(_uuids(credentials)), *_is_good(func.now())),
@@ -153,20 +148,10 @@ class AccountRepository:
         ).one_or_none()
         return (row[0], row[1]) if row else None
 
-    async def end_session(self, session_id: UUID, now: datetime) -> None:
-        await self._session.execute(
-            update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now)
-        )
-
 
 def _uuids(ids: Collection[UUID]) -> Any:
     """As one parameter, however many there are."""
     return literal(list(ids), ARRAY(postgresql.UUID(as_uuid=True)))
-
-
-def _is_alive(now: Any) -> tuple[ColumnElement[bool], ...]:
-    """Of a session joined with its user."""
-    return Session.ended_at.is_(None), Session.expires_at > now, User.disabled_at.is_(None)
 
 
 def _is_good(now: Any) -> tuple[ColumnElement[bool], ...]:

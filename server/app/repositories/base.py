@@ -51,13 +51,19 @@ class Repository:
         self._workspace_id = workspace_id
 
     async def _page(self, query: Select[R], key: Any, limit: int, cursor: str | None) -> tuple[list[R], str | None]:
-        """Newest first by the UUIDv7 `key`, `limit` rows and the cursor of the rest."""
-        if cursor is not None:
-            query = query.where(key < decode_id(cursor, key.class_.__tablename__))
-        rows: Sequence[Any] = (await self._session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
-        if len(rows) <= limit:
-            return list(rows), None
-        return list(rows[:limit]), encode_cursor(key.class_.__tablename__, rows[limit - 1].id)
+        return await newest_first(self._session, query, key, limit, cursor)
+
+
+async def newest_first(
+    session: AsyncSession, query: Select[R], key: Any, limit: int, cursor: str | None
+) -> tuple[list[R], str | None]:
+    """Newest first by the UUIDv7 `key`, `limit` rows and the cursor of the rest."""
+    if cursor is not None:
+        query = query.where(key < decode_id(cursor, key.class_.__tablename__))
+    rows: Sequence[Any] = (await session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
+    if len(rows) <= limit:
+        return list(rows), None
+    return list(rows[:limit]), encode_cursor(key.class_.__tablename__, rows[limit - 1].id)
 
 
 def violates(error: IntegrityError, constraint: str) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Response
 from pydantic import StringConstraints
 
 from app.core.errors import Invalid
-from app.dependencies import Access, Auth, Caller
+from app.dependencies import Access, Auth, Caller, FromWhere
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.auth import Register, SocketTicket, StreamToken, TokenPair, UserRead
@@ -28,22 +28,28 @@ async def register(request: Register, auth: Auth) -> UserRead:
 async def token(
     response: Response,
     auth: Auth,
+    visit: FromWhere,
     grant_type: Field = None,
     username: Field = None,
     password: Field = None,
     refresh_token: Field = None,
     scope: Field = None,
+    totp: Field = None,
 ) -> TokenPair:
-    """Log in (`grant_type=password`) or trade a refresh token (`grant_type=refresh_token`) (RFC 6749)."""
+    """Log in (`grant_type=password`) or trade a refresh token (`grant_type=refresh_token`) (RFC 6749).
+
+    `totp` is a code of the second factor or a recovery code; 401 `totp_required` asks for it. `scope` narrows the
+    session: names of `x-permission`, separated by blanks.
+    """
     response.headers["Cache-Control"] = "no-store"
     if grant_type == "password":
         if not username or not password:
             raise Invalid("grant_type=password needs username and password")
-        return await auth.login(username, password, scope or "")
+        return await auth.login(username, password, scope=scope or "", totp=totp, visit=visit)
     if grant_type == "refresh_token":
         if not refresh_token:
             raise Invalid("grant_type=refresh_token needs refresh_token")
-        return await auth.refresh(refresh_token)
+        return await auth.refresh(refresh_token, scope=scope or "", visit=visit)
     raise UnsupportedGrant("grant_type must be password or refresh_token")
 
 

@@ -1,14 +1,19 @@
 """Wire types of accounts."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, EmailStr, Field, StringConstraints
+from pydantic import AfterValidator, EmailStr, Field, StringConstraints, model_validator
 
 from app.domain.permissions import Role
 from app.schemas.base import Line, Moment, Read, Request, Text
 
 Password = Annotated[Text, StringConstraints(min_length=12, max_length=128)]
+KnownPassword = Annotated[Text, StringConstraints(min_length=1, max_length=1_000)]
+"""The present password, of whatever rules it was made by."""
+Code = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
+"""Of an authenticator, or a recovery code."""
+ResetToken = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(str.lower)]
 
 
@@ -61,3 +66,96 @@ class StreamToken(Read):
 
     token: str
     expires_in: int = Field(description="Seconds the token is good for.")
+
+
+class ProfileUpdate(Request):
+    """Only the fields given change; `password`, the present one, is needed to change the address."""
+
+    display_name: Line | None = None
+    email: Email | None = None
+    password: KnownPassword | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_may_be_null(cls, data: Any) -> Any:
+        for name, value in data.items() if isinstance(data, dict) else ():
+            if value is None:
+                raise ValueError(f"{name} must not be null; leave it out to keep it")
+        return data
+
+
+class PasswordChange(Request):
+    """The present password, and the one to be."""
+
+    password: KnownPassword
+    new_password: Password
+
+
+class PasswordResetRequest(Request):
+    """Whose password was forgotten."""
+
+    email: Email
+
+
+class PasswordResetRequested(Read):
+    """The same for every address."""
+
+    detail: str = "if there is an account with this address, a mail is on its way to it"
+
+
+class PasswordReset(Request):
+    """The token of the mail, and the password to be."""
+
+    token: ResetToken
+    new_password: Password
+
+
+class SessionRead(Read):
+    """A login that is alive: by which device and from which address it was last refreshed or begun."""
+
+    id: UUID
+    device: str | None = Field(description="The `User-Agent`, on one line.")
+    address: str | None
+    created_at: Moment
+    last_seen_at: Moment = Field(description="To the minute.")
+    expires_at: Moment
+    is_current: bool
+
+
+class TotpBegin(Request):
+    """The present password."""
+
+    password: KnownPassword
+
+
+class TotpSecret(Read):
+    """Shown once. `uri` is what authenticators read from a QR code."""
+
+    secret: str
+    uri: str
+
+
+class TotpConfirm(Request):
+    """A code of the authenticator that was given the secret."""
+
+    code: Code
+
+
+class TotpProof(Request):
+    """The present password, and a code of the authenticator or a recovery code."""
+
+    password: KnownPassword
+    code: Code
+
+
+class RecoveryCodes(Read):
+    """Shown once. Each stands in for a code of the authenticator, once."""
+
+    recovery_codes: list[str]
+
+
+class SecondFactorRead(Read):
+    """Whether logging in takes a code, and how many recovery codes were not used yet."""
+
+    is_confirmed: bool
+    recovery_codes_left: int

@@ -1,7 +1,7 @@
 """Accounts and sessions."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.config import Settings
 from app.core.clock import utc_now
@@ -13,11 +13,14 @@ from app.core.security import (
     TokenSigner,
     check_password_strength,
     hash_password,
-    verify_password,
 )
+from app.core.visits import Visit
+from app.domain.permissions import SCOPES
 from app.models import Session, User, Workspace
 from app.schemas.auth import Register, TokenPair, UserRead
 from app.services.callers import Callers, CurrentUser
+from app.services.password_proofs import PasswordProofs, WrongPassword
+from app.services.second_factor import SecondFactors, WrongCode
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
@@ -41,19 +44,41 @@ class UnsupportedGrant(Invalid):
 
 
 class InvalidScope(Invalid):
-    """A scope that would not be kept to must not be promised."""
+    """No scope of ours, or more than the session has: what would not be kept to must not be promised."""
 
     code = "invalid_scope"
     where = ("body", "scope")
 
 
+UNKNOWN = Visit()
+
+
+def canonical_scope(scope: str) -> str:
+    """The names, each once and in order; empty: everything. Raise `InvalidScope` for any that is none of ours."""
+    names = set(scope.split())
+    unknown = names - SCOPES
+    if unknown or (scope and not names):
+        raise InvalidScope(f"a scope is made of these, separated by blanks: {', '.join(sorted(SCOPES))}")
+    return " ".join(sorted(names))
+
+
 class AuthService:
     """Registration, login, refresh, and their end."""
 
-    def __init__(self, uow: UnitOfWorkFactory, signer: TokenSigner, callers: Callers, settings: Settings) -> None:
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        signer: TokenSigner,
+        callers: Callers,
+        proofs: PasswordProofs,
+        second_factors: SecondFactors,
+        settings: Settings,
+    ) -> None:
         self._uow = uow
         self._signer = signer
         self._callers = callers
+        self._proofs = proofs
+        self._second_factors = second_factors
         self._settings = settings
 
     async def register(self, request: Register) -> UserRead:
@@ -85,41 +110,57 @@ class AuthService:
         async with self._uow.reading() as work:
             return await work.accounts.has_superuser()
 
-    async def login(self, email: str, password: str, scope: str) -> TokenPair:
-        """Open a session; an unknown address costs as much time as a wrong password."""
-        if scope:
-            raise InvalidScope("this server gives no narrower scopes yet; leave `scope` out")
-        async with self._uow.reading() as work:
-            user = await work.accounts.find_user_by_email(email.strip().lower())
-        matches = await verify_password(password, user.password_hash if user else None)
-        if user is None or not matches or user.disabled_at is not None:
-            raise InvalidGrant("the address or the password is wrong")
+    async def login(
+        self, email: str, password: str, *, scope: str = "", totp: str | None = None, visit: Visit = UNKNOWN
+    ) -> TokenPair:
+        """Open a session of that scope; raise `InvalidGrant` whatever was wrong, and `TotpRequired` if only a code is.
+
+        Nothing about an account is told before its password was right, by words or by time.
+        """
+        granted = canonical_scope(scope)
+        try:
+            async with self._proofs.of_address(email, password) as (work, user):
+                await self._second_factors.check_at_login(work, user, totp)
+                return self.open_session(work, user, granted, visit)
+        except (WrongPassword, WrongCode):
+            what = "the address, the password or the code" if totp else "the address or the password"
+            raise InvalidGrant(f"{what} is wrong") from None
+
+    def open_session(self, work: UnitOfWork, user: User, scope: str, visit: Visit) -> TokenPair:
+        """A new session of somebody who has proved who they are."""
+        now = utc_now()
         session = Session(
             id=new_id(),
             user_id=user.id,
             scope=scope,
             refresh_number=0,
-            expires_at=utc_now() + timedelta(days=self._settings.auth.session_days),
+            created_at=now,
+            expires_at=now + timedelta(days=self._settings.auth.session_days),
         )
-        async with self._uow() as work:
-            pair = self._rotate(session)
-            work.accounts.add_session(session)
+        pair = self._rotate(session, visit, now)
+        work.sessions.add(session)
         return pair
 
-    async def refresh(self, token: str) -> TokenPair:
-        """Trade a refresh token for new ones. One used before ends the session: it may have been stolen."""
+    async def refresh(self, token: str, *, scope: str = "", visit: Visit = UNKNOWN) -> TokenPair:
+        """Trade a refresh token for new ones. One used before ends the session: it may have been stolen.
+
+        So do parallel uses of one token, of which only the first gives a pair: nobody can tell whose was the theft
+        (RFC 9700, section 4.14.2). `scope`, if given, must be the session's own.
+        """
         parsed = RefreshToken.parse(token)
         if parsed is None or not parsed.is_ours(self._signer.refresh_key):
             raise InvalidGrant("the refresh token is not valid")
         async with self._uow() as work:
-            pair = await self._refresh(work, parsed)
+            pair = await self._refresh(work, parsed, visit)
+            if pair is not None and scope and canonical_scope(scope) != pair.scope:
+                raise InvalidScope("a session keeps the scope it was opened with; leave `scope` out")
         # Raised only now: the session's end must be committed first.
         if pair is None:
             raise InvalidGrant("the refresh token is not valid any more; log in again")
         return pair
 
-    async def _refresh(self, work: UnitOfWork, token: RefreshToken) -> TokenPair | None:
-        session = await work.accounts.find_session_for_update(token.session_id)
+    async def _refresh(self, work: UnitOfWork, token: RefreshToken, visit: Visit) -> TokenPair | None:
+        session = await work.sessions.find_for_update(token.session_id)
         now = utc_now()
         if session is None or session.ended_at is not None or session.expires_at <= now:
             return None
@@ -130,15 +171,16 @@ class AuthService:
         user = await work.accounts.find_user(session.user_id)
         if user is None or user.disabled_at is not None:
             return None
-        return self._rotate(session)
+        return self._rotate(session, visit, now)
 
     async def log_out(self, user: CurrentUser) -> None:
         """End the session: its tokens, streams and sockets, here at once and elsewhere within two seconds."""
         async with self._uow() as work:
-            await work.accounts.end_session(user.credential_id, utc_now())
+            await work.sessions.end(user.user.id, user.credential_id, utc_now())
         self._callers.forget(user.credential_id)
 
-    def _rotate(self, session: Session) -> TokenPair:
+    def _rotate(self, session: Session, visit: Visit, now: datetime) -> TokenPair:
+        session.device, session.address, session.last_seen_at = visit.device, visit.address, now
         session.refresh_number += 1
         refresh = RefreshToken.make(session.id, session.refresh_number, self._signer.refresh_key)
         session.refresh_hash = refresh.digest

@@ -20,6 +20,7 @@ from app.domain.permissions import (
 from app.models import User
 from app.repositories.accounts import AccountWorkspace
 from app.schemas.auth import UserRead, WorkspaceMembership
+from app.services.last_seen import LastSeen
 from app.services.unit_of_work import UnitOfWorkFactory
 
 # A session that ended, or a role that changed, is noticed by every process within this time.
@@ -76,6 +77,8 @@ class CurrentUser:
         return held and is_within(self.scopes, permission)
 
     def require(self, permission: Permission) -> None:
+        if not is_within(self.scopes, permission):
+            raise InsufficientScope(f"this credential does not have the scope {permission}")
         if not self.may(permission):
             raise Forbidden(f"{self._who()} may not do this: it needs {permission}")
 
@@ -117,9 +120,10 @@ class Actor:
 class Callers:
     """Finds out who a token belongs to. What it found it believes for `IDENTITY_SECONDS`."""
 
-    def __init__(self, uow: UnitOfWorkFactory, signer: TokenSigner) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, signer: TokenSigner, last_seen: LastSeen) -> None:
         self._uow = uow
         self._signer = signer
+        self._last_seen = last_seen
         self._known: TTLCache[UUID, CurrentUser] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
 
     async def identify(self, access_token: str) -> CurrentUser:
@@ -131,9 +135,10 @@ class Callers:
         """The same user as they are now; raise `SessionEnded` if the credential is over."""
         return await self.recognise(user.credential_id, user.user.id)
 
-    def forget(self, credential_id: UUID) -> None:
-        """Look the session or key up anew when it is next seen."""
-        self._known.pop(credential_id, None)
+    def forget(self, *credential_ids: UUID) -> None:
+        """Look the sessions or keys up anew when they are next seen."""
+        for credential_id in credential_ids:
+            self._known.pop(credential_id, None)
 
     async def recognise(self, credential_id: UUID, user_id: UUID) -> CurrentUser:
         """Whose session it is; raise `SessionEnded` if it is over or not theirs."""
@@ -141,11 +146,12 @@ class Callers:
         if known is not None and known.user.id == user_id:
             return known
         async with self._uow.reading() as work:
-            found = await work.accounts.find_live_session(credential_id, utc_now())
+            found = await work.sessions.find_live(credential_id, utc_now())
             if found is None or found[1].id != user_id:
                 raise SessionEnded("this session has ended; log in again")
             workspaces = await work.accounts.list_workspaces(user_id)
         session, user = found
+        self._last_seen.note(session)
         scopes = parse_scopes(session.scope.split()) if session.scope else None
         identified = CurrentUser(user, credential_id, workspaces, scopes)
         self._known[credential_id] = identified

@@ -1,5 +1,6 @@
 """The unit of work: one short transaction, its repositories, and what is told to live viewers after it commits."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -19,12 +20,14 @@ from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
 from app.repositories.base import telling_outages
 from app.repositories.budgets import BudgetRepository
+from app.repositories.credentials import CredentialRepository
 from app.repositories.discussions import DiscussionRepository
 from app.repositories.event_log import EventLogRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.messages import MessageRepository
+from app.repositories.sessions import SessionRepository
 from app.repositories.status_changes import StatusChangeRepository
 
 Announce = Callable[[UUID, Sequence[StoredEvent]], None]
@@ -52,6 +55,14 @@ class UnitOfWork:
     @cached_property
     def accounts(self) -> AccountRepository:
         return AccountRepository(self._session)
+
+    @cached_property
+    def sessions(self) -> SessionRepository:
+        return SessionRepository(self._session)
+
+    @cached_property
+    def credentials(self) -> CredentialRepository:
+        return CredentialRepository(self._session)
 
     @cached_property
     def agents(self) -> AgentRepository:
@@ -131,6 +142,7 @@ class JointWork:
 
     def __init__(self, engine: AsyncEngine, announce: Announce) -> None:
         self.session = AsyncSession(engine, expire_on_commit=False)
+        self.task = asyncio.current_task()
         self._announce = announce
         self._appended: list[tuple[UUID, Sequence[StoredEvent]]] = []
         self._scope: UUID | None = None
@@ -158,6 +170,12 @@ class JointWork:
 _JOINT: ContextVar[JointWork | None] = ContextVar("joint_work", default=None)
 
 
+def _joint_of_this_task() -> JointWork | None:
+    """None also in a task that was begun while there was one: it goes on when that is over."""
+    joint = _JOINT.get()
+    return joint if joint is not None and joint.task is asyncio.current_task() else None
+
+
 class UnitOfWorkFactory:
     """Opens units of work. Leaving the block commits; an exception rolls everything back."""
 
@@ -170,7 +188,7 @@ class UnitOfWorkFactory:
 
     @asynccontextmanager
     async def __call__(self, workspace_id: UUID | None = None) -> AsyncIterator[UnitOfWork]:
-        joint = _JOINT.get()
+        joint = _joint_of_this_task()
         if joint is not None:
             async with self._part_of(joint, workspace_id) as work:
                 yield work
@@ -187,7 +205,7 @@ class UnitOfWorkFactory:
     @asynccontextmanager
     async def reading(self, workspace_id: UUID | None = None) -> AsyncIterator[UnitOfWork]:
         """For reading only: each query is its own transaction, which saves the round trips of a common one."""
-        joint = _JOINT.get()
+        joint = _joint_of_this_task()
         if joint is not None:
             async with self._part_of(joint, workspace_id) as work:
                 yield work

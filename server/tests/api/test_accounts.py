@@ -124,12 +124,6 @@ async def test_me_is_the_caller_with_their_workspaces(owner):
     assert [workspace["id"] for workspace in me["workspaces"]] == [owner.workspace_id]
 
 
-async def test_a_scope_that_would_not_be_kept_to_is_not_promised(owner, anonymous):
-    form = {"grant_type": "password", "username": owner.email, "password": PASSWORD, "scope": "agents:read"}
-
-    problem(await ask_for_token(anonymous, **form), 422, "invalid_scope")
-
-
 @pytest.mark.parametrize("username", ["owner", "nobody@arena.example"])
 async def test_a_wrong_login_does_not_say_what_was_wrong(owner, anonymous, username):
     address = owner.email if username == "owner" else username

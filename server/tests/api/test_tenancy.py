@@ -5,14 +5,17 @@ import pytest
 from app.domain.discussion import Status
 from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body, seats
+from tests.fixtures.people import log_in
 from tests.fixtures.problems import problem
 from tests.fixtures.routes import BODIES, OF_ONE_THING, OF_ONESELF, PROTECTED, QUERIES, WITHOUT_BODY, filled
 
 pytestmark = pytest.mark.anyio
 
+OF_A_WORKSPACE = [(method, path) for method, path in OF_ONE_THING if path not in OF_ONESELF]
+
 
 @pytest.fixture
-async def things(client, make_agent, make_base, make_document, make_discussion, request):
+async def things(client, owner, anonymous, make_agent, make_base, make_document, make_discussion, request):
     """One of everything, the owner's: what the parameters of addresses may name."""
     base = await make_base()
     agent = await make_agent()
@@ -23,7 +26,10 @@ async def things(client, make_agent, make_base, make_document, make_discussion, 
     discussion = await make_discussion(status=status, agents=[agent], **policy)
     if path.endswith("/resume"):
         await client.post(f"/api/v1/discussions/{discussion.id}/pause")
+    await log_in(anonymous, owner.email)
+    sessions = (await client.get("/api/v1/auth/sessions")).json()["items"]
     return {
+        "session_id": next(session["id"] for session in sessions if not session["is_current"]),
         "agent_id": agent.id,
         "newcomer_id": (await make_agent("Newcomer")).id,
         "version": "1",
@@ -121,7 +127,7 @@ async def test_anothers_knowledge_cannot_be_given_to_ones_own_agent(stranger, th
     assert rows_of(stranger) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in OF_ONE_THING if route[0] != "get"])
+@pytest.mark.parametrize(("method", "path"), [route for route in OF_A_WORKSPACE if route[0] != "get"])
 async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things, rows_of, method, path):
     viewer = await colleague("viewer")
     before = rows_of(owner)
@@ -131,7 +137,7 @@ async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things
     assert rows_of(owner) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in OF_ONE_THING if route[0] == "get"])
+@pytest.mark.parametrize(("method", "path"), [route for route in OF_A_WORKSPACE if route[0] == "get"])
 async def test_who_may_only_look_may_look(colleague, things, method, path):
     viewer = await colleague("viewer")
 

@@ -1,0 +1,83 @@
+"""Sessions: the logins of a user."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.models import Session, User
+from app.repositories.base import newest_first
+
+
+def is_alive(now: Any) -> tuple[ColumnElement[bool], ...]:
+    """Of a session joined with its user."""
+    return *_has_not_ended(now), User.disabled_at.is_(None)
+
+
+def _has_not_ended(now: Any) -> tuple[ColumnElement[bool], ...]:
+    return Session.ended_at.is_(None), Session.expires_at > now
+
+
+class SessionRepository:
+    """Not scoped by a workspace: a session is a user's."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    def add(self, session: Session) -> None:
+        self._session.add(session)
+
+    async def find_for_update(self, session_id: UUID) -> Session | None:
+        found: Session | None = await self._session.scalar(
+            select(Session).where(Session.id == session_id).with_for_update()
+        )
+        return found
+
+    async def find_live(self, session_id: UUID, now: datetime) -> tuple[Session, User] | None:
+        """The session and its user, if neither has ended."""
+        row = (
+            await self._session.execute(
+                select(Session, User)
+                .join(User, User.id == Session.user_id)
+                .where(Session.id == session_id, *is_alive(now))
+            )
+        ).one_or_none()
+        return (row[0], row[1]) if row else None
+
+    async def list_live(
+        self, user_id: UUID, now: datetime, limit: int, cursor: str | None
+    ) -> tuple[list[Session], str | None]:
+        query = select(Session).where(Session.user_id == user_id, *_has_not_ended(now))
+        return await newest_first(self._session, query, Session.id, limit, cursor)
+
+    async def end(self, user_id: UUID, session_id: UUID, now: datetime) -> bool:
+        """End the session; False if the user has no such live one."""
+        ended = await self._session.execute(
+            update(Session)
+            .where(Session.id == session_id, Session.user_id == user_id, *_has_not_ended(now))
+            .values(ended_at=now)
+            .returning(Session.id)
+        )
+        return ended.one_or_none() is not None
+
+    async def end_all(self, user_id: UUID, now: datetime, *, but: UUID | None = None) -> list[UUID]:
+        """End the user's sessions, `but` one; those that were ended by this."""
+        query = update(Session).where(Session.user_id == user_id, *_has_not_ended(now))
+        if but is not None:
+            query = query.where(Session.id != but)
+        return list(await self._session.scalars(query.values(ended_at=now).returning(Session.id)))
+
+    async def mark_seen(self, session_ids: Collection[UUID], seconds: float) -> None:
+        """Note that the sessions were used just now, but of those that were noted in the last `seconds`.
+
+        One that is being refreshed is skipped, since that notes it too: nobody waits for this, nor this for anybody.
+        """
+        stale = (
+            select(Session.id)
+            .where(Session.id.in_(session_ids), Session.last_seen_at < func.now() - timedelta(seconds=seconds))
+            .with_for_update(skip_locked=True)
+        )
+        await self._session.execute(update(Session).where(Session.id.in_(stale)).values(last_seen_at=func.now()))

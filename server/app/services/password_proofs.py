@@ -1,0 +1,59 @@
+"""Who can say an account's password: asked at a login, and once more before what could lock an owner out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from app.core.errors import Forbidden
+from app.core.security import renewed_hash, verify_password
+from app.models import User
+from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+NOBODY = UUID(int=0)
+
+
+class WrongPassword(Forbidden):
+    """It is not the account's password, or the account has none."""
+
+    code = "wrong_password"
+
+
+class PasswordProofs:
+    """Every comparison of a password goes through here.
+
+    Always holds: an unknown account, one without a password, a disabled one and a wrong password cost the same time and
+    the same queries and are told by the same words. What is done in the block is done only if the password is still the
+    account's: a change of it meanwhile comes before or after the whole of it.
+    """
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    @asynccontextmanager
+    async def of_address(self, email: str, password: str) -> AsyncIterator[tuple[UnitOfWork, User]]:
+        """A unit of work in which the account's row is locked; raise `WrongPassword`."""
+        async with self._uow.reading() as work:
+            known = await work.accounts.find_user_by_email(email.strip().lower())
+        async with self._proven(known, password) as proven:
+            yield proven
+
+    @asynccontextmanager
+    async def of_user(self, user_id: UUID, password: str) -> AsyncIterator[tuple[UnitOfWork, User]]:
+        """The same of an account that is known."""
+        async with self._uow.reading() as work:
+            known = await work.accounts.find_user(user_id)
+        async with self._proven(known, password) as proven:
+            yield proven
+
+    @asynccontextmanager
+    async def _proven(self, known: User | None, password: str) -> AsyncIterator[tuple[UnitOfWork, User]]:
+        kept = known.password_hash if known else None
+        # No transaction is open meanwhile: it takes tens of milliseconds on purpose.
+        matches = await verify_password(password, kept)
+        renewed = await renewed_hash(password, kept) if matches and kept else None
+        async with self._uow() as work:
+            user = await work.accounts.lock_user(known.id if known else NOBODY)
+            if not matches or user is None or user.disabled_at is not None or user.password_hash != kept:
+                raise WrongPassword("the password is wrong")
+            user.password_hash = renewed or user.password_hash
+            yield work, user

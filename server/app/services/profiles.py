@@ -1,0 +1,51 @@
+"""What a user changes of their own account besides the password."""
+
+from app.core.errors import Invalid
+from app.models import User
+from app.schemas.auth import ProfileUpdate, UserRead
+from app.services.callers import Callers, CurrentUser
+from app.services.password_proofs import PasswordProofs
+from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+
+class PasswordNeeded(Invalid):
+    """Where mails go decides who may set a new password, so the present one is asked for."""
+
+    code = "password_needed"
+    where = ("body", "password")
+
+
+class ProfileService:
+    """The name that others see, and the address to log in with."""
+
+    def __init__(self, uow: UnitOfWorkFactory, callers: Callers, proofs: PasswordProofs) -> None:
+        self._uow = uow
+        self._callers = callers
+        self._proofs = proofs
+
+    async def update(self, caller: CurrentUser, request: ProfileUpdate) -> UserRead:
+        """Change what is given; raise `PasswordNeeded`, `WrongPassword` or `EmailTaken`."""
+        if request.email is None or request.email == caller.user.email:
+            async with self._uow() as work:
+                user = await work.accounts.lock_user(caller.user.id)
+                if user is not None:
+                    _rename(user, request)
+        elif request.password is None:
+            raise PasswordNeeded("the password is needed to change the address")
+        else:
+            async with self._proofs.of_user(caller.user.id, request.password) as (work, user):
+                _rename(user, request)
+                await _move(work, user, request.email)
+        self._callers.forget(caller.credential_id)
+        return (await self._callers.look_again(caller)).read()
+
+
+def _rename(user: User, request: ProfileUpdate) -> None:
+    user.display_name = request.display_name or user.display_name
+
+
+async def _move(work: UnitOfWork, user: User, email: str) -> None:
+    """Whoever reads the old address may set no password any more."""
+    user.email = email
+    await work.accounts.write_email()
+    await work.credentials.drop_resets(user.id)
