@@ -16,6 +16,7 @@ from app.core.visits import Visit
 from app.domain.permissions import Permission
 from app.schemas.base import Text
 from app.services.agents import AgentService
+from app.services.api_keys import ApiKeyService
 from app.services.auth import AuthService
 from app.services.callers import Actor, Callers, CurrentUser
 from app.services.discussion_diff import DiscussionDiffs
@@ -52,6 +53,7 @@ class Services:
     sessions: SessionService
     second_factors: SecondFactors
     callers: Callers
+    api_keys: ApiKeyService
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
@@ -91,6 +93,7 @@ Passwords = Annotated[PasswordService, _service("passwords")]
 Sessions = Annotated[SessionService, _service("sessions")]
 Factors = Annotated[SecondFactors, _service("second_factors")]
 WhoIsCalling = Annotated[Callers, _service("callers")]
+ApiKeys = Annotated[ApiKeyService, _service("api_keys")]
 Agents = Annotated[AgentService, _service("agents")]
 Discussions = Annotated[DiscussionService, _service("discussions")]
 Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]

@@ -25,6 +25,7 @@ from app.engines.data_folder import secret_key
 from app.routes import (
     account,
     agents,
+    api_keys,
     auth,
     discussion,
     forks,
@@ -44,6 +45,7 @@ from app.routes import (
 from app.routes.openapi import install_openapi
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
+from app.services.api_keys import ApiKeyService
 from app.services.auth import AuthService
 from app.services.callers import Callers
 from app.services.discussion_diff import DiscussionDiffs
@@ -97,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     limits = settings.server
     live = (stream, notifications, socket)
-    accounts = (auth, account, sessions, totp)
+    accounts = (auth, account, sessions, totp, api_keys)
     routes = (*accounts, agents, formats, discussion, lifecycle, participants, forks, messages, usage, *live)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
@@ -146,6 +148,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         sessions=SessionService(uow, callers),
         second_factors=second_factors,
         callers=callers,
+        api_keys=ApiKeyService(uow, callers),
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus, hub, InterruptedTurns(models, settings.budgets)),

@@ -51,10 +51,10 @@ class Repository:
         self._workspace_id = workspace_id
 
     async def _page(self, query: Select[R], key: Any, limit: int, cursor: str | None) -> tuple[list[R], str | None]:
-        return await newest_first(self._session, query, key, limit, cursor)
+        return await page_by_id(self._session, query, key, limit, cursor)
 
 
-async def newest_first(
+async def page_by_id(
     session: AsyncSession, query: Select[R], key: Any, limit: int, cursor: str | None
 ) -> tuple[list[R], str | None]:
     """Newest first by the UUIDv7 `key`, `limit` rows and the cursor of the rest."""

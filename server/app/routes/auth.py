@@ -53,7 +53,7 @@ async def token(
     raise UnsupportedGrant("grant_type must be password or refresh_token")
 
 
-@router.post("/logout", status_code=204, responses=problems(401))
+@router.post("/logout", status_code=204, responses=problems(401, 409))
 async def log_out(user: Caller, auth: Auth) -> None:
     """End the session: its access token, refresh token, streams and sockets."""
     await auth.log_out(user)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from app.config import Settings
 from app.core.clock import utc_now
-from app.core.errors import Forbidden, Invalid, Unauthenticated
+from app.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from app.core.ids import new_id
 from app.core.security import (
     AccessClaims,
@@ -48,6 +48,12 @@ class InvalidScope(Invalid):
 
     code = "invalid_scope"
     where = ("body", "scope")
+
+
+class NotASession(Conflict):
+    """An API key has no end to be logged out to."""
+
+    code = "not_a_session"
 
 
 UNKNOWN = Visit()
@@ -175,6 +181,8 @@ class AuthService:
 
     async def log_out(self, user: CurrentUser) -> None:
         """End the session: its tokens, streams and sockets, here at once and elsewhere within two seconds."""
+        if user.by_api_key:
+            raise NotASession("an API key is no session: its owner revokes it with DELETE /auth/api-keys/{id}")
         async with self._uow() as work:
             await work.sessions.end(user.user.id, user.credential_id, utc_now())
         self._callers.forget(user.credential_id)

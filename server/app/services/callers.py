@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
+from app.core.api_keys import digest_of_key, looks_like_key
 from app.core.clock import utc_now
 from app.core.errors import Forbidden, NotFound, Unauthenticated
-from app.core.security import TokenSigner
+from app.core.security import InvalidToken, TokenSigner
 from app.domain.permissions import (
     Permission,
     Role,
@@ -21,7 +22,7 @@ from app.models import User
 from app.repositories.accounts import AccountWorkspace
 from app.schemas.auth import UserRead, WorkspaceMembership
 from app.services.last_seen import LastSeen
-from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 # A session that ended, or a role that changed, is noticed by every process within this time.
 IDENTITY_SECONDS = 1.0
@@ -125,10 +126,13 @@ class Callers:
         self._signer = signer
         self._last_seen = last_seen
         self._known: TTLCache[UUID, CurrentUser] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
+        self._key_ids: LRUCache[bytes, tuple[UUID, UUID]] = LRUCache(maxsize=10_000)
 
-    async def identify(self, access_token: str) -> CurrentUser:
-        """Who the token belongs to; raise `Unauthenticated` if it or its session is over."""
-        claims = self._signer.verify(access_token)
+    async def identify(self, token: str) -> CurrentUser:
+        """Who the access token or API key belongs to; raise `Unauthenticated` if it or its session is over."""
+        if looks_like_key(token):
+            return await self._identify_key(token)
+        claims = self._signer.verify(token)
         return await self.recognise(claims.session_id, claims.user_id)
 
     async def look_again(self, user: CurrentUser) -> CurrentUser:
@@ -141,18 +145,44 @@ class Callers:
             self._known.pop(credential_id, None)
 
     async def recognise(self, credential_id: UUID, user_id: UUID) -> CurrentUser:
-        """Whose session it is; raise `SessionEnded` if it is over or not theirs."""
+        """Whose session or API key it is; raise `SessionEnded` if it is over or not theirs."""
         known = self._known.get(credential_id)
         if known is not None and known.user.id == user_id:
             return known
         async with self._uow.reading() as work:
-            found = await work.sessions.find_live(credential_id, utc_now())
-            if found is None or found[1].id != user_id:
-                raise SessionEnded("this session has ended; log in again")
+            found = await self._find(work, credential_id)
+            if found is None or found[0].id != user_id:
+                raise SessionEnded("this session or API key is over; log in again, or take another key")
             workspaces = await work.accounts.list_workspaces(user_id)
-        session, user = found
-        self._last_seen.note(session)
-        scopes = parse_scopes(session.scope.split()) if session.scope else None
-        identified = CurrentUser(user, credential_id, workspaces, scopes)
+        user, scopes, by_api_key = found
+        identified = CurrentUser(user, credential_id, workspaces, scopes, by_api_key)
         self._known[credential_id] = identified
         return identified
+
+    async def _identify_key(self, text: str) -> CurrentUser:
+        digest = digest_of_key(text)
+        # Whose a key is never changes; whether it is still good is asked as of any credential.
+        owned = self._key_ids.get(digest)
+        if owned is None:
+            async with self._uow.reading() as work:
+                owned = await work.api_keys.find_owner(digest)
+            if owned is None:
+                raise InvalidToken("there is no such API key")
+            self._key_ids[digest] = owned
+        try:
+            return await self.recognise(*owned)
+        except SessionEnded:
+            raise InvalidToken("this API key was revoked or has expired") from None
+
+    async def _find(self, work: UnitOfWork, credential_id: UUID) -> tuple[User, Scopes, bool] | None:
+        """The owner and the scopes of a live session or key, and whether it is a key."""
+        found = await work.sessions.find_live(credential_id, utc_now())
+        if found is not None:
+            session, user = found
+            self._last_seen.note_session(session)
+            return user, parse_scopes(session.scope.split()) if session.scope else None, False
+        key = await work.api_keys.find_live(credential_id, utc_now())
+        if key is None:
+            return None
+        self._last_seen.note_key(key[0])
+        return key[1], parse_scopes(key[0].scopes), True

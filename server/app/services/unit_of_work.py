@@ -18,6 +18,7 @@ from app.core.database import rescope, scope_to
 from app.domain.events import StoredEvent
 from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
+from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.base import telling_outages
 from app.repositories.budgets import BudgetRepository
 from app.repositories.credentials import CredentialRepository
@@ -63,6 +64,10 @@ class UnitOfWork:
     @cached_property
     def credentials(self) -> CredentialRepository:
         return CredentialRepository(self._session)
+
+    @cached_property
+    def api_keys(self) -> ApiKeyRepository:
+        return ApiKeyRepository(self._session)
 
     @cached_property
     def agents(self) -> AgentRepository:

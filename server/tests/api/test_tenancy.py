@@ -7,15 +7,13 @@ from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body, seats
 from tests.fixtures.people import log_in
 from tests.fixtures.problems import problem
-from tests.fixtures.routes import BODIES, OF_ONE_THING, OF_ONESELF, PROTECTED, QUERIES, WITHOUT_BODY, filled
+from tests.fixtures.routes import BODIES, OF_ONE_THING, OF_ONESELF, PROTECTED, QUERIES, SHARED, WITHOUT_BODY, filled
 
 pytestmark = pytest.mark.anyio
 
-OF_A_WORKSPACE = [(method, path) for method, path in OF_ONE_THING if path not in OF_ONESELF]
-
 
 @pytest.fixture
-async def things(client, owner, anonymous, make_agent, make_base, make_document, make_discussion, request):
+async def things(client, owner, anonymous, make_key, make_agent, make_base, make_document, make_discussion, request):
     """One of everything, the owner's: what the parameters of addresses may name."""
     base = await make_base()
     agent = await make_agent()
@@ -30,6 +28,7 @@ async def things(client, owner, anonymous, make_agent, make_base, make_document,
     sessions = (await client.get("/api/v1/auth/sessions")).json()["items"]
     return {
         "session_id": next(session["id"] for session in sessions if not session["is_current"]),
+        "key_id": (await make_key())["id"],
         "agent_id": agent.id,
         "newcomer_id": (await make_agent("Newcomer")).id,
         "version": "1",
@@ -127,7 +126,7 @@ async def test_anothers_knowledge_cannot_be_given_to_ones_own_agent(stranger, th
     assert rows_of(stranger) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in OF_A_WORKSPACE if route[0] != "get"])
+@pytest.mark.parametrize(("method", "path"), [route for route in SHARED if route[0] != "get"])
 async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things, rows_of, method, path):
     viewer = await colleague("viewer")
     before = rows_of(owner)
@@ -137,7 +136,7 @@ async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things
     assert rows_of(owner) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in OF_A_WORKSPACE if route[0] == "get"])
+@pytest.mark.parametrize(("method", "path"), [route for route in SHARED if route[0] == "get"])
 async def test_who_may_only_look_may_look(colleague, things, method, path):
     viewer = await colleague("viewer")
 
