@@ -1,6 +1,6 @@
 """What routes are given: services, the caller, and the permissions they ask for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,10 +13,12 @@ from starlette.requests import HTTPConnection
 from app.config import Settings
 from app.core.errors import Invalid, Unauthenticated
 from app.core.visits import Visit
-from app.domain.permissions import Permission
+from app.domain.permissions import Permission, Role
 from app.schemas.base import Text
+from app.services.administration import AdministrationService
 from app.services.agents import AgentService
 from app.services.api_keys import ApiKeyService
+from app.services.audit import AuditService
 from app.services.auth import AuthService
 from app.services.callers import Actor, Callers, CurrentUser
 from app.services.discussion_diff import DiscussionDiffs
@@ -31,6 +33,7 @@ from app.services.knowledge import KnowledgeService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
+from app.services.members import MemberService
 from app.services.messages import MessageService
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
@@ -40,6 +43,7 @@ from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
 from app.services.usage import UsageService
 from app.services.viewings import Viewings
+from app.services.workspaces import WorkspaceService
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,10 @@ class Services:
     second_factors: SecondFactors
     callers: Callers
     api_keys: ApiKeyService
+    workspaces: WorkspaceService
+    members: MemberService
+    administration: AdministrationService
+    audit: AuditService
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
@@ -94,6 +102,10 @@ Sessions = Annotated[SessionService, _service("sessions")]
 Factors = Annotated[SecondFactors, _service("second_factors")]
 WhoIsCalling = Annotated[Callers, _service("callers")]
 ApiKeys = Annotated[ApiKeyService, _service("api_keys")]
+Workspaces = Annotated[WorkspaceService, _service("workspaces")]
+Members = Annotated[MemberService, _service("members")]
+Administration = Annotated[AdministrationService, _service("administration")]
+AuditLog = Annotated[AuditService, _service("audit")]
 Agents = Annotated[AgentService, _service("agents")]
 Discussions = Annotated[DiscussionService, _service("discussions")]
 Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]
@@ -144,9 +156,19 @@ async def get_current_user(callers: WhoIsCalling, token: Annotated[str | None, D
 
 
 async def get_actor(
-    user: Annotated[CurrentUser, Depends(get_current_user)], x_workspace_id: WorkspaceHeader = None
+    user: Annotated[CurrentUser, Depends(get_current_user)],
+    callers: WhoIsCalling,
+    x_workspace_id: WorkspaceHeader = None,
 ) -> Actor:
-    return user.actor(x_workspace_id)
+    return await _in_workspace(callers, user, x_workspace_id)
+
+
+async def _in_workspace(callers: Callers, user: CurrentUser, workspace_id: UUID | None) -> Actor:
+    """The caller there. One who is not known to belong to it may have come to it a moment ago, so is looked up anew."""
+    if workspace_id is not None and not user.belongs_to(workspace_id):
+        callers.forget(user.credential_id)
+        user = await callers.look_again(user)
+    return user.actor(workspace_id)
 
 
 class Declared:
@@ -184,6 +206,33 @@ def declared_by(dependant: Dependant) -> Declared | None:
     return None
 
 
+class RequireIn(Declared):
+    """Gives the caller in the workspace of the address, whatever the header says, if they may."""
+
+    async def __call__(
+        self, workspace_id: UUID, user: Annotated[CurrentUser, Depends(get_current_user)], callers: WhoIsCalling
+    ) -> Actor:
+        actor = await _in_workspace(callers, user, workspace_id)
+        self.check(actor)
+        return actor
+
+
+class RequireInUnlessOneself(Declared):
+    """The same, but asks whoever the address names for no role: only that the credential is not too narrow."""
+
+    async def __call__(
+        self,
+        workspace_id: UUID,
+        user_id: UUID,
+        user: Annotated[CurrentUser, Depends(get_current_user)],
+        callers: WhoIsCalling,
+    ) -> Actor:
+        actor = await _in_workspace(callers, user, workspace_id)
+        # An owner's role allows whatever there is to ask for, so that only the scopes count.
+        self.check(replace(actor, role=Role.OWNER) if user_id == actor.user_id else actor)
+        return actor
+
+
 class RequireCaller(Declared):
     """Gives the caller, whoever it is and however narrow the credential."""
 
@@ -214,7 +263,7 @@ class RequireToSpeak(Declared):
     ) -> Actor | None:
         if "authorization" not in request.headers and await _shows_turn_token(request):
             return None
-        actor = (await get_current_user(callers, token)).actor(x_workspace_id)
+        actor = await _in_workspace(callers, await get_current_user(callers, token), x_workspace_id)
         self.check(actor)
         return actor
 
@@ -238,6 +287,14 @@ ReadsDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_READ)
 WritesDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_WRITE))]
 ReadsKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_READ))]
 WritesKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_WRITE))]
+ListsWorkspaces = Annotated[CurrentUser, Depends(RequireOfAccount(Permission.WORKSPACE_READ))]
+CreatesWorkspaces = Annotated[CurrentUser, Depends(RequireOfAccount(Permission.WORKSPACES_CREATE))]
+ReadsWorkspace = Annotated[Actor, Depends(RequireIn(Permission.WORKSPACE_READ))]
+ManagesWorkspace = Annotated[Actor, Depends(RequireIn(Permission.WORKSPACE_MANAGE))]
+ManagesOrLeaves = Annotated[Actor, Depends(RequireInUnlessOneself(Permission.WORKSPACE_MANAGE))]
+DeletesWorkspace = Annotated[Actor, Depends(RequireIn(Permission.WORKSPACE_DELETE))]
+ReadsAudit = Annotated[Actor, Depends(RequireIn(Permission.AUDIT_READ))]
+Administers = Annotated[CurrentUser, Depends(RequireOfAccount(Permission.INSTALLATION_MANAGE))]
 
 
 async def get_visit(request: Request) -> Visit:

@@ -24,6 +24,7 @@ from app.dependencies import Services
 from app.engines.data_folder import secret_key
 from app.routes import (
     account,
+    admin,
     agents,
     api_keys,
     auth,
@@ -41,11 +42,14 @@ from app.routes import (
     stream,
     totp,
     usage,
+    workspaces,
 )
 from app.routes.openapi import install_openapi
+from app.services.administration import AdministrationService
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
 from app.services.api_keys import ApiKeyService
+from app.services.audit import AuditService
 from app.services.auth import AuthService
 from app.services.callers import Callers
 from app.services.discussion_diff import DiscussionDiffs
@@ -64,6 +68,7 @@ from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
 from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader, UnitOfWorkStatusReader
+from app.services.members import MemberService
 from app.services.messages import MessageService
 from app.services.password_proofs import PasswordProofs
 from app.services.passwords import PasswordService
@@ -75,6 +80,7 @@ from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
 from app.services.usage import UsageService
 from app.services.viewings import Viewings
+from app.services.workspaces import WorkspaceService
 
 PREFIX = "/api/v1"
 
@@ -99,8 +105,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     limits = settings.server
     live = (stream, notifications, socket)
-    accounts = (auth, account, sessions, totp, api_keys)
-    routes = (*accounts, agents, formats, discussion, lifecycle, participants, forks, messages, usage, *live)
+    accounts = (auth, account, sessions, totp, api_keys, workspaces, admin)
+    discussions = (discussion, lifecycle, participants, forks, messages, formats)
+    routes = (*accounts, agents, *discussions, usage, *live)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
@@ -149,6 +156,10 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         second_factors=second_factors,
         callers=callers,
         api_keys=ApiKeyService(uow, callers),
+        workspaces=WorkspaceService(uow, callers, settings.budgets),
+        members=MemberService(uow),
+        administration=AdministrationService(uow),
+        audit=AuditService(uow),
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus, hub, InterruptedTurns(models, settings.budgets)),

@@ -1,6 +1,6 @@
-"""The worker process: drives discussions and delivers webhooks until it is told to stop.
+"""The worker process: drives discussions, delivers webhooks and does chores until it is told to stop.
 
-The two have queues and slots of their own, so that agents outside, however slow, never keep a turn waiting.
+Turns and the rest have queues and slots of their own, so that agents outside, however slow, never keep a turn waiting.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from app.core.queue import make_queue
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.engines.data_folder import secret_key
-from app.jobs import deliver, drive
+from app.jobs import clear, deliver, drive
 from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
-from app.repositories.jobs import DELIVERIES_QUEUE, TURNS_QUEUE
+from app.repositories.jobs import CHORES_QUEUE, DELIVERIES_QUEUE, TURNS_QUEUE
 from app.repositories.turns import TurnRepository
 from app.services.ai_models import ModelCatalog
 from app.services.external_calls import ExternalCalls
@@ -37,6 +37,7 @@ from app.services.live.bus import LiveBus
 from app.services.turns.driver import TurnDriver
 from app.services.turns.leases import LeaseKeeper
 from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.workspace_clearing import WorkspaceClearing
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -101,7 +102,9 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     calls = ExternalCalls(uow, outgoing, WebhookSigner(key), TurnTokens(key), deadlines)
     deliver.register(queue, calls)
     sweep = Sweep(uow, turns, driver, deadlines, with_budgets=settings.budgets.is_set)
-    deliveries = _procrastinate_worker(queue, DELIVERIES_QUEUE, DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS)
+    clear.register(queue, WorkspaceClearing(uow))
+    beside = (DELIVERIES_QUEUE, CHORES_QUEUE)
+    deliveries = _procrastinate_worker(queue, beside, DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS)
     try:
         async with (
             queue.open_async(),
@@ -114,7 +117,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
         ):
             yield (
                 _procrastinate_worker(
-                    queue, TURNS_QUEUE, settings.worker.worker_concurrency, settings.worker.worker_drain_seconds
+                    queue, (TURNS_QUEUE,), settings.worker.worker_concurrency, settings.worker.worker_drain_seconds
                 ),
                 driver,
             )
@@ -128,12 +131,12 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
 
 
 def _procrastinate_worker(
-    queue: procrastinate.App, queue_name: str, concurrency: int, drain_seconds: float
+    queue: procrastinate.App, queue_names: tuple[str, ...], concurrency: int, drain_seconds: float
 ) -> procrastinate.worker.Worker:
     return procrastinate.worker.Worker(
         queue,
-        queues=[queue_name],
-        name=f"{queue_name}-{os.getpid()}",
+        queues=queue_names,
+        name=f"{queue_names[0]}-{os.getpid()}",
         concurrency=concurrency,
         fetch_job_polling_interval=POLL_SECONDS,
         shutdown_graceful_timeout=drain_seconds,

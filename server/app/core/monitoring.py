@@ -1,7 +1,6 @@
 """One log line per request, and the request id that ties lines and problems together."""
 
 import re
-from contextvars import ContextVar
 from time import perf_counter
 from uuid import uuid4
 
@@ -9,10 +8,11 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.request_context import Origin, current_origin, set_origin
+
 log = structlog.stdlib.get_logger("arena.request")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_request_id: ContextVar[str] = ContextVar("request_id", default="-")
 PLAIN_SEND = "arena.send"
 """Where the scope holds the server's own `send`: each layer around it costs a stream as much as a frame's encoding.
 
@@ -25,7 +25,7 @@ _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
 def current_request_id() -> str:
     """The id of the request being answered, `-` outside of one."""
-    return _request_id.get()
+    return current_origin().request_id or "-"
 
 
 class RequestMonitor:
@@ -44,8 +44,7 @@ class RequestMonitor:
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
-        # Never reset: the server runs each request in a context of its own.
-        _request_id.set(request_id)
+        set_origin(Origin(_address_of(scope), request_id))
         structlog.contextvars.bind_contextvars(request_id=request_id)
         scope[PLAIN_SEND] = send
         began = perf_counter()
@@ -67,6 +66,11 @@ class RequestMonitor:
         finally:
             if scope["path"] not in _QUIET_PATHS:
                 _log_request(scope, status, perf_counter() - began)
+
+
+def _address_of(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return str(client[0]) if client else None
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

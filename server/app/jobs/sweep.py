@@ -68,9 +68,9 @@ class Sweep:
 
     async def _put_back(self) -> None:
         async with self._uow() as work:
-            put_back = await work.jobs.put_back_deliveries(DEAD_AFTER_SECONDS)
+            put_back = await work.jobs.put_back(DEAD_AFTER_SECONDS)
         if put_back:
-            log.warning("deliveries_put_back", deliveries=put_back)
+            log.warning("jobs_put_back", jobs=put_back)
 
     async def _expire(self) -> None:
         """Each discussion in a transaction of its own: one that cannot go on must not hold up the others."""

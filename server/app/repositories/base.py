@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg.errors import DiskFull
+from psycopg.errors import DiskFull, ForeignKeyViolation
 from sqlalchemy import Select
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.cursors import decode_id, encode_cursor
-from app.core.errors import Unavailable
+from app.core.errors import NotFound, Unavailable
 
 R = TypeVar("R")
 
@@ -33,7 +33,8 @@ class DatabaseFull(DatabaseAway):
 def telling_outages() -> Iterator[None]:
     """Raise `DatabaseAway` for no connection, a lost one, none free in the pool, or a statement that took too long.
 
-    `DatabaseFull` says that its disk is full, where PostgreSQL still lives to tell.
+    `DatabaseFull` says that its disk is full, where PostgreSQL still lives to tell. What is to be put into a workspace
+    that is just gone is told that it is.
     """
     try:
         yield
@@ -41,6 +42,10 @@ def telling_outages() -> Iterator[None]:
         if isinstance(error, OperationalError) and isinstance(error.orig, DiskFull):
             raise DatabaseFull("the database has no room left on its disk; what it holds is safe") from error
         raise DatabaseAway("the database does not answer in time; try again shortly") from error
+    except IntegrityError as error:
+        if isinstance(error.orig, ForeignKeyViolation) and _names_workspace(error):
+            raise NotFound("there is no such workspace") from None  # it was deleted a moment ago
+        raise
 
 
 class Repository:
@@ -68,8 +73,16 @@ async def page_by_id(
 
 def violates(error: IntegrityError, constraint: str) -> bool:
     """Whether the database refused because of that very constraint."""
+    return _constraint_of(error) == constraint
+
+
+def _names_workspace(error: IntegrityError) -> bool:
+    return (_constraint_of(error) or "").endswith("_workspace_id")
+
+
+def _constraint_of(error: IntegrityError) -> str | None:
     diagnostics = getattr(error.orig, "diag", None)
-    return getattr(diagnostics, "constraint_name", None) == constraint
+    return getattr(diagnostics, "constraint_name", None)
 
 
 def contains(text: str) -> str:

@@ -12,6 +12,8 @@ DRIVE_TASK = "drive_discussion"
 TURNS_QUEUE = "turns"
 TELL_TASK = "tell_external"
 DELIVERIES_QUEUE = "deliveries"
+CLEAR_TASK = "clear_workspace"
+CHORES_QUEUE = "chores"
 PRIORITIES = {"interactive": 10, "background": 0}
 _IS_QUEUED = text("SELECT 1 FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'")
 _OTHERS_WAIT = text(
@@ -32,11 +34,11 @@ _TAKE_DEAD = text(
     RETURNING CAST(args ->> 'discussion_id' AS uuid) AS discussion_id, priority
     """
 )
-_PUT_BACK_DELIVERIES = text(
+_PUT_BACK = text(
     """
     UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL WHERE id IN (
         SELECT j.id FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
-        WHERE j.status = 'doing' AND j.queue_name = :queue
+        WHERE j.status = 'doing' AND j.queue_name IN (:deliveries, :chores)
           AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => :dead_after))
         LIMIT :limit FOR UPDATE OF j SKIP LOCKED
     )
@@ -118,10 +120,21 @@ class JobRepository:
             await self.drive(discussion_id, priority)
         return len(priorities)
 
-    async def put_back_deliveries(self, dead_after_seconds: float) -> int:
-        """Let others take the webhooks that dead workers had in hand; how many. They may be delivered twice."""
-        values = {"queue": DELIVERIES_QUEUE, "dead_after": dead_after_seconds, "limit": REVIVED_AT_ONCE}
-        return len((await self._session.execute(_PUT_BACK_DELIVERIES, values)).all())
+    async def clear_workspace(self, workspace_id: UUID) -> None:
+        """Queue the clearing away of a workspace that was deleted."""
+        raw = await (await self._session.connection()).get_raw_connection()
+        await self._queue.configure_task(CLEAR_TASK, queue=CHORES_QUEUE, connection=raw.driver_connection).defer_async(
+            workspace_id=str(workspace_id)
+        )
+
+    async def put_back(self, dead_after_seconds: float) -> int:
+        """Let others take the webhooks and chores that dead workers had in hand; how many.
+
+        A webhook may be delivered twice, a chore is done once more.
+        """
+        queues = {"deliveries": DELIVERIES_QUEUE, "chores": CHORES_QUEUE}
+        values = {**queues, "dead_after": dead_after_seconds, "limit": REVIVED_AT_ONCE}
+        return len((await self._session.execute(_PUT_BACK, values)).all())
 
     async def others_wait(self) -> bool:
         """Whether a driver's job waits for a free slot."""

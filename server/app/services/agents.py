@@ -11,6 +11,7 @@ from app.core.errors import Invalid, NotFound, PreconditionFailed, located
 from app.core.ids import new_id
 from app.core.outgoing import Outgoing
 from app.core.webhooks import WebhookSigner
+from app.domain.audit import Action
 from app.domain.context import Matter, Speaker, Utterance, build_prompt
 from app.domain.handles import derive_handle, free_handle
 from app.models import Agent, AgentVersion
@@ -141,6 +142,7 @@ class AgentService:
         async with self._uow(actor.workspace_id) as work:
             agent = await work.agents.get(agent_id, for_update=True)
             agent.deleted_at = utc_now()
+            work.audit.record(Action.AGENT_DELETED, actor, agent_id)
 
     async def list_versions(self, actor: Actor, agent_id: UUID, limit: int, cursor: str | None) -> Page[AgentRead]:
         """Newest first."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from app.config import Settings
 from app.core.clock import utc_now
@@ -15,6 +16,7 @@ from app.core.security import (
     hash_password,
 )
 from app.core.visits import Visit
+from app.domain.audit import Action, By
 from app.domain.permissions import SCOPES
 from app.models import Session, User, Workspace
 from app.schemas.auth import Register, TokenPair, UserRead
@@ -108,6 +110,7 @@ class AuthService:
         workspace = Workspace(id=new_id(), name=f"{request.display_name}'s workspace"[:200])
         async with self._uow() as work:
             await work.accounts.add_user(user, workspace)
+            work.audit.record(Action.USER_CREATED, By(user.id), user.id, is_superuser=is_superuser)
             await work.flush()
             workspaces = await work.accounts.list_workspaces(user.id)
         return CurrentUser(user, user.id, workspaces).read()
@@ -128,9 +131,15 @@ class AuthService:
             async with self._proofs.of_address(email, password) as (work, user):
                 await self._second_factors.check_at_login(work, user, totp)
                 return self.open_session(work, user, granted, visit)
-        except (WrongPassword, WrongCode):
+        except (WrongPassword, WrongCode) as error:
+            await self._note_failure(error.user_id)
             what = "the address, the password or the code" if totp else "the address or the password"
             raise InvalidGrant(f"{what} is wrong") from None
+
+    async def _note_failure(self, user_id: UUID | None) -> None:
+        # In a transaction of its own, also for an address that nobody has: both take as long.
+        async with self._uow() as work:
+            await work.audit.record_failed_login(user_id)
 
     def open_session(self, work: UnitOfWork, user: User, scope: str, visit: Visit) -> TokenPair:
         """A new session of somebody who has proved who they are."""
@@ -145,6 +154,7 @@ class AuthService:
         )
         pair = self._rotate(session, visit, now)
         work.sessions.add(session)
+        work.audit.record(Action.LOGIN_SUCCEEDED, By(user.id, session.id), session.id)
         return pair
 
     async def refresh(self, token: str, *, scope: str = "", visit: Visit = UNKNOWN) -> TokenPair:
@@ -173,6 +183,8 @@ class AuthService:
         if not token.matches(session.refresh_hash):
             if token.number < session.refresh_number:
                 session.ended_at = now
+                by = By(session.user_id, session.id)
+                work.audit.record(Action.SESSION_ENDED, by, session.id, reason="refresh_token_reused")
             return None
         user = await work.accounts.find_user(session.user_id)
         if user is None or user.disabled_at is not None:
@@ -185,6 +197,8 @@ class AuthService:
             raise NotASession("an API key is no session: its owner revokes it with DELETE /auth/api-keys/{id}")
         async with self._uow() as work:
             await work.sessions.end(user.user.id, user.credential_id, utc_now())
+            by = By(user.user.id, user.credential_id)
+            work.audit.record(Action.SESSION_ENDED, by, user.credential_id, reason="logged_out")
         self._callers.forget(user.credential_id)
 
     def _rotate(self, session: Session, visit: Visit, now: datetime) -> TokenPair:

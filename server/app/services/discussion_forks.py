@@ -9,6 +9,7 @@ import orjson
 from app.core.errors import Invalid
 from app.core.ids import new_id
 from app.domain import events, snapshot
+from app.domain.audit import Action
 from app.domain.events import Event, StoredEvent
 from app.domain.policies import settle_policy
 from app.domain.visibility import as_copied
@@ -65,6 +66,7 @@ class DiscussionForks:
             parent = await work.discussions.get_to_copy(parent_id)
             at_seq = await _fork_point(work, parent, request.at_seq)
             discussion = _new_fork(actor, parent, request, at_seq)
+            work.audit.record(Action.DISCUSSION_FORKED, actor, discussion.id, parent_id=str(parent_id))
             participants = await _Copy(work, parent, discussion, at_seq).make(request)
             if request.start:
                 begin(work, discussion, participants, await history_of(work, discussion))

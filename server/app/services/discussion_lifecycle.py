@@ -14,6 +14,7 @@ from uuid import UUID
 
 from app.core.errors import Conflict
 from app.domain import events
+from app.domain.audit import Action
 from app.domain.discussion import EndReason, Step, advance
 from app.domain.endings import Ending
 from app.domain.policies import History
@@ -76,6 +77,7 @@ class DiscussionLifecycle:
             discussion, participants = await _take(work, actor, discussion_id)
             advance(discussion.status, Step.START)
             begin(work, discussion, participants, await history_of(work, discussion))
+            work.audit.record(Action.DISCUSSION_STARTED, actor, discussion_id)
             await queue_driver(work, discussion)
         return read_discussion(discussion, participants)
 
@@ -84,6 +86,7 @@ class DiscussionLifecycle:
         async with self._uow(actor.workspace_id) as work:
             discussion, participants = await _take(work, actor, discussion_id)
             advance(discussion.status, Step.PAUSE)
+            work.audit.record(Action.DISCUSSION_PAUSED, actor, discussion_id)
             if not await work.discussions.is_mid_turn(discussion):
                 rest(work, discussion, participants, Step.PAUSE, "requested")
             elif not discussion.pause_requested:
@@ -99,6 +102,7 @@ class DiscussionLifecycle:
             discussion, participants = await _take(work, actor, discussion_id)
             advance(discussion.status, Step.RESUME)
             await _resume(work, discussion, participants)
+            work.audit.record(Action.DISCUSSION_RESUMED, actor, discussion_id)
             await queue_driver(work, discussion)
         return read_discussion(discussion, participants)
 
@@ -112,12 +116,14 @@ class DiscussionLifecycle:
             elif cut.was_spoken:
                 _announce_again(work, discussion)
             rest(work, discussion, participants, Step.INTERRUPT, "interrupted")
+            work.audit.record(Action.DISCUSSION_INTERRUPTED, actor, discussion_id)
         return read_discussion(discussion, participants)
 
     async def stop(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """End the discussion; a speaker is cut mid-word, and exactly what viewers were shown is kept."""
         async with self._cut(actor, discussion_id, Step.STOP) as cut:
             end(cut.work, cut.discussion, Ending(EndReason.STOPPED), Step.STOP)
+            cut.work.audit.record(Action.DISCUSSION_STOPPED, actor, discussion_id)
         return read_discussion(cut.discussion, cut.participants)
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ from uuid import UUID
 from app.core.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.core.ids import new_id
 from app.domain import events
+from app.domain.audit import Action
 from app.domain.budgets import marks_in
 from app.domain.discussion import Status
 from app.domain.handles import free_handle, person_handle
@@ -73,6 +74,7 @@ class DiscussionService:
             work.log.append(discussion, events.discussion_created(discussion.topic, discussion.title, shown))
             if request.start:
                 begin(work, discussion, participants, History(0, None))
+            work.audit.record(Action.DISCUSSION_CREATED, actor, discussion.id, is_started=request.start)
             await work.discussions.add(discussion, participants)
             await queue_driver(work, discussion)
         return read_discussion(discussion, participants)
@@ -123,6 +125,7 @@ class DiscussionService:
             discussion = await work.discussions.get_for_update(discussion_id)
             require_control(actor, discussion)
             await work.discussions.delete(discussion)
+            work.audit.record(Action.DISCUSSION_DELETED, actor, discussion_id)
 
 
 def check_models(models: ModelCatalog, participants: Sequence[ParticipantCreate]) -> None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from app.core.ids import new_id
+from app.domain.audit import Action
 from app.models import Document, KnowledgeBase
 from app.schemas.base import Page
 from app.schemas.knowledge import (
@@ -59,6 +60,7 @@ class KnowledgeService:
         """Delete the base with its documents."""
         async with self._uow(actor.workspace_id) as work:
             await work.knowledge.delete_base(await work.knowledge.get_base(base_id, for_update=True))
+            work.audit.record(Action.BASE_DELETED, actor, base_id)
 
     async def add_document(self, actor: Actor, base_id: UUID, request: DocumentCreate) -> DocumentRead:
         """Store a text; it is ready at once."""
@@ -93,3 +95,4 @@ class KnowledgeService:
     async def delete_document(self, actor: Actor, document_id: UUID) -> None:
         async with self._uow(actor.workspace_id) as work:
             await work.knowledge.delete_document(await work.knowledge.get_document(document_id))
+            work.audit.record(Action.DOCUMENT_DELETED, actor, document_id)

@@ -12,7 +12,15 @@ from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 NOBODY = UUID(int=0)
 
 
-class WrongPassword(Forbidden):
+class WrongSecret(Forbidden):
+    """What was to prove whose account it is does not; `user_id` says whose it would have been, to the audit log alone."""
+
+    def __init__(self, detail: str, user_id: UUID | None = None) -> None:
+        super().__init__(detail)
+        self.user_id = user_id
+
+
+class WrongPassword(WrongSecret):
     """It is not the account's password, or the account has none."""
 
     code = "wrong_password"
@@ -54,6 +62,6 @@ class PasswordProofs:
         async with self._uow() as work:
             user = await work.accounts.lock_user(known.id if known else NOBODY)
             if not matches or user is None or user.disabled_at is not None or user.password_hash != kept:
-                raise WrongPassword("the password is wrong")
+                raise WrongPassword("the password is wrong", known.id if known else None)
             user.password_hash = renewed or user.password_hash
             yield work, user

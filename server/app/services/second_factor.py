@@ -5,14 +5,14 @@ of parallel uses of one code exactly one succeeds. A factor counts only once its
 """
 
 from app.core.clock import utc_now
-from app.core.errors import Conflict, Forbidden, Unauthenticated
+from app.core.errors import Conflict, Unauthenticated
 from app.core.sealing import Sealer
 from app.core.security import digest_of
 from app.core.totp import make_recovery_codes, make_secret, matching_step, plain_recovery_code, provisioning_uri
 from app.models import User
 from app.schemas.auth import RecoveryCodes, SecondFactorRead, TotpSecret
 from app.services.callers import CurrentUser
-from app.services.password_proofs import PasswordProofs
+from app.services.password_proofs import PasswordProofs, WrongSecret
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
@@ -22,7 +22,7 @@ class TotpRequired(Unauthenticated):
     code = "totp_required"
 
 
-class WrongCode(Forbidden):
+class WrongCode(WrongSecret):
     """The code is wrong, was used before, or is too old."""
 
     code = "wrong_code"
@@ -72,7 +72,7 @@ class SecondFactors:
             if user is None or user.totp_secret_sealed is None or user.totp_confirmed_at is not None:
                 raise NoSecondFactor("no second factor waits to be confirmed; begin one first")
             if not self._use_code(user, code):
-                raise WrongCode("the code is wrong or too old")
+                raise WrongCode("the code is wrong or too old", user.id)
             user.totp_confirmed_at = utc_now()
             return await _new_recovery_codes(work, user)
 
@@ -99,13 +99,13 @@ class SecondFactors:
         if not code:
             raise TotpRequired("a code of the second factor is needed: send it as `totp`")
         if not await self._is_good(work, user, code):
-            raise WrongCode("the code is wrong, was used before, or is too old")
+            raise WrongCode("the code is wrong, was used before, or is too old", user.id)
 
     async def _demand(self, work: UnitOfWork, user: User, code: str) -> None:
         if user.totp_confirmed_at is None:
             raise NoSecondFactor("there is no second factor")
         if not await self._is_good(work, user, code):
-            raise WrongCode("the code is wrong, was used before, or is too old")
+            raise WrongCode("the code is wrong, was used before, or is too old", user.id)
 
     async def _is_good(self, work: UnitOfWork, user: User, code: str) -> bool:
         """Use up a code of either kind."""

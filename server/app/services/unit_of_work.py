@@ -19,6 +19,7 @@ from app.domain.events import StoredEvent
 from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
 from app.repositories.api_keys import ApiKeyRepository
+from app.repositories.audit import AuditRepository
 from app.repositories.base import telling_outages
 from app.repositories.budgets import BudgetRepository
 from app.repositories.credentials import CredentialRepository
@@ -30,6 +31,8 @@ from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.status_changes import StatusChangeRepository
+from app.repositories.users import UserRepository
+from app.repositories.workspaces import WorkspaceRepository
 
 Announce = Callable[[UUID, Sequence[StoredEvent]], None]
 
@@ -68,6 +71,18 @@ class UnitOfWork:
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         return ApiKeyRepository(self._session)
+
+    @cached_property
+    def users(self) -> UserRepository:
+        return UserRepository(self._session)
+
+    @cached_property
+    def workspaces(self) -> WorkspaceRepository:
+        return WorkspaceRepository(self._session)
+
+    @cached_property
+    def audit(self) -> AuditRepository:
+        return AuditRepository(self._session)
 
     @cached_property
     def agents(self) -> AgentRepository:

@@ -7,13 +7,35 @@ from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body, seats
 from tests.fixtures.people import log_in
 from tests.fixtures.problems import problem
-from tests.fixtures.routes import BODIES, OF_ONE_THING, OF_ONESELF, PROTECTED, QUERIES, SHARED, WITHOUT_BODY, filled
+from tests.fixtures.routes import (
+    BODIES,
+    OF_ONE_THING,
+    OF_ONESELF,
+    OF_THE_INSTALLATION,
+    PROTECTED,
+    QUERIES,
+    SHARED,
+    WITHOUT_BODY,
+    filled,
+)
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def things(client, owner, anonymous, make_key, make_agent, make_base, make_document, make_discussion, request):
+async def things(
+    client,
+    owner,
+    anonymous,
+    make_key,
+    make_agent,
+    make_base,
+    make_document,
+    make_discussion,
+    colleague,
+    sql,
+    request,
+):
     """One of everything, the owner's: what the parameters of addresses may name."""
     base = await make_base()
     agent = await make_agent()
@@ -26,9 +48,15 @@ async def things(client, owner, anonymous, make_key, make_agent, make_base, make
         await client.post(f"/api/v1/discussions/{discussion.id}/pause")
     await log_in(anonymous, owner.email)
     sessions = (await client.get("/api/v1/auth/sessions")).json()["items"]
+    if path == "/api/v1/workspaces/{workspace_id}":  # or it could not be deleted
+        sql("UPDATE workspaces SET personal_of = NULL WHERE id = %s", owner.workspace_id)
+    other = await colleague("member", "Grace Hopper")
     return {
         "session_id": next(session["id"] for session in sessions if not session["is_current"]),
         "key_id": (await make_key())["id"],
+        "workspace_id": owner.workspace_id,
+        "user_id": other.id,
+        "user_email": other.email,
         "agent_id": agent.id,
         "newcomer_id": (await make_agent("Newcomer")).id,
         "version": "1",
@@ -62,6 +90,15 @@ async def test_the_owner_is_let_in_by_the_same_request(client, things, method, p
     assert response.status_code < 300, response.text
 
 
+@pytest.mark.parametrize(("method", "path"), [route for route in PROTECTED if route[1] in OF_THE_INSTALLATION])
+async def test_who_owns_a_workspace_does_not_administer_the_installation(client, owner, things, rows_of, method, path):
+    before = rows_of(owner)
+
+    problem(await call(client, method, path, things), 403, "forbidden")
+
+    assert rows_of(owner) == before
+
+
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 async def test_without_a_token_nobody_is_let_in(anonymous, owner, things, rows_of, method, path):
     before = rows_of(owner)
@@ -73,7 +110,9 @@ async def test_without_a_token_nobody_is_let_in(anonymous, owner, things, rows_o
     assert rows_of(owner) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in PROTECTED if route[1] not in OF_ONESELF])
+@pytest.mark.parametrize(
+    ("method", "path"), [route for route in PROTECTED if route[1] not in OF_ONESELF | OF_THE_INSTALLATION]
+)
 async def test_a_workspace_of_others_cannot_be_named(stranger, owner, things, rows_of, method, path):
     before = rows_of(owner)
 
@@ -136,7 +175,19 @@ async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things
     assert rows_of(owner) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in SHARED if route[0] == "get"])
+FOR_ADMINS = {f"/api/v1/workspaces/{{workspace_id}}/{of_it}" for of_it in ("audit", "audit/export")}
+
+
+@pytest.mark.parametrize("path", sorted(FOR_ADMINS))
+async def test_who_may_only_look_does_not_see_who_did_what(colleague, things, path):
+    viewer = await colleague("viewer")
+
+    problem(await call(viewer.http, "get", path, things), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [route for route in SHARED if route[0] == "get" and route[1] not in FOR_ADMINS]
+)
 async def test_who_may_only_look_may_look(colleague, things, method, path):
     viewer = await colleague("viewer")
 

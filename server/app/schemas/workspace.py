@@ -1,0 +1,80 @@
+"""Wire types of workspaces and their members."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from app.domain.permissions import Role
+from app.schemas.auth import Email
+from app.schemas.base import Line, Moment, Read, Request
+
+
+class WorkspaceLimits(Request):
+    """What a workspace may take, tighter than the installation's own limits, which go on to count; null: no tighter."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    tokens_per_day: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    usd_per_day: Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False)] | None = None
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """As they are kept; one of another release is none here."""
+        return cls(**{name: value for name, value in kept.items() if name in cls.model_fields})
+
+
+class WorkspaceCreate(Request):
+    """A new workspace, which whoever makes it owns."""
+
+    name: Line
+
+
+class WorkspaceUpdate(Request):
+    """Only the fields given change, of `limits` too."""
+
+    name: Line | None = None
+    limits: WorkspaceLimits | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_null(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for name, value in data.items():
+                if value is None:
+                    raise ValueError(f"{name} must not be null; leave it out to keep it")
+        return data
+
+
+class WorkspaceRead(Read):
+    """A workspace, and the caller's role in it."""
+
+    id: UUID
+    name: str
+    role: Role
+    is_personal: bool = Field(description="Whether it is somebody's own from their first day; such a one stays.")
+    limits: WorkspaceLimits
+    created_at: Moment
+    updated_at: Moment
+
+
+class MemberRole(Request):
+    """The role that a member is to have."""
+
+    role: Role
+
+
+class MemberAdd(Request):
+    """Somebody who has an account, by the address they log in with."""
+
+    email: Email
+    role: Role
+
+
+class MemberRead(Read):
+    """Somebody who belongs to a workspace."""
+
+    user_id: UUID
+    display_name: str
+    email: str | None = Field(description="Shown to those who manage the members.")
+    role: Role
