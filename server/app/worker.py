@@ -135,7 +135,7 @@ def _procrastinate_worker(
 ) -> procrastinate.worker.Worker:
     return procrastinate.worker.Worker(
         queue,
-        queues=queue_names,
+        queues=list(queue_names),
         name=f"{queue_names[0]}-{os.getpid()}",
         concurrency=concurrency,
         fetch_job_polling_interval=POLL_SECONDS,
