@@ -13,7 +13,7 @@ NOBODY = UUID(int=0)
 
 
 class WrongSecret(Forbidden):
-    """What was to prove whose account it is does not; `user_id` says whose it would have been, to the audit log alone."""
+    """It does not prove whose account this is; `user_id` says whose it would be, to the audit log alone."""
 
     def __init__(self, detail: str, user_id: UUID | None = None) -> None:
         super().__init__(detail)
