@@ -32,7 +32,7 @@ class AuditService:
         That it was exported is in the log before the first byte is sent.
         """
         wanted = replace(wanted, until=min(wanted.until or utc_now(), utc_now()))
-        async with self._uow(wanted.workspace_id) as work:
+        async with self._uow() as work:
             work.audit.record(Action.AUDIT_EXPORTED, by, form=form)
         return self._pages(wanted, form)
 

@@ -45,7 +45,8 @@ class WorkspaceService:
     async def create(self, user: CurrentUser, request: WorkspaceCreate) -> WorkspaceRead:
         """Make a workspace whose owner is the caller; raise `TooManyWorkspaces`."""
         workspace = Workspace(id=new_id(), name=request.name, limits={})
-        async with self._uow(workspace.id) as work:
+        # Of no workspace: those that the caller owns are many.
+        async with self._uow() as work:
             await work.workspaces.lock_person(user.user.id)
             if await work.workspaces.count_owned(user.user.id) >= MOST_OWNED:
                 raise TooManyWorkspaces(f"you own {MOST_OWNED} workspaces; delete one before you make another")

@@ -48,10 +48,8 @@ async def things(
         await client.post(f"/api/v1/discussions/{discussion.id}/pause")
     await log_in(anonymous, owner.email)
     sessions = (await client.get("/api/v1/auth/sessions")).json()["items"]
-    if path == "/api/v1/workspaces/{workspace_id}":  # or it could not be deleted
-        sql("UPDATE workspaces SET personal_of = NULL WHERE id = %s", owner.workspace_id)
     other = await colleague("member", "Grace Hopper")
-    return {
+    made = {
         "session_id": next(session["id"] for session in sessions if not session["is_current"]),
         "key_id": (await make_key())["id"],
         "workspace_id": owner.workspace_id,
@@ -65,6 +63,9 @@ async def things(
         "discussion_id": discussion.id,
         "participant_id": discussion.participants[-1]["id"],
     }
+    if path == "/api/v1/workspaces/{workspace_id}":  # or it could not be deleted
+        sql("UPDATE workspaces SET personal_of = NULL WHERE id = %s", owner.workspace_id)
+    return made
 
 
 async def call(http, method, path, things, **more):
