@@ -1,6 +1,7 @@
 """Settings: frozen, one group per concern, every one of them an `ARENA_*` environment variable."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -28,6 +29,25 @@ def _http_url(url: str) -> str:
     return url
 
 
+def listed(text: str | None) -> list[str]:
+    """The parts of a comma-separated setting."""
+    return [part for part in map(str.strip, (text or "").split(",")) if part]
+
+
+def _origins(text: str) -> str:
+    for origin in listed(text):
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or "*" in origin:
+            raise ValueError("must be origins such as https://host or http://host:3000, separated by commas; no `*`")
+    return text
+
+
+def _networks(text: str) -> str:
+    for network in listed(text):
+        ip_network(network)
+    return text
+
+
 class _Group(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ARENA_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -39,6 +59,15 @@ class ServerSettings(_Group):
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     max_document_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest document request, in bytes.")
+    max_url_bytes: int = Field(16_384, ge=256, le=65_536, description="Longest path and query of a request, in bytes.")
+    max_header_bytes: int = Field(32_768, ge=1024, le=1_048_576, description="Most bytes of headers of a request.")
+    max_headers: int = Field(100, ge=10, le=10_000, description="Most headers of a request.")
+    max_json_depth: int = Field(64, ge=8, le=200, description="Deepest nesting of a JSON body.")
+    max_connections: int = Field(10_000, ge=10, description="Most connections to one process.")
+    request_head_seconds: float = Field(10, gt=0, description="A request's head has to arrive within this long.")
+    request_body_seconds: float = Field(
+        20, gt=0, description="A request's body too, and a second longer for each 500 bytes that came."
+    )
     stream_seconds: float = Field(3600, gt=0, description="A live stream ends cleanly after this long.")
     stream_heartbeat_seconds: float = Field(15, gt=0, description="A silent live stream sends a comment this often.")
     stream_stall_seconds: float = Field(
@@ -49,8 +78,12 @@ class ServerSettings(_Group):
     )
     socket_channels: int = Field(500, ge=1, description="Most channels of one WebSocket.")
     socket_auth_seconds: float = Field(5, gt=0, description="A WebSocket that has not said whose it is by then closes.")
-    allowed_origins: str | None = Field(
-        None, description="Comma-separated origins (`https://host[:port]`) whose pages may open a WebSocket here."
+    allowed_origins: Annotated[str, AfterValidator(_origins)] | None = Field(
+        None,
+        description="Comma-separated origins (`https://host[:port]`) whose pages may call this API.",
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = Field(
+        None, description="Comma-separated addresses or networks whose `X-Forwarded-For` and `-Proto` are believed."
     )
     public_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
         None, description="Where people's browsers find the pages; links in mails lead there."

@@ -5,13 +5,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.config import Settings
+from app.config import ServerSettings, Settings, listed
 from app.core.background import running
+from app.core.bodies import Bodies
 from app.core.cache import make_cache, make_channels
+from app.core.cross_origin import allow_origins
 from app.core.database import make_engine
+from app.core.door import Door
 from app.core.error_handlers import install_error_handlers
-from app.core.guards import BodyLimit, UnexpectedErrors
+from app.core.guards import UnexpectedErrors
 from app.core.mailer import make_mailer
 from app.core.monitoring import RequestMonitor
 from app.core.outgoing import Outgoing
@@ -29,6 +33,7 @@ from app.routes import (
     api_keys,
     auth,
     discussion,
+    docs,
     forks,
     formats,
     health,
@@ -98,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Discussion Arena",
         version="1",
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,  # `routes/docs.py`
         redoc_url=None,
         redirect_slashes=False,
         openapi_url=f"{PREFIX}/openapi.json",
@@ -112,17 +117,41 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
     app.include_router(health.router)
+    app.include_router(docs.router)
     install_error_handlers(app)
     install_openapi(app)
-    # The last one added is the outermost.
+    app.state.door = door_of(limits)
+    _install_guards(app, limits)
+    return app
+
+
+def _install_guards(app: FastAPI, limits: ServerSettings) -> None:
+    """The layers around the routes. The last one added is the outermost."""
     app.add_middleware(
-        BodyLimit,
+        Bodies,
         default_bytes=limits.max_body_bytes,
         by_suffix={"/documents": limits.max_document_bytes},
+        max_depth=limits.max_json_depth,
     )
     app.add_middleware(UnexpectedErrors)
+    if limits.allowed_origins:
+        allow_origins(app, listed(limits.allowed_origins))
     app.add_middleware(RequestMonitor)
-    return app
+    if limits.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=listed(limits.trusted_proxies))
+
+
+def door_of(limits: ServerSettings) -> Door:
+    """What uvicorn's protocol lets in (`core/door.py`)."""
+    return Door(
+        head_seconds=limits.request_head_seconds,
+        body_seconds=limits.request_body_seconds,
+        url_bytes=limits.max_url_bytes,
+        head_bytes=limits.max_header_bytes,
+        headers=limits.max_headers,
+        connections=limits.max_connections,
+        gateways=frozenset(listed(limits.trusted_proxies)),
+    )
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import uvicorn
 from app.config import Settings, load_settings
 from app.core.cache import make_cache
 from app.core.database import database_url, libpq_url
+from app.core.door import GuardedHttp
 from app.core.errors import StartupFailed
 from app.core.garbage import keep_all_that_lives
 from app.core.logging import configure_logging
@@ -23,10 +24,12 @@ DRAIN_SECONDS = 5
 # Longer than proxies keep theirs, or one would send a request just as we close.
 KEEP_ALIVE_SECONDS = 75
 PROTOCOLS: dict[str, Any] = {
-    "http": "httptools",
+    "http": GuardedHttp,
     "ws": PacedWebSocket,
     # A larger frame is cut off unread; what else is too large for us is told so (`routes/socket_frames.py`).
     "ws_max_size": 4 * 1024 * 1024,
+    # `create_app` believes the proxies that the settings name; uvicorn itself would believe everybody on loopback.
+    "proxy_headers": False,
     "ws_per_message_deflate": False,  # it costs memory and time a viewer, and frames are small
 }
 """How uvicorn speaks HTTP and WebSockets."""

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from app.core import errors
 from app.core.cache import CACHE_ERRORS
 from app.core.monitoring import current_request_id
+from app.core.titles import title_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,30 +42,6 @@ _CODE_BY_STATUS = {
     413: "body_too_large",
     415: "unsupported_media_type",
 }
-
-# Python's own phrases change between its releases, and the OpenAPI document must not.
-_TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    412: "Precondition Failed",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-}
-
-
-def title_of(status: int) -> str:
-    """The status's name (RFC 9110)."""
-    return _TITLES.get(status, "Error")
 
 
 def status_of(error: errors.ArenaError) -> int:

@@ -5,10 +5,10 @@ from time import perf_counter
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.request_context import Origin, current_origin, set_origin
+from app.core.security_headers import Headers, headers_for
 
 log = structlog.stdlib.get_logger("arena.request")
 
@@ -18,6 +18,10 @@ PLAIN_SEND = "arena.send"
 
 Only for what lies between a response's start and its end, which no layer looks at.
 """
+ADDED_HEADERS = "arena.headers"
+"""Where the scope holds headers that inner layers want on the answer, whatever it will be: none wraps `send` for it."""
+HAS_BEGUN = "arena.has_begun"
+"""Where the scope holds whether the answer's head has been sent."""
 SWITCHING_PROTOCOLS = 101
 _BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
@@ -30,6 +34,8 @@ def current_request_id() -> str:
 
 class RequestMonitor:
     """Pure ASGI: takes or makes `X-Request-ID`, returns it, and logs method, route, status and duration.
+
+    It is also where every answer gets the headers that all have (`core/security_headers.py`).
 
     Of a WebSocket the status is the code with which we closed it, 101 if the client left.
     A caller's id is kept only if it is 1 to 128 harmless characters, since it goes into logs.
@@ -47,6 +53,8 @@ class RequestMonitor:
         set_origin(Origin(_address_of(scope), request_id))
         structlog.contextvars.bind_contextvars(request_id=request_id)
         scope[PLAIN_SEND] = send
+        added: Headers = [(b"x-request-id", request_id.encode())]
+        scope[ADDED_HEADERS], scope[HAS_BEGUN] = added, False
         began = perf_counter()
         status = 500
 
@@ -55,8 +63,11 @@ class RequestMonitor:
             kind = message["type"]
             if kind in _BEGINNINGS:
                 status = message.get("status", SWITCHING_PROTOCOLS)
-                message.setdefault("headers", [])
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                given = list(message.get("headers", ()))
+                if kind != "websocket.accept":
+                    given += headers_for(scope["scheme"], given)
+                message["headers"] = given + added
+                scope[HAS_BEGUN] = True
             elif kind == "websocket.close":
                 status = message["code"]
             await send(message)

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-from app.core.error_handlers import title_of
+from app.core.titles import title_of
 from app.schemas.base import Problem
 from app.schemas.discussion import DiscussionRead
 
