@@ -88,11 +88,23 @@ class ServerSettings(_Group):
     public_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
         None, description="Where people's browsers find the pages; links in mails lead there."
     )
-    rate_limits: Literal["on", "off"] = Field("on", description="`off`, for benchmarks: no limit on streams a person.")
+    rate_limits: Literal["on", "off"] = Field(
+        "on", description="`off`, for benchmarks: no rate limits, no throttled logins, no limit on streams a person."
+    )
 
     @property
     def is_loopback(self) -> bool:
         return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+
+class RateSettings(_Group):
+    """Requests a minute of each kind: of a session or API key; a user may make twice as many, an address four times."""
+
+    rate_reads: int = Field(3000, ge=1, description="Reading requests.")
+    rate_writes: int = Field(1200, ge=1, description="Writing requests.")
+    rate_auth: int = Field(120, ge=1, description="Logins, refreshes, registrations and other changes of accounts.")
+    rate_expensive: int = Field(300, ge=1, description="Previews, searches, uploads and exports.")
+    rate_control: int = Field(1200, ge=1, description="`pause`, `interrupt` and `stop`.")
 
 
 class LogSettings(_Group):
@@ -234,6 +246,7 @@ class Settings(BaseModel):
 
     data_dir: Annotated[Path, AfterValidator(_absolute)]
     server: ServerSettings = Field(default_factory=ServerSettings)
+    rates: RateSettings = Field(default_factory=RateSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)

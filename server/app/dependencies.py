@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from app.config import Settings
 from app.core.errors import Invalid, Unauthenticated
+from app.core.rate_limit import RateLimiter
 from app.core.visits import Visit
 from app.domain.permissions import Permission, Role
 from app.schemas.base import Text
@@ -33,6 +34,7 @@ from app.services.knowledge import KnowledgeService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
+from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
 from app.services.messages import MessageService
 from app.services.passwords import PasswordService
@@ -62,6 +64,8 @@ class Services:
     members: MemberService
     administration: AdministrationService
     audit: AuditService
+    limiter: RateLimiter
+    throttle: LoginThrottle
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
@@ -100,6 +104,7 @@ Profiles = Annotated[ProfileService, _service("profiles")]
 Passwords = Annotated[PasswordService, _service("passwords")]
 Sessions = Annotated[SessionService, _service("sessions")]
 Factors = Annotated[SecondFactors, _service("second_factors")]
+Throttle = Annotated[LoginThrottle, _service("throttle")]
 WhoIsCalling = Annotated[Callers, _service("callers")]
 ApiKeys = Annotated[ApiKeyService, _service("api_keys")]
 Workspaces = Annotated[WorkspaceService, _service("workspaces")]

@@ -15,11 +15,13 @@ from app.core.cross_origin import allow_origins
 from app.core.database import make_engine
 from app.core.door import Door
 from app.core.error_handlers import install_error_handlers
+from app.core.failures import Failures
 from app.core.guards import UnexpectedErrors
 from app.core.mailer import make_mailer
 from app.core.monitoring import RequestMonitor
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
+from app.core.rate_limit import RateLimiter
 from app.core.sealing import Sealer
 from app.core.security import TokenSigner
 from app.core.turn_tokens import TurnTokens
@@ -50,6 +52,7 @@ from app.routes import (
     workspaces,
 )
 from app.routes.openapi import install_openapi
+from app.routes.rate_limits import RateLimits
 from app.services.administration import AdministrationService
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
@@ -73,6 +76,7 @@ from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
 from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader, UnitOfWorkStatusReader
+from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
 from app.services.messages import MessageService
 from app.services.password_proofs import PasswordProofs
@@ -121,12 +125,15 @@ def create_app(settings: Settings) -> FastAPI:
     install_error_handlers(app)
     install_openapi(app)
     app.state.door = door_of(limits)
-    _install_guards(app, limits)
+    _install_guards(app, settings)
     return app
 
 
-def _install_guards(app: FastAPI, limits: ServerSettings) -> None:
+def _install_guards(app: FastAPI, settings: Settings) -> None:
     """The layers around the routes. The last one added is the outermost."""
+    limits = settings.server
+    if limits.rate_limits == "on":
+        app.add_middleware(RateLimits, rates=settings.rates)
     app.add_middleware(
         Bodies,
         default_bytes=limits.max_body_bytes,
@@ -189,6 +196,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         members=MemberService(uow),
         administration=AdministrationService(uow),
         audit=AuditService(uow),
+        limiter=RateLimiter(cache),
+        throttle=LoginThrottle(Failures(cache), is_on=settings.server.rate_limits == "on"),
         agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus, hub, InterruptedTurns(models, settings.budgets)),

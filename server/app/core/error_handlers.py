@@ -3,6 +3,7 @@
 A WebSocket is closed with 4000 and the same status.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,11 @@ def problem(
     return Response(orjson.dumps(body), status, dict(headers or {}), media_type="application/problem+json")
 
 
+def retry_after(seconds: float | None) -> dict[str, str]:
+    """The header that says when to come back: never too early, and not at once."""
+    return {"Retry-After": str(max(1, math.ceil(seconds or 1)))}
+
+
 async def _on_arena_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ArenaError)
     headers = {}
@@ -81,7 +87,7 @@ async def _on_arena_error(_request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     seconds = getattr(error, "retry_after_seconds", None)
     if seconds is not None or isinstance(error, errors.Unavailable | errors.RateLimited):
-        headers["Retry-After"] = str(max(1, round(seconds or 1)))
+        headers |= retry_after(seconds)
     faults = None
     if isinstance(error, errors.Invalid):
         faults = [{"loc": list(error.loc), "msg": error.detail, "type": error.code}]

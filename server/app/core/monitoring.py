@@ -1,6 +1,7 @@
 """One log line per request, and the request id that ties lines and problems together."""
 
 import re
+from collections.abc import Callable
 from time import perf_counter
 from uuid import uuid4
 
@@ -22,6 +23,8 @@ ADDED_HEADERS = "arena.headers"
 """Where the scope holds headers that inner layers want on the answer, whatever it will be: none wraps `send` for it."""
 HAS_BEGUN = "arena.has_begun"
 """Where the scope holds whether the answer's head has been sent."""
+ON_BEGIN = "arena.on_begin"
+"""Where the scope holds what is called with the answer's status when it begins."""
 SWITCHING_PROTOCOLS = 101
 _BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
@@ -54,7 +57,8 @@ class RequestMonitor:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         scope[PLAIN_SEND] = send
         added: Headers = [(b"x-request-id", request_id.encode())]
-        scope[ADDED_HEADERS], scope[HAS_BEGUN] = added, False
+        on_begin: list[Callable[[int], None]] = []
+        scope[ADDED_HEADERS], scope[HAS_BEGUN], scope[ON_BEGIN] = added, False, on_begin
         began = perf_counter()
         status = 500
 
@@ -68,6 +72,8 @@ class RequestMonitor:
                     given += headers_for(scope["scheme"], given)
                 message["headers"] = given + added
                 scope[HAS_BEGUN] = True
+                for call in on_begin:
+                    call(status)
             elif kind == "websocket.close":
                 status = message["code"]
             await send(message)

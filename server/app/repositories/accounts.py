@@ -34,6 +34,7 @@ class AccountWorkspace:
     name: str
     role: Role
     is_personal: bool
+    requests_per_minute: int | None = None
 
 
 class AccountRepository:
@@ -83,12 +84,17 @@ class AccountRepository:
     async def list_workspaces(self, user_id: UUID) -> list[AccountWorkspace]:
         """The user's workspaces, the personal one first."""
         rows = await self._session.execute(
-            select(Workspace.id, Workspace.name, Membership.role, Workspace.personal_of)
+            select(Workspace.id, Workspace.name, Membership.role, Workspace.personal_of, Workspace.limits)
             .join(Membership, Membership.workspace_id == Workspace.id)
             .where(Membership.user_id == user_id)
             .order_by(Workspace.personal_of.is_(None), Workspace.id)
         )
-        return [AccountWorkspace(row.id, row.name, Role(row.role), row.personal_of == user_id) for row in rows]
+        return [
+            AccountWorkspace(
+                row.id, row.name, Role(row.role), row.personal_of == user_id, row.limits.get("requests_per_minute")
+            )
+            for row in rows
+        ]
 
     async def find_members(self, workspace_id: UUID, user_ids: Collection[UUID]) -> dict[UUID, User]:
         """Those of the ids that are members of the workspace."""

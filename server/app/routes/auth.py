@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Response
+from fastapi import APIRouter, Form, Request, Response
 from pydantic import StringConstraints
 
 from app.core.errors import Invalid
-from app.dependencies import Access, Auth, Caller, FromWhere
+from app.dependencies import Access, Auth, Caller, FromWhere, Throttle
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.auth import Register, SocketTicket, StreamToken, TokenPair, UserRead
@@ -24,11 +24,13 @@ async def register(request: Register, auth: Auth) -> UserRead:
     return await auth.register(request)
 
 
-@router.post("/token", responses=problems(401, 422))
+@router.post("/token", responses=problems(401, 422, 429))
 async def token(
+    request: Request,
     response: Response,
     auth: Auth,
     visit: FromWhere,
+    throttle: Throttle,
     grant_type: Field = None,
     username: Field = None,
     password: Field = None,
@@ -42,14 +44,19 @@ async def token(
     session: names of `x-permission`, separated by blanks.
     """
     response.headers["Cache-Control"] = "no-store"
+    address = request.client.host if request.client else ""
     if grant_type == "password":
         if not username or not password:
             raise Invalid("grant_type=password needs username and password")
-        return await auth.login(username, password, scope=scope or "", totp=totp, visit=visit)
+        async with throttle.attempting(username, address):
+            return await auth.login(username, password, scope=scope or "", totp=totp, visit=visit)
     if grant_type == "refresh_token":
         if not refresh_token:
             raise Invalid("grant_type=refresh_token needs refresh_token")
-        return await auth.refresh(refresh_token, scope=scope or "", visit=visit)
+        guess = await throttle.begin("refresh", address)
+        pair = await auth.refresh(refresh_token, scope=scope or "", visit=visit)
+        await guess.was_right()
+        return pair
     raise UnsupportedGrant("grant_type must be password or refresh_token")
 
 

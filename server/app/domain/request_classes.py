@@ -1,0 +1,67 @@
+"""What kind of request it is, for the rate limits and for the order in which an overloaded server turns requests away.
+
+By method and path alone: it is decided before anything is known of the caller, and costs next to nothing.
+"""
+
+from enum import StrEnum
+
+
+class RateClass(StrEnum):
+    """What a request counts as against the rate limits."""
+
+    READ = "read"
+    WRITE = "write"
+    AUTH = "auth"
+    EXPENSIVE = "expensive"  # models, searches, uploads, exports
+    CONTROL = "control"  # pause, interrupt, stop: never starved by what else somebody does
+
+
+class LoadClass(StrEnum):
+    """Who goes on when not everybody can."""
+
+    CRITICAL = "critical"
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+PREFIX = "/api/v1/"
+CONTROLS = frozenset({"pause", "interrupt", "stop"})
+_TOKENS = frozenset({"/api/v1/auth/token", "/api/v1/auth/refresh", "/api/v1/auth/logout"})
+_EXPENSIVE_ENDS = frozenset({"preview", "search", "documents", "extract", "transcript", "export", "chat", "embeddings"})
+_BULK_ENDS = frozenset({"documents", "transcript", "export", "diff", "extract"})
+_STREAM_ENDS = frozenset({"events", "notifications", "ws"})
+_OF_ONE = frozenset({"me", "healthz", "readyz", "openapi.json", "models"})
+
+
+def rate_class(method: str, path: str) -> RateClass | None:
+    """None: it does not count, as operations' own checks do not."""
+    if not path.startswith(PREFIX):
+        return None
+    end = path.rpartition("/")[2]
+    if path.startswith("/api/v1/auth/"):
+        return RateClass.READ if method in {"GET", "HEAD"} else RateClass.AUTH
+    if end in _EXPENSIVE_ENDS and not (end == "documents" and method == "GET"):
+        return RateClass.EXPENSIVE
+    if method in {"GET", "HEAD", "OPTIONS"}:
+        return RateClass.READ
+    return RateClass.CONTROL if end in CONTROLS else RateClass.WRITE
+
+
+def load_class(method: str, path: str) -> LoadClass | None:
+    """None: it is let through whatever the load, for it costs nothing."""
+    if path == "/healthz":
+        return None
+    end = path.rpartition("/")[2]
+    if end in CONTROLS or path == "/readyz" or path in _TOKENS:
+        return LoadClass.CRITICAL
+    if end in _BULK_ENDS:
+        return LoadClass.BULK
+    # A list ends in a name, one thing in its id.
+    is_list = method == "GET" and path.startswith(PREFIX) and end.isalpha() and end not in _OF_ONE | _STREAM_ENDS
+    return LoadClass.BULK if is_list else LoadClass.INTERACTIVE
+
+
+def opens_stream(path: str, accept: str) -> bool:
+    """Whether its answer may stay open for long, so that it is over, for others, once it has begun."""
+    end = path.rpartition("/")[2]
+    return end == "ws" or "text/event-stream" in accept

@@ -1,0 +1,141 @@
+"""Rate limits on every request under the API, and a slower pace for what can be guessed.
+
+A credential may do so much of a kind a minute, its user twice that, one client address four times that, and a workspace
+what its administrators set (`limits.requests_per_minute`). Answers tell of it in `RateLimit-Policy` and `RateLimit`
+(draft-ietf-httpapi-ratelimit-headers-10): all that applies, and what is left of the one that is nearest.
+"""
+
+from uuid import UUID
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.config import RateSettings
+from app.core.background import Errands
+from app.core.error_handlers import problem, retry_after
+from app.core.errors import ArenaError
+from app.core.monitoring import ADDED_HEADERS, ON_BEGIN
+from app.core.rate_limit import Limit, Verdict
+from app.dependencies import Services
+from app.domain.request_classes import RateClass, rate_class
+from app.services.callers import CurrentUser
+from app.services.login_throttle import Guess, TooManyAttempts
+
+OF_A_USER, OF_AN_ADDRESS = 2, 4
+GUESSED = {
+    ("POST", "/api/v1/auth/password-reset"): "reset",
+    ("POST", "/api/v1/auth/password-reset/confirm"): "reset-token",
+    ("POST", "/api/v1/auth/totp/confirm"): "totp",
+    ("POST", "/api/v1/auth/password"): "password",
+}
+"""Where a wrong guess is told by the status; a reset is counted whatever comes of it, or it would tell who is here."""
+_COUNTED_ANYWAY = {"reset"}
+
+
+class RateLimits:
+    """Pure ASGI, inside the admission of requests: who asks is looked up here, which the route then need not."""
+
+    def __init__(self, app: ASGIApp, rates: RateSettings) -> None:
+        self._app = app
+        self._per_minute = {
+            RateClass.READ: rates.rate_reads,
+            RateClass.WRITE: rates.rate_writes,
+            RateClass.AUTH: rates.rate_auth,
+            RateClass.EXPENSIVE: rates.rate_expensive,
+            RateClass.CONTROL: rates.rate_control,
+        }
+        self._errands = Errands()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = rate_class(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if kind is None:
+            await self._app(scope, receive, send)
+            return
+        services: Services = scope["app"].state.services
+        limits = await self._limits(kind, scope, services)
+        verdict = await services.limiter.hit(limits)
+        if verdict is not None:
+            _tell(scope, limits, verdict)
+        try:
+            if verdict is not None and not verdict.may:
+                await _refusal(verdict)(scope, receive, send)
+                return
+            if what := GUESSED.get((scope["method"], scope["path"])):
+                await self._watch(what, scope, services)
+        except TooManyAttempts as error:
+            answer = problem(429, error.code, error.detail, headers=retry_after(error.retry_after_seconds))
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _limits(self, kind: RateClass, scope: Scope, services: Services) -> list[Limit]:
+        amount = self._per_minute[kind]
+        address = scope["client"][0] if scope.get("client") else "local"
+        limits = [Limit(f"{kind}-address", address, amount * OF_AN_ADDRESS)]
+        token, workspace = _shown(scope)
+        caller = await _find_caller(services, token) if token else None
+        if caller is None:
+            return limits
+        limits.append(Limit(f"{kind}-user", caller.user.id.hex, amount * OF_A_USER))
+        limits.append(Limit(f"{kind}", caller.credential_id.hex, amount))
+        if kind is not RateClass.CONTROL:
+            limits += _of_workspace(caller, workspace)
+        return limits
+
+    async def _watch(self, what: str, scope: Scope, services: Services) -> None:
+        """Count it as a wrong guess, until its answer says that it was none."""
+        address = scope["client"][0] if scope.get("client") else "local"
+        token, _workspace = _shown(scope)
+        caller = await _find_caller(services, token) if token else None
+        guess: Guess = await services.throttle.begin(what, address, caller.user.id.hex if caller else "")
+
+        def judge(status: int) -> None:
+            if status < 400 and what not in _COUNTED_ANYWAY:
+                self._errands.begin(guess.was_right())
+
+        scope[ON_BEGIN].append(judge)
+
+
+def _shown(scope: Scope) -> tuple[str | None, str | None]:
+    """The bearer token and the workspace that the headers name."""
+    token = workspace = None
+    for name, value in scope["headers"]:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            token = value[7:].decode("latin-1").strip()
+        elif name == b"x-workspace-id":
+            workspace = value.decode("latin-1")
+    return token, workspace
+
+
+async def _find_caller(services: Services, token: str) -> CurrentUser | None:
+    """Who it is; what is wrong with a token is for the route to say."""
+    try:
+        return await services.callers.identify(token)
+    except ArenaError:
+        return None
+
+
+def _of_workspace(caller: CurrentUser, named: str | None) -> list[Limit]:
+    try:
+        workspace_id = UUID(named) if named else None
+    except ValueError:
+        return []
+    return [
+        Limit("workspace", workspace.id.hex, workspace.requests_per_minute)
+        for workspace in caller.workspaces
+        if (workspace.id == workspace_id or (workspace_id is None and workspace.is_personal))
+        and workspace.requests_per_minute
+    ]
+
+
+def _tell(scope: Scope, limits: list[Limit], verdict: Verdict) -> None:
+    policies = ", ".join(limit.policy for limit in limits)
+    scope[ADDED_HEADERS] += [
+        (b"ratelimit-policy", policies.encode()),
+        (b"ratelimit", verdict.state.encode()),
+    ]
+
+
+def _refusal(verdict: Verdict) -> ASGIApp:
+    limit = verdict.nearest
+    detail = f"more than {limit.per_minute} requests a minute ({limit.name}); try again in {verdict.reset_seconds} s"
+    return problem(429, "rate_limited", detail, headers=retry_after(verdict.reset_seconds))
