@@ -4,7 +4,7 @@ CAN_INSTALL = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(CAN_INSTALL)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin
 
-.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams chaos clean
+.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams bench-api chaos clean
 
 N ?= 20
 
@@ -55,6 +55,9 @@ bench-turns: install  ## what a turn costs, beside the floor of the same run; on
 
 bench-streams: install  ## what live streams cost, beside a bare fan-out of the same run; one JSON line last
 	$(BIN)/python -m bench.streams
+
+bench-api: install  ## what a request costs, beside a bare FastAPI route of the same run; one JSON line last
+	$(BIN)/python -m bench.api
 
 chaos: install  ## kill N workers at random (N=200 takes 10 minutes) and count what is lost; one JSON line last
 	$(BIN)/python -m bench.chaos --kills $(N) $(if $(SEED),--seed $(SEED))

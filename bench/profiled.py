@@ -8,6 +8,7 @@ import pstats
 import runpy
 import signal
 import sys
+import time
 from pathlib import Path
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     # uvicorn, having shut down, sends itself the signal again; its default action would leave no file.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.argv = [module, *arguments]
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.thread_time)  # a busy machine is not in it
     if is_on_signal:
         signal.signal(signal.SIGUSR1, lambda *_: profile.enable())
         signal.signal(signal.SIGUSR2, lambda *_: profile.disable())

@@ -63,6 +63,9 @@ class ServerSettings(_Group):
     max_header_bytes: int = Field(32_768, ge=1024, le=1_048_576, description="Most bytes of headers of a request.")
     max_headers: int = Field(100, ge=10, le=10_000, description="Most headers of a request.")
     max_json_depth: int = Field(64, ge=8, le=200, description="Deepest nesting of a JSON body.")
+    max_waiting: int = Field(
+        1000, ge=1, le=100_000, description="Most requests of a class that wait in an overloaded process."
+    )
     max_connections: int = Field(10_000, ge=10, description="Most connections to one process.")
     request_head_seconds: float = Field(10, gt=0, description="A request's head has to arrive within this long.")
     request_body_seconds: float = Field(
@@ -209,6 +212,9 @@ class WorkerSettings(_Group):
 
     worker_concurrency: int = Field(200, ge=1, le=5000, description="Discussions one worker drives at once.")
     worker_slice_seconds: float = Field(10, gt=0, description="A driver gives way after this long when others wait.")
+    worker_ageing_seconds: float = Field(
+        10, gt=0, description="A background discussion that has waited this long waits like an interactive one."
+    )
     worker_drain_seconds: float = Field(20, gt=0, description="On SIGTERM a running turn may take this long.")
     lease_seconds: float = Field(3, ge=1, description="A discussion's claim lapses after this long unrenewed.")
 

@@ -8,6 +8,7 @@ from fastapi_offline import FastAPIOffline
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.config import ServerSettings, Settings, listed
+from app.core.admission import Admission, Places
 from app.core.background import running
 from app.core.bodies import Bodies
 from app.core.cache import make_cache, make_channels
@@ -99,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _services(settings) as services:
+        async with _services(settings) as services, running(lag=app.state.places.watch_the_loop):
             app.state.services = services
             yield
 
@@ -134,6 +135,8 @@ def _install_guards(app: FastAPI, settings: Settings) -> None:
     limits = settings.server
     if limits.rate_limits == "on":
         app.add_middleware(RateLimits, rates=settings.rates)
+    places = app.state.places = Places(settings.database.database_pool_size, limits.max_waiting)
+    app.add_middleware(Admission, places=places)
     app.add_middleware(
         Bodies,
         default_bytes=limits.max_body_bytes,

@@ -20,6 +20,8 @@ DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
 HELD_BYTES = 256 * 1024 * 1024
 """Of all bodies together that are being read or worked on."""
+BODY = "arena.body"
+"""Where the scope holds it, whole."""
 MOST_VALUES = 50_000
 """Of one JSON body: far more than any request has, and few enough to be parsed without holding up others."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -63,6 +65,7 @@ class Bodies:
                 fault = {"loc": ["body"], "msg": reason, "type": "json_too_complex"}
                 answer = problem(422, "json_too_complex", f"body: {reason}", faults=[fault])
             else:
+                scope[BODY] = body
                 await self._app(scope, _Replay(body, receive), send)
                 return
             await answer(scope, receive, send)

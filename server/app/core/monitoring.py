@@ -24,7 +24,9 @@ ADDED_HEADERS = "arena.headers"
 HAS_BEGUN = "arena.has_begun"
 """Where the scope holds whether the answer's head has been sent."""
 ON_BEGIN = "arena.on_begin"
-"""Where the scope holds what is called with the answer's status when it begins."""
+"""Where the scope holds what is called with the message by which the answer begins."""
+IS_SHED = "arena.is_shed"
+"""Where the scope holds that a request was turned away unseen: lines of those would be work, and are summed up."""
 SWITCHING_PROTOCOLS = 101
 _BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
@@ -57,7 +59,7 @@ class RequestMonitor:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         scope[PLAIN_SEND] = send
         added: Headers = [(b"x-request-id", request_id.encode())]
-        on_begin: list[Callable[[int], None]] = []
+        on_begin: list[Callable[[Message], None]] = []
         scope[ADDED_HEADERS], scope[HAS_BEGUN], scope[ON_BEGIN] = added, False, on_begin
         began = perf_counter()
         status = 500
@@ -73,7 +75,7 @@ class RequestMonitor:
                 message["headers"] = given + added
                 scope[HAS_BEGUN] = True
                 for call in on_begin:
-                    call(status)
+                    call(message)
             elif kind == "websocket.close":
                 status = message["code"]
             await send(message)
@@ -81,7 +83,7 @@ class RequestMonitor:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            if scope["path"] not in _QUIET_PATHS:
+            if scope["path"] not in _QUIET_PATHS and IS_SHED not in scope:
                 _log_request(scope, status, perf_counter() - began)
 
 

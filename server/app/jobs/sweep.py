@@ -20,6 +20,7 @@ SWEEP_SECONDS = 1.0
 DEAD_AFTER_SECONDS = 3.0
 ABANDONED_AFTER_SECONDS = 2.0
 ABANDONED_LIMIT = 100
+AGED_AT_ONCE = 2
 IDLE_AFTER_SECONDS = 5.0
 
 
@@ -33,13 +34,15 @@ class Sweep:
         driver: TurnDriver,
         deadlines: FloorDeadlines,
         *,
+        aged_after_seconds: float,
         with_budgets: bool = False,
     ) -> None:
         self._uow = uow
         self._turns = turns
         self._driver = driver
         self._deadlines = deadlines
-        self._steps = [self._revive, self._put_back, self._adopt, self._look_for_waiting, self._expire]
+        self._aged_after_seconds = aged_after_seconds
+        self._steps = [self._revive, self._put_back, self._adopt, self._age, self._look_for_waiting, self._expire]
         if with_budgets:
             self._steps.append(self._release_idle)
 
@@ -86,6 +89,10 @@ class Sweep:
             except exceptions.AlreadyEnqueued:
                 continue
             log.warning("discussion_adopted", discussion_id=str(discussion_id))
+
+    async def _age(self) -> None:
+        async with self._uow() as work:
+            await work.jobs.age(self._aged_after_seconds, AGED_AT_ONCE)
 
     async def _look_for_waiting(self) -> None:
         async with self._uow.reading() as work:

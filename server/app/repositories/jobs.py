@@ -45,6 +45,20 @@ _PUT_BACK = text(
     RETURNING id
     """
 )
+# The oldest have the lowest ids. Those that another sweep has in hand are skipped.
+_AGE = text(
+    """
+    UPDATE procrastinate_jobs SET priority = :risen WHERE id IN (
+        SELECT oldest.id FROM (
+            SELECT id FROM procrastinate_jobs WHERE queue_name = :queue AND status = 'todo' AND priority < :risen
+            ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) oldest
+        WHERE (SELECT max(at) FROM procrastinate_events e WHERE e.job_id = oldest.id)
+            < now() - make_interval(secs => :waited)
+    )
+    RETURNING id
+    """
+)
 REVIVED_AT_ONCE = 500
 
 
@@ -135,6 +149,15 @@ class JobRepository:
         queues = {"deliveries": DELIVERIES_QUEUE, "chores": CHORES_QUEUE}
         values = {**queues, "dead_after": dead_after_seconds, "limit": REVIVED_AT_ONCE}
         return len((await self._session.execute(_PUT_BACK, values)).all())
+
+    async def age(self, waited_seconds: float, limit: int) -> int:
+        """Let background drivers that have waited so long wait like interactive ones, oldest first; how many.
+
+        Else interactive discussions that keep every slot busy would keep them waiting for ever; and were all of them
+        let up at once, they would keep everybody else waiting.
+        """
+        values = {"queue": TURNS_QUEUE, "risen": PRIORITIES["interactive"], "waited": waited_seconds, "limit": limit}
+        return len((await self._session.execute(_AGE, values)).all())
 
     async def others_wait(self) -> bool:
         """Whether a driver's job waits for a free slot."""

@@ -95,7 +95,7 @@ class MessageRepository(Repository):
             Message.workspace_id == self._workspace_id, Message.discussion_id == discussion_id, _readable(reader)
         )
         if cursor is not None:
-            [position] = decode_numbers(cursor, _list_of(newest_first))
+            [position] = decode_numbers(cursor, list_name(newest_first))
             query = query.where(Message.seq < position if newest_first else Message.seq > position)
         order = Message.seq.desc() if newest_first else Message.seq
         rows = list(await self._session.scalars(query.order_by(order).limit(limit + 1)))
@@ -121,8 +121,9 @@ def _readable(reader: Reader) -> ColumnElement[bool]:
 
 def cursor_at(seq: int, *, newest_first: bool) -> str:
     """The cursor of a page that begins past that place in the log."""
-    return encode_cursor(_list_of(newest_first), seq)
+    return encode_cursor(list_name(newest_first), seq)
 
 
-def _list_of(newest_first: bool) -> str:
+def list_name(newest_first: bool) -> str:
+    """What cursors of that order are made for."""
     return "messages.desc" if newest_first else "messages.asc"

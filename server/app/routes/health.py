@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import Health
+from app.routes.responses import problems
 from app.schemas.health import Alive, Readiness
 
 router = APIRouter(tags=["operations"])
@@ -14,7 +15,16 @@ async def is_alive() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", responses={503: {"model": Readiness, "description": "A needed dependency is away"}})
+@router.get(
+    "/readyz",
+    responses={
+        503: {
+            "model": Readiness,
+            "description": "A needed dependency is away, or there is too much to do",
+            "content": problems(503)[503]["content"],
+        }
+    },
+)
 async def is_ready(response: Response, health: Health) -> Readiness:
     """Each dependency; 503 without the database, 200 without the cache, which is only an accelerator."""
     ready, dependencies = await health.check()

@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from app.core.errors import Unauthenticated
 from app.dependencies import Cursor, Limit, MaySpeak, Messages, ReadsDiscussions
@@ -30,7 +30,7 @@ async def post_message(
     return await messages.post(actor, discussion_id, request)
 
 
-@router.get("", responses=problems(401, 403, 404, 422))
+@router.get("", response_model=Page[MessageRead], responses=problems(401, 403, 404, 422))
 async def list_messages(
     discussion_id: UUID,
     actor: ReadsDiscussions,
@@ -38,6 +38,7 @@ async def list_messages(
     order: Literal["asc", "desc"] = "asc",
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[MessageRead]:
+) -> Response:
     """What was said and the caller may read, in the order of the log or backwards."""
-    return await messages.list_page(actor, discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)
+    page = await messages.page_as_json(actor, discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)
+    return Response(page, media_type="application/json")

@@ -7,7 +7,7 @@ what its administrators set (`limits.requests_per_minute`). Answers tell of it i
 
 from uuid import UUID
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import RateSettings
 from app.core.background import Errands
@@ -15,8 +15,8 @@ from app.core.error_handlers import problem, retry_after
 from app.core.errors import ArenaError
 from app.core.monitoring import ADDED_HEADERS, ON_BEGIN
 from app.core.rate_limit import Limit, Verdict
+from app.core.requests import RateClass, rate_class
 from app.dependencies import Services
-from app.domain.request_classes import RateClass, rate_class
 from app.services.callers import CurrentUser
 from app.services.login_throttle import Guess, TooManyAttempts
 
@@ -88,8 +88,8 @@ class RateLimits:
         caller = await _find_caller(services, token) if token else None
         guess: Guess = await services.throttle.begin(what, address, caller.user.id.hex if caller else "")
 
-        def judge(status: int) -> None:
-            if status < 400 and what not in _COUNTED_ANYWAY:
+        def judge(beginning: Message) -> None:
+            if beginning["status"] < 400 and what not in _COUNTED_ANYWAY:
                 self._errands.begin(guess.was_right())
 
         scope[ON_BEGIN].append(judge)

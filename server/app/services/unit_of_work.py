@@ -28,6 +28,7 @@ from app.repositories.event_log import EventLogRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
+from app.repositories.message_pages import MessagePageRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.status_changes import StatusChangeRepository
@@ -95,6 +96,10 @@ class UnitOfWork:
     @cached_property
     def messages(self) -> MessageRepository:
         return MessageRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def message_pages(self) -> MessagePageRepository:
+        return MessagePageRepository(self._session, self._workspace_id)
 
     @cached_property
     def knowledge(self) -> KnowledgeRepository:

@@ -1,6 +1,6 @@
 """What kind of request it is, for the rate limits and for the order in which an overloaded server turns requests away.
 
-By method and path alone: it is decided before anything is known of the caller, and costs next to nothing.
+By method and path, before anything is known of the caller, and at next to no cost.
 """
 
 from enum import StrEnum
@@ -20,14 +20,17 @@ class LoadClass(StrEnum):
     """Who goes on when not everybody can."""
 
     CRITICAL = "critical"
+    DISTANT = "distant"  # waits for models and other servers, and for nothing here
     INTERACTIVE = "interactive"
     BULK = "bulk"
 
 
 PREFIX = "/api/v1/"
 CONTROLS = frozenset({"pause", "interrupt", "stop"})
-_TOKENS = frozenset({"/api/v1/auth/token", "/api/v1/auth/refresh", "/api/v1/auth/logout"})
+TOKENS = "/api/v1/auth/token"
+_CRITICAL = frozenset({"/readyz", "/api/v1/auth/logout"})
 _EXPENSIVE_ENDS = frozenset({"preview", "search", "documents", "extract", "transcript", "export", "chat", "embeddings"})
+_DISTANT_ENDS = frozenset({"preview", "chat", "embeddings", "test"})
 _BULK_ENDS = frozenset({"documents", "transcript", "export", "diff", "extract"})
 _STREAM_ENDS = frozenset({"events", "notifications", "ws"})
 _OF_ONE = frozenset({"me", "healthz", "readyz", "openapi.json", "models"})
@@ -47,21 +50,17 @@ def rate_class(method: str, path: str) -> RateClass | None:
     return RateClass.CONTROL if end in CONTROLS else RateClass.WRITE
 
 
-def load_class(method: str, path: str) -> LoadClass | None:
+def load_class(method: str, path: str, body: bytes = b"") -> LoadClass | None:
     """None: it is let through whatever the load, for it costs nothing."""
     if path == "/healthz":
         return None
     end = path.rpartition("/")[2]
-    if end in CONTROLS or path == "/readyz" or path in _TOKENS:
+    if end in CONTROLS or path in _CRITICAL or (path == TOKENS and b"grant_type=refresh_token" in body):
         return LoadClass.CRITICAL
+    if end in _DISTANT_ENDS:
+        return LoadClass.DISTANT
     if end in _BULK_ENDS:
         return LoadClass.BULK
     # A list ends in a name, one thing in its id.
     is_list = method == "GET" and path.startswith(PREFIX) and end.isalpha() and end not in _OF_ONE | _STREAM_ENDS
     return LoadClass.BULK if is_list else LoadClass.INTERACTIVE
-
-
-def opens_stream(path: str, accept: str) -> bool:
-    """Whether its answer may stay open for long, so that it is over, for others, once it has begun."""
-    end = path.rpartition("/")[2]
-    return end == "ws" or "text/event-stream" in accept

@@ -1,0 +1,221 @@
+"""Admission under overload: who is worked on, who waits a moment, and who is told to come back.
+
+Always holds: of requests that are not critical no more are worked on at once than the database has connections for,
+less those kept for critical ones, so that a `pause` never queues behind a list; each class has a queue with an end, and
+a wait with an end; whoever cannot be taken gets 503 `overloaded` with `Retry-After` before anything was done for them.
+
+How long one may wait depends on how long there has been a queue (CoDel, RFC 8289, as adapted to requests by Maurer,
+"Fail at Scale", 2015): a burst is worked off with patience, while in lasting overload a long wait helps nobody, since
+what comes out of the queue has been given up by who asked. Lists and exports give way first, also when it is this
+process's own event loop that comes too late: then there are more requests than it has time for, however few it works
+on. Critical requests have a queue of their own, served before the others, and are turned away last.
+
+A live stream counts while it is opened, not while it lasts; `ON_BEGIN` tells when it is open.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.bodies import BODY
+from app.core.error_handlers import problem
+from app.core.monitoring import IS_SHED, ON_BEGIN
+from app.core.requests import LoadClass, load_class
+
+log = structlog.stdlib.get_logger(__name__)
+
+PATIENT_SECONDS, IMPATIENT_SECONDS = 5.0, 0.25
+STANDING_SECONDS = 5.0
+"""A queue that has not been empty for so long will not be soon."""
+BULK_LAG_SECONDS, INTERACTIVE_LAG_SECONDS = 0.1, 0.5
+LOOK_SECONDS, LOOKS = 0.05, 8
+REPORT_SECONDS = 5.0
+KEPT_FOR_CRITICAL = 2
+MOST_DISTANT = 100
+_EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+RETRY_SECONDS = {LoadClass.CRITICAL: 1, LoadClass.DISTANT: 5, LoadClass.INTERACTIVE: 2, LoadClass.BULK: 5}
+
+
+class Overloaded(Exception):
+    """There is no place for this request now."""
+
+
+@dataclass
+class _Line:
+    """A class's requests: those that are worked on, and those that wait for it, first come, first served."""
+
+    at_once: int
+    most_waiting: int
+    running: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    queued_since: float | None = None
+
+    def patience(self, now: float) -> float:
+        """How long one who comes now may wait."""
+        stands = self.queued_since is not None and now - self.queued_since > STANDING_SECONDS
+        return IMPATIENT_SECONDS if stands else PATIENT_SECONDS
+
+    def has_waiting(self) -> bool:
+        while self.waiting and self.waiting[0].done():  # gave up
+            self.waiting.popleft()
+        if not self.waiting:
+            self.queued_since = None
+        return bool(self.waiting)
+
+
+class Places:
+    """The places of one process; `lag_seconds` is how late its event loop is."""
+
+    def __init__(self, connections: int, most_waiting: int) -> None:
+        common = max(1, connections - KEPT_FOR_CRITICAL)
+        self._common = common
+        self.lag_seconds = 0.0
+        self.lines = {
+            LoadClass.CRITICAL: _Line(max(2, connections), most_waiting),
+            LoadClass.DISTANT: _Line(MOST_DISTANT, MOST_DISTANT),
+            LoadClass.INTERACTIVE: _Line(common, most_waiting),
+            LoadClass.BULK: _Line(max(1, common // 2), max(1, most_waiting // 4)),
+        }
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(line.waiting) for line in self.lines.values())
+
+    async def take(self, kind: LoadClass) -> None:
+        """Get a place, perhaps after waiting for one; raise `Overloaded`."""
+        line = self.lines[kind]
+        if not line.has_waiting() and self._has_room(kind):
+            if self._is_late(kind):
+                raise Overloaded
+            line.running += 1
+            return
+        if len(line.waiting) >= line.most_waiting or self._is_late(kind):
+            raise Overloaded
+        await self._wait(line)
+
+    def give_back(self, kind: LoadClass) -> None:
+        self.lines[kind].running -= 1
+        self._admit()
+
+    async def _wait(self, line: _Line) -> None:
+        now = monotonic()
+        if line.queued_since is None:
+            line.queued_since = now
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.waiting.append(turn)
+        try:
+            async with asyncio.timeout(line.patience(now)):
+                await turn
+        except TimeoutError:
+            if not _was_admitted(turn):
+                raise Overloaded from None
+        except BaseException:
+            if _was_admitted(turn):
+                line.running -= 1
+                self._admit()
+            raise
+        finally:
+            with suppress(ValueError):
+                line.waiting.remove(turn)
+
+    def _admit(self) -> None:
+        """Let in whoever there is room for, the more important first."""
+        for kind, line in self.lines.items():
+            while line.has_waiting() and self._has_room(kind):
+                line.running += 1
+                line.waiting.popleft().set_result(None)
+
+    def _has_room(self, kind: LoadClass) -> bool:
+        line = self.lines[kind]
+        if kind in {LoadClass.CRITICAL, LoadClass.DISTANT}:
+            return line.running < line.at_once
+        common = self.lines[LoadClass.INTERACTIVE].running + self.lines[LoadClass.BULK].running
+        return common < self._common and line.running < line.at_once
+
+    def _is_late(self, kind: LoadClass) -> bool:
+        if kind is LoadClass.BULK:
+            return self.lag_seconds > BULK_LAG_SECONDS
+        return kind is LoadClass.INTERACTIVE and self.lag_seconds > INTERACTIVE_LAG_SECONDS
+
+    async def watch_the_loop(self) -> None:
+        """Measure how late the event loop is: the least of the last looks, so that one long step is no overload."""
+        loop = asyncio.get_running_loop()
+        lags = deque([0.0] * LOOKS, LOOKS)
+        while True:
+            due = loop.time() + LOOK_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
+            lags.append(max(0.0, loop.time() - due))
+            self.lag_seconds = min(lags)
+
+
+def _was_admitted(turn: asyncio.Future[None]) -> bool:
+    return turn.done() and not turn.cancelled()
+
+
+class Admission:
+    """Pure ASGI: a request has a place for as long as it is worked on."""
+
+    def __init__(self, app: ASGIApp, places: Places) -> None:
+        self._app = app
+        self._places = places
+        self._shed: dict[str, int] = {}
+        self._reported_at = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = None
+        if scope["type"] != "lifespan":
+            kind = load_class(scope.get("method", ""), scope["path"], scope.get(BODY, b""))
+        if kind is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._places.take(kind)
+        except Overloaded:
+            await self._turn_away(kind, scope, receive, send)
+            return
+        place = _Place(self._places, kind)
+        scope[ON_BEGIN].append(place.leave_if_it_stays_open)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            place.leave()
+
+    async def _turn_away(self, kind: LoadClass, scope: Scope, receive: Receive, send: Send) -> None:
+        self._note(kind)
+        seconds = RETRY_SECONDS[kind]
+        headers = {"Retry-After": str(seconds)}
+        answer = problem(503, "overloaded", f"there is too much to do; try again in {seconds} s", headers=headers)
+        scope[IS_SHED] = True
+        await answer(scope, receive, send)
+
+    def _note(self, kind: LoadClass) -> None:
+        """One line every few seconds: a line a request would be work for those who are there."""
+        self._shed[kind] = self._shed.get(kind, 0) + 1
+        if monotonic() - self._reported_at > REPORT_SECONDS:
+            log.warning("requests_turned_away", lag_ms=round(self._places.lag_seconds * 1000), **self._shed)
+            self._shed.clear()
+            self._reported_at = monotonic()
+
+
+class _Place:
+    """A place that is given back once."""
+
+    def __init__(self, places: Places, kind: LoadClass) -> None:
+        self._give_back: Callable[[LoadClass], None] | None = places.give_back
+        self._kind = kind
+
+    def leave_if_it_stays_open(self, beginning: Message) -> None:
+        """Of a live stream or a socket, the work is done with its beginning."""
+        if beginning["type"] == "websocket.accept" or _EVENT_STREAM in beginning["headers"]:
+            self.leave()
+
+    def leave(self) -> None:
+        if self._give_back is not None:
+            give_back, self._give_back = self._give_back, None
+            give_back(self._kind)
