@@ -138,9 +138,9 @@ async def read_until_it_ends(stream):
     return [piece async for piece in stream.aiter_raw()]
 
 
-@pytest.mark.parametrize("how", ["one", "others", "password"])
+@pytest.mark.parametrize("how", ["one", "others", "password", "disabled"])
 async def test_what_ends_a_session_ends_its_tokens_streams_and_sockets_in_every_process(
-    owner, anonymous, connect, elsewhere, make_discussion, how
+    owner, anonymous, connect, elsewhere, make_discussion, sql, how
 ):
     draft = await make_discussion(status=Status.DRAFT)
     session_id, here, tokens = await other_session(owner, anonymous, connect)
@@ -164,10 +164,12 @@ async def test_what_ends_a_session_ends_its_tokens_streams_and_sockets_in_every_
                 ended = await owner.http.delete(f"{SESSIONS}/{session_id}")
             case "others":
                 ended = await owner.http.delete(SESSIONS)
+            case "disabled":
+                sql("UPDATE users SET disabled_at = now() WHERE id = %s", owner.id)
             case _:
                 change = {"password": "seventeen purple elephants", "new_password": "nineteen orange giraffes"}
                 ended = await owner.http.post("/api/v1/auth/password", json=change)
-        assert ended.status_code == 204
+        assert how == "disabled" or ended.status_code == 204
 
         async with asyncio.timeout(PROMISED_SECONDS):
             await asyncio.gather(*reading)
@@ -175,6 +177,8 @@ async def test_what_ends_a_session_ends_its_tokens_streams_and_sockets_in_every_
                 await eventually(lambda http=http: is_shut_out(http), PROMISED_SECONDS, "the end of the access token")
                 await socket.until(lambda socket=socket: socket.close_code is not None, PROMISED_SECONDS, "its end")
                 assert socket.close_code == 4401
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    problem(await anonymous.post("/api/v1/auth/token", data=form), 401, "invalid_grant")
 
 
 class _Speaker:

@@ -3,11 +3,13 @@
 import asyncio
 from collections import Counter
 
+import psycopg
 import pyotp
 import pytest
 
-from app.core.security import digest_of
+from app.core.security import digest_of, hash_password
 from tests.fixtures.databases import rows
+from tests.fixtures.deadlines import eventually
 from tests.fixtures.people import PASSWORD, log_in
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +147,18 @@ async def test_no_login_by_the_old_password_outlives_its_change(owner, visitors,
         # The one that changed it is left.
         assert ask("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(1,)]
         old, new = new, old
+
+
+async def test_a_login_whose_password_changed_while_it_was_checked_is_refused(owner, visitors, fresh_database, ask):
+    with psycopg.connect(fresh_database) as change:
+        change.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", [owner.id])
+        login = asyncio.create_task(visitors[0].post("/api/v1/auth/token", data=login_of(owner)))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        await eventually(lambda: ask(waiting) != [(0,)], 10, "the login at the lock")
+        change.execute("UPDATE users SET password_hash = %s WHERE id = %s", [await hash_password(NEW), owner.id])
+
+    assert statuses([await login]) == {401: 1}
+    assert ask("SELECT count(*) FROM sessions") == [(1,)]
 
 
 async def test_of_two_changes_of_a_password_in_parallel_one_wins(owner, visitors):
