@@ -13,6 +13,7 @@ from app.core.door import GuardedHttp
 from app.core.errors import StartupFailed
 from app.core.garbage import keep_all_that_lives
 from app.core.logging import configure_logging
+from app.core.mailer import make_mailer
 from app.core.paced_websocket import PacedWebSocket
 from app.core.public_addresses import Allowance
 from app.dependencies import Services
@@ -49,6 +50,7 @@ def api(
     check_database(url)
     check_schema(url)
     make_cache(settings.redis)
+    make_mailer(settings)
     sock = _listen(settings.server.host, settings.server.port, 2 * settings.server.stream_stall_seconds)
     config = uvicorn.Config(
         create_app(settings),

@@ -114,5 +114,8 @@ def make_mailer(settings: Settings) -> Mailer:
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
         raise StartupFailed(f"ARENA_MAILER={name}: there is no such mailer; console and smtp are built in")
-    factory: Callable[[Settings], Mailer] = found[0].load()
-    return factory(settings)
+    try:
+        factory: Callable[[Settings], Mailer] = found[0].load()
+        return factory(settings)
+    except Exception as error:  # it is anybody's
+        raise StartupFailed(f"ARENA_MAILER={name}: it cannot be made ({type(error).__name__}: {error})") from error

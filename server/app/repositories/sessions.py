@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import Session, User
@@ -69,6 +69,14 @@ class SessionRepository:
         if but is not None:
             query = query.where(Session.id != but)
         return list(await self._session.scalars(query.values(ended_at=now).returning(Session.id)))
+
+    async def drop_old(self, user_id: UUID, before: datetime) -> None:
+        """Forget the user's sessions that were over before then."""
+        await self._session.execute(
+            delete(Session).where(
+                Session.user_id == user_id, or_(Session.ended_at < before, Session.expires_at < before)
+            )
+        )
 
     async def mark_seen(self, session_ids: Collection[UUID], seconds: float) -> None:
         """Note that the sessions were used just now, but of those that were noted in the last `seconds`.

@@ -59,6 +59,8 @@ class NotASession(Conflict):
 
 
 UNKNOWN = Visit()
+# A session that is over is kept so long, for who wants to know what became of a token.
+DAYS_REMEMBERED = 30
 
 
 def canonical_scope(scope: str) -> str:
@@ -130,7 +132,7 @@ class AuthService:
         try:
             async with self._proofs.of_address(email, password) as (work, user):
                 await self._second_factors.check_at_login(work, user, totp)
-                return self.open_session(work, user, granted, visit)
+                return await self.open_session(work, user, granted, visit)
         except (WrongPassword, WrongCode) as error:
             await self._note_failure(error.user_id)
             what = "the address, the password or the code" if totp else "the address or the password"
@@ -141,9 +143,10 @@ class AuthService:
         async with self._uow() as work:
             await work.audit.record_failed_login(user_id)
 
-    def open_session(self, work: UnitOfWork, user: User, scope: str, visit: Visit) -> TokenPair:
-        """A new session of somebody who has proved who they are."""
+    async def open_session(self, work: UnitOfWork, user: User, scope: str, visit: Visit) -> TokenPair:
+        """A new session of somebody who has proved who they are; those long over are forgotten by the way."""
         now = utc_now()
+        await work.sessions.drop_old(user.id, now - timedelta(days=DAYS_REMEMBERED))
         session = Session(
             id=new_id(),
             user_id=user.id,

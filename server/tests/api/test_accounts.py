@@ -1,5 +1,6 @@
 """Accounts: register, log in, refresh, and what tokens are good for."""
 
+import hashlib
 from uuid import UUID, uuid4
 
 import pytest
@@ -205,6 +206,61 @@ async def test_a_session_lasts_no_longer_than_its_days(owner, anonymous, connect
 
     problem(await refresh(anonymous, owner.refresh_token), 401, "invalid_grant")
     problem(await me_with(connect, owner.access_token), 401, "session_ended")
+
+
+async def test_a_refresh_never_makes_a_session_longer(owner, anonymous, sql):
+    end = "SELECT expires_at FROM sessions WHERE user_id = %s"
+    before = sql(end, owner.id)
+    token = owner.refresh_token
+    for _ in range(3):
+        token = (await refresh(anonymous, token)).json()["refresh_token"]
+
+    assert sql(end, owner.id) == before
+
+
+async def test_each_refresh_replaces_what_is_kept_of_the_token(owner, anonymous, sql):
+    tokens, kept = [owner.refresh_token], []
+    for _ in range(3):
+        kept += sql("SELECT refresh_hash FROM sessions WHERE user_id = %s", owner.id)
+        tokens.append((await refresh(anonymous, tokens[-1])).json()["refresh_token"])
+    kept += sql("SELECT refresh_hash FROM sessions WHERE user_id = %s", owner.id)
+
+    assert len(set(tokens)) == 4
+    assert [digest for (digest,) in kept] == [hashlib.sha256(token.encode()).digest() for token in tokens]
+
+
+@pytest.mark.parametrize("ago", [1, 2, 4])
+async def test_the_reuse_of_any_older_token_ends_the_session(owner, anonymous, ago):
+    tokens = [owner.refresh_token]
+    for _ in range(4):
+        tokens.append((await refresh(anonymous, tokens[-1])).json()["refresh_token"])
+
+    problem(await refresh(anonymous, tokens[-1 - ago]), 401, "invalid_grant")
+
+    problem(await refresh(anonymous, tokens[-1]), 401, "invalid_grant")
+
+
+async def test_a_refresh_token_says_nothing_of_its_user_and_is_no_access_token(owner, connect):
+    assert owner.id.replace("-", "") not in owner.refresh_token
+    assert owner.email not in owner.refresh_token
+
+    problem(await me_with(connect, owner.refresh_token), 401, "invalid_token")
+
+
+async def test_an_access_token_refreshes_nothing(owner, anonymous):
+    problem(await refresh(anonymous, owner.access_token), 401, "invalid_grant")
+
+    assert (await refresh(anonymous, owner.refresh_token)).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "null", " ", "\t"])
+async def test_a_null_refresh_token_matches_no_session(owner, anonymous, sql, token):
+    sessions = "SELECT s::text FROM sessions s WHERE user_id = %s"
+    before = sql(sessions, owner.id)
+
+    assert (await refresh(anonymous, token)).status_code in {401, 422}
+
+    assert sql(sessions, owner.id) == before
 
 
 async def test_a_disabled_account_is_shut_out_of_everything(owner, anonymous, connect, sql):

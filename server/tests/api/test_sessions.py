@@ -238,3 +238,20 @@ async def test_a_refresh_notes_when_from_where_and_by_what(owner, anonymous, sql
     [session] = await sessions_of(owner.http)
     assert (session["device"], session["address"]) == ("Another/1", "127.0.0.1")
     assert await seen_at(sql, owner) > before
+
+
+async def test_a_login_forgets_sessions_that_have_been_over_for_a_month(owner, stranger, anonymous, sql):
+    for person in (owner, stranger):
+        sql("UPDATE sessions SET ended_at = now() - interval '31 days' WHERE user_id = %s", person.id)
+    for interval in ("29 days", "31 days"):
+        await log_in(anonymous, owner.email)
+        sql(
+            "UPDATE sessions SET expires_at = now() - %s::interval WHERE user_id = %s AND expires_at > now()",
+            *(interval, owner.id),
+        )
+
+    await log_in(anonymous, owner.email)
+
+    kept = "SELECT count(*) FILTER (WHERE expires_at > now()), count(*) FROM sessions WHERE user_id = %s"
+    assert sql(kept, owner.id) == [(1, 2)]
+    assert sql("SELECT count(*) FROM sessions WHERE user_id = %s", stranger.id) == [(1,)]

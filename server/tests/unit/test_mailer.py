@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 
 import pytest
@@ -140,6 +141,8 @@ PIGEON = """
 class Pigeon:
     def __init__(self, settings):
         self.port = settings.server.port
+        if settings.mail.smtp_host == "a hawk":
+            raise RuntimeError("eaten")
 
     async def send(self, to, subject, text):
         return None
@@ -150,7 +153,18 @@ def test_a_mailer_of_another_package_is_made_with_the_settings(tmp_path, monkeyp
     folder = write_distribution(tmp_path / "site", group="arena.mailers", pigeon="pigeons_of_this_test:Pigeon")
     (folder / "pigeons_of_this_test.py").write_text(PIGEON)
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "pigeons_of_this_test", raising=False)
 
     pigeon = make_mailer(settings_with(mailer="pigeon"))
 
     assert (type(pigeon).__name__, pigeon.port) == ("Pigeon", 8000)
+
+
+def test_a_mailer_that_cannot_be_made_is_told_of_at_the_start(tmp_path, monkeypatch):
+    folder = write_distribution(tmp_path / "site", group="arena.mailers", pigeon="pigeons_of_this_test:Pigeon")
+    (folder / "pigeons_of_this_test.py").write_text(PIGEON)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "pigeons_of_this_test", raising=False)
+
+    with pytest.raises(StartupFailed, match="eaten"):
+        make_mailer(settings_with(mailer="pigeon", smtp_host="a hawk"))
