@@ -14,7 +14,7 @@ from tests.fixtures.routes import BODIES, OF_ONE_THING, QUERIES, ROUTES, WITHOUT
 pytestmark = pytest.mark.anyio
 
 UNKNOWN = "019a0000-0000-7000-8000-000000000000"
-NAMES = ("agent_id", "newcomer_id", "discussion_id", "participant_id", "base_id", "document_id")
+NAMES = ("agent_id", "newcomer_id", "discussion_id", "participant_id", "base_id", "document_id", "session_id")
 IDS = dict.fromkeys(NAMES, UNKNOWN) | {"version": "1"}
 JSON_BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/auth/register": {"email": "x@arena.example", "password": "seventeen elephants", "display_name": "X"},
