@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from app.core.errors import ArenaError
 
-SERVING, ACCOUNTS = "Commands", "user"
+SERVING, ACCOUNTS, AUDIT = "Commands", "user", "audit"
+GROUPS = {ACCOUNTS: "Accounts.", AUDIT: "The audit log."}
 # name: (module, function, group, whether --help shows it)
 COMMANDS: dict[str, tuple[str, str, str, bool]] = {
     "serve": ("serve", "serve", SERVING, True),
@@ -24,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str, str, bool]] = {
     "openapi": ("openapi", "openapi", SERVING, False),
     "check-migrations": ("check_migrations", "check_migrations", SERVING, False),
     "user create": ("users", "create", ACCOUNTS, True),
+    "user list": ("accounts", "list_accounts", ACCOUNTS, True),
+    "user disable": ("accounts", "disable", ACCOUNTS, True),
+    "user enable": ("accounts", "enable", ACCOUNTS, True),
+    "audit prune": ("audit", "prune", AUDIT, True),
     "user bootstrap": ("users", "bootstrap", ACCOUNTS, False),
 }
 
@@ -34,16 +39,17 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="arena", help="Discussion Arena: discussions between LLM agents, humans and external programs.", **options
     )
-    user = typer.Typer(help="Accounts.", **options)
-    app.add_typer(user, name=ACCOUNTS)
+    targets = {SERVING: app}
     app.callback()(_keep_subcommands)
-    user.callback()(_keep_subcommands)
+    for group, sentence in GROUPS.items():
+        targets[group] = typer.Typer(help=sentence, **options)
+        targets[group].callback()(_keep_subcommands)
+        app.add_typer(targets[group], name=group)
     asked = {" ".join(arguments[:1]), " ".join(arguments[:2])} & set(COMMANDS)
     for name in asked or COMMANDS:
         module, function, group, is_shown = COMMANDS[name]
-        target = user if group == ACCOUNTS else app
         command = getattr(import_module(f"app.cli.{module}"), function)
-        target.command(name.rpartition(" ")[2], hidden=not is_shown)(command)
+        targets[group].command(name.rpartition(" ")[2], hidden=not is_shown)(command)
     return app
 
 
