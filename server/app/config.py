@@ -240,10 +240,6 @@ class BudgetSettings(_Group):
     )
     workspace_usd_per_day: float | None = Field(None, gt=0, description="Dollars a day for them; unset: no limit.")
 
-    @property
-    def is_set(self) -> bool:
-        return any(value is not None for value in self.model_dump().values())
-
 
 class Settings(BaseModel):
     """All settings of one process, read once at its start."""

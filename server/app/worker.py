@@ -101,14 +101,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     key, outgoing = secret_key(settings), Outgoing(settings.outgoing)
     calls = ExternalCalls(uow, outgoing, WebhookSigner(key), TurnTokens(key), deadlines)
     deliver.register(queue, calls)
-    sweep = Sweep(
-        uow,
-        turns,
-        driver,
-        deadlines,
-        aged_after_seconds=settings.worker.worker_ageing_seconds,
-        with_budgets=settings.budgets.is_set,
-    )
+    sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
     clear.register(queue, WorkspaceClearing(uow))
     beside = (DELIVERIES_QUEUE, CHORES_QUEUE)
     deliveries = _procrastinate_worker(queue, beside, DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS)

@@ -1,9 +1,10 @@
 """Budgets of a day: what one person's and one workspace's discussions may spend together. Without I/O."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Any
 
 from app.domain.discussion import EndReason
 from app.domain.limits import Left, LimitUse, Spending
@@ -44,6 +45,11 @@ class DailyLimit(StrEnum):
 
 
 DAILY_LIMITS = frozenset(limit.value for limit in DailyLimit)
+
+
+def budget_within(limits: Mapping[str, Any]) -> Left:
+    """The budget that a workspace has set itself, of its `limits` as they are kept."""
+    return Left(limits.get("tokens_per_day"), limits.get("usd_per_day"))
 
 
 def anew_after_pause(wrap_up: str | None) -> str | None:

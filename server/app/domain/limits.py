@@ -98,6 +98,9 @@ class Left:
         return Left(min(tokens, default=None), min(dollars, default=None))
 
 
+UNLIMITED = Left()
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """None: no such limit, but `MAX_TURNS` always holds."""

@@ -35,16 +35,16 @@ class Sweep:
         deadlines: FloorDeadlines,
         *,
         aged_after_seconds: float,
-        with_budgets: bool = False,
     ) -> None:
         self._uow = uow
         self._turns = turns
         self._driver = driver
         self._deadlines = deadlines
         self._aged_after_seconds = aged_after_seconds
-        self._steps = [self._revive, self._put_back, self._adopt, self._age, self._look_for_waiting, self._expire]
-        if with_budgets:
-            self._steps.append(self._release_idle)
+        self._steps = [
+            *(self._revive, self._put_back, self._adopt, self._age, self._look_for_waiting, self._expire),
+            self._release_idle,
+        ]
 
     async def run(self) -> None:
         """Sweep until cancelled. No step's failure keeps the others from being taken."""

@@ -20,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.clock import steady_now
 from app.core.database import scope_to
+from app.domain.budgets import budget_within
 from app.domain.events import StoredEvent
+from app.domain.limits import UNLIMITED, Left
 from app.repositories.base import telling_outages
 from app.repositories.event_log import as_json
 from app.repositories.jobs import GivenFloor
@@ -33,12 +35,14 @@ class Claim:
     """The right to drive a discussion until another epoch comes.
 
     `clock_ahead` is how far the database's clock is ahead of this process's: deadlines are kept by the database's.
+    `own_budget` is what the workspace has set itself for a day, as it was when the claim was made.
     """
 
     discussion_id: UUID
     workspace_id: UUID
     epoch: int
     clock_ahead: timedelta = timedelta(0)
+    own_budget: Left = UNLIMITED
 
 
 @dataclass(slots=True)
@@ -163,7 +167,8 @@ class TurnRepository:
             values = {"id": discussion_id, "owner": owner, "lease": lease_seconds}
             row = (await connection.execute(_CLAIM, values)).one_or_none()
             if row is not None:
-                return Claim(row.id, row.workspace_id, row.epoch, _ahead(row.now))
+                own = budget_within(row.limits or {})
+                return Claim(row.id, row.workspace_id, row.epoch, _ahead(row.now), own)
             row = (await connection.execute(_HELD, {"id": discussion_id})).one_or_none()
             return Held(row.epoch, max(0.0, row.seconds_left)) if row else None
 

@@ -5,6 +5,7 @@ Whoever changes a workspace or its members locks the workspace's row first, so t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, text
@@ -70,6 +71,13 @@ class WorkspaceRepository:
         if workspace is None or role is None:
             raise NotFound("there is no such workspace")
         return workspace, role
+
+    async def limits_of(self, workspace_id: UUID) -> dict[str, Any]:
+        """What it has set itself; nothing if it is gone."""
+        limits: dict[str, Any] | None = await self._session.scalar(
+            select(Workspace.limits).where(Workspace.id == workspace_id)
+        )
+        return limits or {}
 
     async def find_role(self, workspace_id: UUID, user_id: UUID) -> Role | None:
         query = select(Membership.role).where(Membership.workspace_id == workspace_id, Membership.user_id == user_id)

@@ -10,7 +10,7 @@ from app.schemas.base import Moment, Read
 class BudgetUse(Read):
     """What was spent today, and what is set aside for turns that run now; a limit that is null does not exist.
 
-    Spending is kept while the operator has set any budget; else it is null.
+    Spending is kept while the operator or the workspace has set any budget; else it is null.
     """
 
     tokens: int | None

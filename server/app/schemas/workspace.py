@@ -12,10 +12,15 @@ from app.schemas.base import Line, Moment, Read, Request
 
 
 class WorkspaceLimits(Request):
-    """What a workspace may take, tighter than the installation's own limits, which go on to count; null: no tighter."""
+    """What a workspace may take, tighter than the installation's own limits, which go on to count; null: no tighter.
+
+    A discussion that runs heeds a new limit of a day within five minutes and a turn.
+    """
 
     requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    tokens_per_day: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    tokens_per_day: Annotated[int, Field(ge=1, le=10**15)] | None = Field(
+        None, description="Of all its discussions together (UTC), counted from when any budget of a day was set."
+    )
     usd_per_day: Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False)] | None = None
 
     @classmethod

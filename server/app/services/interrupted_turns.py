@@ -6,6 +6,7 @@ from decimal import Decimal
 from app.config import BudgetSettings
 from app.core.clock import utc_now
 from app.domain import events
+from app.domain.budgets import budget_within
 from app.domain.context import estimate_tokens
 from app.domain.limits import Left, Spending
 from app.domain.usage import Used
@@ -13,7 +14,7 @@ from app.models import Discussion, Message, Participant
 from app.services.ai_models import ModelCatalog
 from app.services.discussion_flow import close_turn
 from app.services.discussion_views import read_message
-from app.services.turns.budget import payers_of
+from app.services.turns.budget import are_set, budgets_of, payers_of
 from app.services.turns.requests import TurnRequests
 from app.services.turns.table_state import TableState, load_table
 from app.services.unit_of_work import UnitOfWork
@@ -24,39 +25,43 @@ class InterruptedTurns:
 
     def __init__(self, models: ModelCatalog, budgets: BudgetSettings) -> None:
         self._models = models
-        self._keeps_budgets = budgets.is_set
+        self._budgets = budgets
 
     async def keep(
         self, work: UnitOfWork, discussion: Discussion, participants: Sequence[Participant], shown: str
     ) -> None:
         """Record the open turn of the locked discussion with an `interrupted` message, and charge for it."""
         table = await load_table(work, discussion.id)
+        own = budget_within(await work.workspaces.limits_of(discussion.workspace_id))
+        keeps_budgets = are_set(budgets_of(self._budgets, own))
         agent = table.agents.get(discussion.speaker_id) if discussion.speaker_id else None
         took = Used(completion_tokens=estimate_tokens(shown))
         if agent is not None:
-            left = await self._left(work, discussion, table)
+            left = await _left(work, discussion, table, keeps_budgets=keeps_budgets)
             took = TurnRequests(table, self._models).cut(agent, shown, left)
         speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
         message = _interrupted_message(discussion, speaker, shown, took)
         work.messages.add(message)
         close_turn(work, discussion, speaker, "interrupted", message.id, discussion.turn_attempt)
         work.log.append(discussion, events.message_completed(read_message(message).model_dump(mode="json")))
-        await self._charge(work, discussion, took)
-
-    async def _left(self, work: UnitOfWork, discussion: Discussion, table: TableState) -> Left | None:
-        """What the attempt that was cut could use at most."""
-        left = table.left(table.state)
-        reserved = await work.budgets.reserved_by(discussion.id) if self._keeps_budgets else None
-        return Left(reserved.tokens, reserved.cost_usd).within(left) if reserved is not None else left
-
-    async def _charge(self, work: UnitOfWork, discussion: Discussion, took: Used) -> None:
-        discussion.prompt_tokens += took.prompt_tokens
-        discussion.completion_tokens += took.completion_tokens
-        discussion.cost_usd += _exact(took)
-        if self._keeps_budgets:
+        _charge(discussion, took)
+        if keeps_budgets:
             spent = Spending(tokens=took.prompt_tokens + took.completion_tokens, cost_usd=took.cost_usd)
             payers = payers_of(discussion.workspace_id, discussion.created_by)
             await work.budgets.settle(discussion.id, payers, spent, Spending())
+
+
+async def _left(work: UnitOfWork, discussion: Discussion, table: TableState, *, keeps_budgets: bool) -> Left | None:
+    """What the attempt that was cut could use at most."""
+    left = table.left(table.state)
+    reserved = await work.budgets.reserved_by(discussion.id) if keeps_budgets else None
+    return Left(reserved.tokens, reserved.cost_usd).within(left) if reserved is not None else left
+
+
+def _charge(discussion: Discussion, took: Used) -> None:
+    discussion.prompt_tokens += took.prompt_tokens
+    discussion.completion_tokens += took.completion_tokens
+    discussion.cost_usd += _exact(took)
 
 
 def _exact(took: Used) -> Decimal:

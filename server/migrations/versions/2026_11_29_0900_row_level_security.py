@@ -67,11 +67,12 @@ FUNCTIONS = {
         SELECT w.id, EXISTS (SELECT 1 FROM discussion_events AS e WHERE e.workspace_id = w.id AND {is_new})
         FROM unnest(workspaces) AS w(id)""",
     """arena_claim(discussion uuid, owner text, lease_seconds float8)
-        RETURNS TABLE (id uuid, workspace_id uuid, epoch bigint, now timestamptz) VOLATILE""": """
+        RETURNS TABLE (id uuid, workspace_id uuid, epoch bigint, now timestamptz, limits jsonb) VOLATILE""": """
         UPDATE discussions d
         SET epoch = d.epoch + 1, lease_owner = owner, lease_until = now() + make_interval(secs => lease_seconds)
         WHERE d.id = discussion AND d.status = 'running' AND (d.lease_until IS NULL OR d.lease_until < now())
-        RETURNING d.id, d.workspace_id, d.epoch, clock_timestamp()""",
+        RETURNING d.id, d.workspace_id, d.epoch, clock_timestamp(),
+                  (SELECT w.limits FROM workspaces w WHERE w.id = d.workspace_id)""",
     "arena_held(discussion uuid) RETURNS TABLE (epoch bigint, seconds_left float8) STABLE": """
         SELECT d.epoch, extract(epoch FROM d.lease_until - now())::float8 FROM discussions d
         WHERE d.id = discussion AND d.status = 'running' AND d.lease_until IS NOT NULL""",

@@ -9,19 +9,24 @@ from uuid import UUID
 from app.config import BudgetSettings
 from app.domain.budgets import Account, Funds, Overdrawn, Scope
 from app.domain.discussion import Status
-from app.domain.limits import Left, Spending
+from app.domain.limits import UNLIMITED, Left, Spending
 from app.repositories.budgets import Payers
 from app.repositories.turns import Claim, TurnState
 from app.services.turns.leases import ClaimLost
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
-def budgets_of(settings: BudgetSettings) -> dict[Scope, Left]:
-    """Each scope's budget, as the operator has set it."""
+def budgets_of(settings: BudgetSettings, own: Left) -> dict[Scope, Left]:
+    """Each scope's budget, as the operator has set it; the workspace's within what it has set itself."""
     return {
         Scope.USER: Left(settings.user_tokens_per_day, settings.user_usd_per_day),
-        Scope.WORKSPACE: Left(settings.workspace_tokens_per_day, settings.workspace_usd_per_day),
+        Scope.WORKSPACE: Left(settings.workspace_tokens_per_day, settings.workspace_usd_per_day).within(own),
     }
+
+
+def are_set(budgets: dict[Scope, Left]) -> bool:
+    """Whether anything limits what is spent, so that it must be kept."""
+    return any(budget != UNLIMITED for budget in budgets.values())
 
 
 def payers_of(workspace_id: UUID, created_by: UUID | None) -> Payers:

@@ -26,7 +26,7 @@ from app.repositories.turns import Claim, Held, TurnRepository
 from app.services.ai_models import ModelCatalog
 from app.services.discussion_flow import give_up
 from app.services.live.bus import LiveBus
-from app.services.turns.budget import TurnBudget, budgets_of, payers_of
+from app.services.turns.budget import TurnBudget, are_set, budgets_of, payers_of
 from app.services.turns.drive import Drive
 from app.services.turns.leases import ClaimLost, HeldClaim, LeaseKeeper
 from app.services.turns.ledger import Ledger
@@ -39,6 +39,8 @@ log = structlog.stdlib.get_logger(__name__)
 LAPSE_MARGIN_SECONDS = 0.05
 # Of one discussion by this worker's drivers, for errors of ours: a database that is away is none.
 MOST_FAILURES, FAILURES_SECONDS = 3, 120.0
+# Whoever takes the discussion up then sees what its workspace has set itself since.
+LONGEST_DRIVE_SECONDS = 300.0
 
 
 @dataclass
@@ -103,8 +105,9 @@ class TurnDriver:
         ledger = Ledger(self.uow, self.turns, self.live, lease_seconds, claim, table, budget)
 
         def must_give_way() -> bool:
-            is_over = perf_counter() - began > self.settings.worker.worker_slice_seconds
-            return self.draining.is_set() or (is_over and self.others_wait)
+            seconds = perf_counter() - began
+            is_over = self.others_wait and seconds > self.settings.worker.worker_slice_seconds
+            return self.draining.is_set() or is_over or seconds > LONGEST_DRIVE_SECONDS
 
         drive = Drive(
             table,
@@ -120,10 +123,10 @@ class TurnDriver:
 
     def _budget(self, claim: Claim, created_by: UUID | None) -> TurnBudget | None:
         """None where no budget is set."""
-        settings = self.settings.budgets
-        if not settings.is_set:
+        budgets = budgets_of(self.settings.budgets, claim.own_budget)
+        if not are_set(budgets):
             return None
-        return TurnBudget(self.uow, budgets_of(settings), claim, payers_of(claim.workspace_id, created_by))
+        return TurnBudget(self.uow, budgets, claim, payers_of(claim.workspace_id, created_by))
 
     async def _claim(self, discussion_id: UUID) -> Claim | None:
         """The claim, waiting once for another's lease to lapse; None if it is alive or nothing runs."""
