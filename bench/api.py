@@ -31,7 +31,7 @@ ROUNDS = 5
 SHORT, LONG = 100, 10_000
 RATE = 200.0
 OVERLOAD = 5
-PAUSE_EVERY_SECONDS = 0.05
+PAUSES, PAUSE_EVERY_SECONDS = 150, 0.05
 _FILL = """
     INSERT INTO messages (id, workspace_id, discussion_id, seq, turn, attempt, participant_id, handle, name, kind,
         content, status, prompt_tokens, completion_tokens, cost_usd, created_at)
@@ -61,12 +61,18 @@ async def load(*urls: str, token: str = "", **options: float) -> dict[str, Any]:
 
 async def make_discussion(arena: Installation, count: int) -> str:
     """One that waits for a person, with so many messages in it, put into the table directly."""
-    user = await arena.call("GET", "/auth/me")
     agent = {"name": f"Filler {count}", "persona": "You fill.", "model": "openai/fake"}
     made = await arena.call("POST", "/agents", agent)
-    seats = [{"user_id": user["id"]}, {"agent_id": made["id"]}]
-    discussion: str = (await arena.call("POST", "/discussions", {"topic": "What is it?", "participants": seats}))["id"]
+    discussion = await open_discussion(arena, {"agent_id": made["id"]})
     await asyncio.to_thread(_fill, arena.database_url, discussion, count)
+    return discussion
+
+
+async def open_discussion(arena: Installation, *others: dict[str, str]) -> str:
+    """One that waits for a person."""
+    user = await arena.call("GET", "/auth/me")
+    seats = [{"user_id": user["id"]}, *others]
+    discussion: str = (await arena.call("POST", "/discussions", {"topic": "What is it?", "participants": seats}))["id"]
     return discussion
 
 
@@ -138,7 +144,8 @@ class Bench:
         }
 
     async def _overload(self, short: str, long: str) -> dict[str, float]:
-        """`pause` and `resume`, while five times as much is asked as the server can answer."""
+        """`pause`, each of another discussion, while five times as much is asked as the server can answer."""
+        paused = iter([await open_discussion(self._arena) for _ in range(PAUSES)])
         urls = [self._messages(long), f"{self._api}/discussions/{short}", f"{self._api}/agents"]
         able = (await load(*urls, token=self._arena.token, connections=16, seconds=self._seconds))["rps"]
         before = self._arena.rss_mb("api")
@@ -153,12 +160,12 @@ class Bench:
         )
         await asyncio.sleep(2)
         times: list[float] = []
-        while not flood.done():
-            for command in ("pause", "resume"):
-                began = time.perf_counter()
-                await self._command(short, command)
-                if command == "pause":
-                    times.append((time.perf_counter() - began) * 1000)
+        for discussion in paused:
+            if flood.done():
+                break
+            began = time.perf_counter()
+            await self._arena.call("POST", f"/discussions/{discussion}/pause")
+            times.append((time.perf_counter() - began) * 1000)
             await asyncio.sleep(PAUSE_EVERY_SECONDS)
         flooded = await flood
         grown = self._arena.rss_mb("api") - before
@@ -171,18 +178,6 @@ class Bench:
             flush=True,
         )
         return {"pause_ms_p99_overload": p99}
-
-    async def _command(self, discussion: str, command: str) -> None:
-        """Resuming is not critical, and may have to be asked for again."""
-        while True:
-            try:
-                await self._arena.call("POST", f"/discussions/{discussion}/{command}")
-            except RuntimeError as error:
-                if command == "pause" or ": 503 " not in str(error):
-                    raise
-                await asyncio.sleep(0.2)
-            else:
-                return
 
     def _messages(self, discussion: str) -> str:
         return f"{self._api}/discussions/{discussion}/messages?limit=50"

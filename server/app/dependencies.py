@@ -160,14 +160,6 @@ async def get_current_user(callers: WhoIsCalling, token: Annotated[str | None, D
     return await callers.identify(token)
 
 
-async def get_actor(
-    user: Annotated[CurrentUser, Depends(get_current_user)],
-    callers: WhoIsCalling,
-    x_workspace_id: WorkspaceHeader = None,
-) -> Actor:
-    return await _in_workspace(callers, user, x_workspace_id)
-
-
 async def _in_workspace(callers: Callers, user: CurrentUser, workspace_id: UUID | None) -> Actor:
     """The caller there. One who is not known to belong to it may have come to it a moment ago, so is looked up anew."""
     if workspace_id is not None and not user.belongs_to(workspace_id):
@@ -193,9 +185,20 @@ class Declared:
 
 
 class Require(Declared):
-    """Gives the caller in the workspace that the request is about, if they may."""
+    """Gives the caller in the workspace that the request is about, if they may.
 
-    async def __call__(self, actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+    All in one dependency: each further one costs a request as much as its authentication does.
+    """
+
+    async def __call__(
+        self,
+        connection: HTTPConnection,
+        token: Annotated[str | None, Depends(oauth2_bearer)],
+        x_workspace_id: WorkspaceHeader = None,
+    ) -> Actor:
+        services: Services = connection.app.state.services
+        user = await get_current_user(services.callers, token)
+        actor = await _in_workspace(services.callers, user, x_workspace_id)
         self.check(actor)
         return actor
 

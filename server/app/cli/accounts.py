@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.config import load_settings
-from app.core.database import libpq_url, make_engine
+from app.core.database import database_url, libpq_url, make_engine
 from app.core.queue import make_queue
 from app.engines.database_check import check_database, check_schema
 from app.schemas.admin import AccountRead, AccountUpdate
@@ -63,8 +63,9 @@ async def _change(email: str, change: AccountUpdate) -> None:
 @asynccontextmanager
 async def _administration() -> AsyncIterator[AdministrationService]:
     settings = load_settings()
-    check_database(libpq_url(settings.database))
-    check_schema(libpq_url(settings.database))
+    url = libpq_url(database_url(settings.database))
+    check_database(url)
+    check_schema(url)
     engine = make_engine(settings.database, "user")
     queue = make_queue(settings.database, "user")
     try:

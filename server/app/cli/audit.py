@@ -12,7 +12,7 @@ import typer
 
 from app.config import load_settings
 from app.core.clock import utc_now
-from app.core.database import libpq_url
+from app.core.database import libpq_url, owner_url
 from app.core.errors import StartupFailed
 from app.core.ids import new_id
 from app.domain.audit import Action, Outcome
@@ -38,7 +38,7 @@ def prune(
     moment = before.replace(tzinfo=UTC)
     if moment > utc_now():
         raise StartupFailed("--before must be a day that has begun")
-    url = libpq_url(load_settings().database)
+    url = libpq_url(owner_url(load_settings().database))
     check_database(url)
     check_schema(url)
     print(f"deleted {_prune(url, moment)} entries")
