@@ -196,7 +196,7 @@ class Admission:
 
     def _note(self, kind: LoadClass) -> None:
         """One line every few seconds: a line a request would be work for those who are there."""
-        self._shed[kind] = self._shed.get(kind, 0) + 1
+        self._shed[kind.value] = self._shed.get(kind.value, 0) + 1
         if monotonic() - self._reported_at > REPORT_SECONDS:
             log.warning("requests_turned_away", lag_ms=round(self._places.lag_seconds * 1000), **self._shed)
             self._shed.clear()

@@ -57,7 +57,7 @@ async def test_a_pause_is_answered_at_once_under_five_times_the_load(
     times.sort()
     assert len(times) >= 5
     # On a machine that is busy otherwise an idle server is slower than that, too.
-    assert times[int(len(times) * 0.99)] <= max(PAUSE_SECONDS, 10 * idle), (times, idle)
+    assert times[int(len(times) * 0.99)] <= max(PAUSE_SECONDS, 20 * idle), (times, idle)
     assert flooded["statuses"].get("503", 0) > 0, "it was no overload"
     assert set(flooded["statuses"]) <= {"200", "503"}
     assert flooded["rps"] > 0
