@@ -171,6 +171,35 @@ class MailSettings(_Group):
     smtp_from: str | None = Field(None, description="The address that mails come from.")
 
 
+class OidcSettings(_Group):
+    """Login at an issuer of identities (OpenID Connect)."""
+
+    oidc_issuer: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="The issuer, exactly as it names itself; unset: passwords only."
+    )
+    oidc_client_id: str | None = Field(None, description="What this installation is called there.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Its secret there; unset: a public client.")
+    oidc_scopes: str = Field("openid email profile", description="What the issuer is asked to tell of a person.")
+    oidc_name: str = Field("Single sign-on", description="What frontends call this login.")
+    oidc_registration: Literal["open", "closed"] | None = Field(
+        None, description="Whether people who are new get an account; unset: as `ARENA_REGISTRATION`."
+    )
+    oidc_redirect_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="`/api/v1/auth/oidc/callback` as browsers reach it; unset: below `ARENA_PUBLIC_URL`."
+    )
+    oidc_return_urls: str | None = Field(
+        None, description="Comma-separated addresses of frontends that a login may return to, each to the letter."
+    )
+
+    @property
+    def is_set(self) -> bool:
+        return self.oidc_issuer is not None or self.oidc_client_id is not None
+
+    @property
+    def return_urls(self) -> frozenset[str]:
+        return frozenset(filter(None, (url.strip() for url in (self.oidc_return_urls or "").split(","))))
+
+
 class ModelSettings(_Group):
     """Language models and how long one may take."""
 
@@ -254,6 +283,7 @@ class Settings(BaseModel):
     redis: RedisSettings = Field(default_factory=RedisSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
@@ -268,6 +298,20 @@ class Settings(BaseModel):
         if self.auth.registration is None:
             return self.server.is_loopback
         return self.auth.registration == "open"
+
+    @property
+    def oidc_redirect_url(self) -> str:
+        """Where the issuer sends browsers back to."""
+        if self.oidc.oidc_redirect_url is not None:
+            return self.oidc.oidc_redirect_url
+        own = self.server.public_url or f"http://{self.server.host}:{self.server.port}"
+        return own.rstrip("/") + "/api/v1/auth/oidc/callback"
+
+    @property
+    def oidc_registration_open(self) -> bool:
+        if self.oidc.oidc_registration is None:
+            return self.registration_open
+        return self.oidc.oidc_registration == "open"
 
 
 class _DataDir(_Group):

@@ -37,6 +37,7 @@ from app.services.live.streams import OpenStreams
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
 from app.services.messages import MessageService
+from app.services.oidc_login import OidcLogins
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
 from app.services.second_factor import SecondFactors
@@ -66,6 +67,7 @@ class Services:
     audit: AuditService
     limiter: RateLimiter
     throttle: LoginThrottle
+    oidc: OidcLogins
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
@@ -106,6 +108,7 @@ Sessions = Annotated[SessionService, _service("sessions")]
 Factors = Annotated[SecondFactors, _service("second_factors")]
 Throttle = Annotated[LoginThrottle, _service("throttle")]
 WhoIsCalling = Annotated[Callers, _service("callers")]
+OidcLogin = Annotated[OidcLogins, _service("oidc")]
 ApiKeys = Annotated[ApiKeyService, _service("api_keys")]
 Workspaces = Annotated[WorkspaceService, _service("workspaces")]
 Members = Annotated[MemberService, _service("members")]

@@ -20,6 +20,8 @@ from app.core.failures import Failures
 from app.core.guards import UnexpectedErrors
 from app.core.mailer import make_mailer
 from app.core.monitoring import RequestMonitor
+from app.core.oidc import OidcClient
+from app.core.oidc_issuer import way_to_issuer
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
 from app.core.rate_limit import RateLimiter
@@ -44,6 +46,7 @@ from app.routes import (
     lifecycle,
     messages,
     notifications,
+    oidc,
     participants,
     sessions,
     socket,
@@ -80,6 +83,7 @@ from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader,
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
 from app.services.messages import MessageService
+from app.services.oidc_login import OidcLogins
 from app.services.password_proofs import PasswordProofs
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
@@ -115,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     limits = settings.server
     live = (stream, notifications, socket)
-    accounts = (auth, account, sessions, totp, api_keys, workspaces, admin)
+    accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
     discussions = (discussion, lifecycle, participants, forks, messages, formats)
     routes = (*accounts, agents, *discussions, usage, *live)
     for router in (module.router for module in routes):
@@ -174,6 +178,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
     key = secret_key(settings)
     outgoing = Outgoing(settings.outgoing)
+    to_issuer = way_to_issuer(settings.oidc, settings.outgoing)
+    oidc_client = OidcClient(settings, to_issuer) if settings.oidc.is_set else None
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(key))
     hub = Hub(followed, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
@@ -186,9 +192,11 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
     streams = OpenStreams(UnitOfWorkRightsReader(uow), most_streams, callers.forget)
     sealer = Sealer([key])
+    auth_service = AuthService(uow, signer, callers, proofs, second_factors, settings)
     services = Services(
         settings=settings,
-        auth=AuthService(uow, signer, callers, proofs, second_factors, settings),
+        auth=auth_service,
+        oidc=OidcLogins(uow, auth_service, oidc_client, sealer, settings),
         profiles=ProfileService(uow, callers, proofs),
         passwords=passwords,
         sessions=SessionService(uow, callers),
@@ -229,6 +237,9 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         await hub.close()
         await models.close()
         await outgoing.close()
+        if oidc_client is not None:
+            await oidc_client.close()
+        await to_issuer.close()
         await cache.aclose()
         await channels.aclose()
         await followed.aclose()

@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.fixtures.processes",
     "tests.fixtures.own_engines",
     "tests.fixtures.gateways",
+    "tests.fixtures.oidc",
     "tests.fixtures.stand_ins",
     "tests.fixtures.cutting_proxy",
     "tests.fixtures.viewer",

@@ -35,7 +35,7 @@ class Unreachable(UpstreamFailed):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; `body` is its beginning if it is longer than `MAX_ANSWER_BYTES`."""
+    """What came back; `body` is its beginning if it is longer than what is kept."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,8 +45,9 @@ class Answer:
 class Outgoing:
     """The one way out for requests that users cause. Use it from one event loop."""
 
-    def __init__(self, settings: OutgoingSettings) -> None:
+    def __init__(self, settings: OutgoingSettings, *, most_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._allowance = Allowance.parse(settings.outgoing_allow)
+        self._most_bytes = most_bytes
         self._seconds = settings.outgoing_seconds
         self._resolver = _GuardedResolver(self._allowance)
         self._session: aiohttp.ClientSession | None = None
@@ -68,13 +69,22 @@ class Outgoing:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send it and return the answer, whatever its status; raise `ForbiddenAddress` or `Unreachable`."""
+        return await self._request("POST", url, headers, body)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """The same for what is only asked for."""
+        return await self._request("GET", url, headers, None)
+
+    async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         target = self._check(url)
         try:
             async with (
                 asyncio.timeout(self._seconds),
-                self._ready_session().post(target, data=body, headers=headers, allow_redirects=False) as response,
+                self._ready_session().request(
+                    method, target, data=body, headers=headers, allow_redirects=False
+                ) as response,
             ):
-                return Answer(response.status, response.headers, await _beginning(response.content))
+                return Answer(response.status, response.headers, await _beginning(response.content, self._most_bytes))
         except TimeoutError:
             raise Unreachable(f"{target.host} did not answer within {self._seconds:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -118,11 +128,11 @@ class Outgoing:
         return self._session
 
 
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
+async def _beginning(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
     """Read to the end, or as much as is kept."""
     received = bytearray()
-    while len(received) < MAX_ANSWER_BYTES:
-        piece = await content.read(MAX_ANSWER_BYTES - len(received))
+    while len(received) < most_bytes:
+        piece = await content.read(most_bytes - len(received))
         if not piece:
             break
         received += piece

@@ -6,6 +6,7 @@ from app.models.audit import AuditEvent
 from app.models.auth import (
     ApiKey,
     Identity,
+    LoginCode,
     Membership,
     OidcLogin,
     PasswordReset,
@@ -37,6 +38,7 @@ __all__ = [
     "IdempotentRequest",
     "Identity",
     "KnowledgeBase",
+    "LoginCode",
     "Membership",
     "Message",
     "OidcLogin",

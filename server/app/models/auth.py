@@ -121,7 +121,8 @@ class Identity(Base):
 class OidcLogin(Base):
     """A login that was begun and not finished: what its answer is held against. Deleted by its use.
 
-    `digest` is that of `state`, `browser_digest` that of what only the browser which began it holds.
+    `digest` is that of `state`, `browser_digest` that of what only the browser which began it holds. With `session_id`
+    it is to link an identity to that session's user; `challenge` (RFC 7636) is of the frontend that it returns to.
     """
 
     __tablename__ = "oidc_logins"
@@ -132,6 +133,22 @@ class OidcLogin(Base):
     nonce: Mapped[str]
     verifier_sealed: Mapped[bytes] = mapped_column(LargeBinary)
     return_to: Mapped[str | None]
+    challenge: Mapped[str | None]
+    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class LoginCode(Base):
+    """What a frontend that a login returned to trades for a session, once, within a minute. Its hash is kept.
+
+    `challenge` is of a verifier that only the frontend holds which began the login (RFC 7636).
+    """
+
+    __tablename__ = "login_codes"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    challenge: Mapped[str]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import Conflict
 from app.models import ApiKey, User
-from app.repositories.base import page_by_id
+from app.repositories.base import newest_first
 
 MOST_LIVE_KEYS = 100
 
@@ -39,7 +39,7 @@ class ApiKeyRepository:
     async def list_page(self, user_id: UUID, *, limit: int, cursor: str | None) -> tuple[list[ApiKey], str | None]:
         """The user's keys that were not revoked, newest first; expired ones are among them, to be taken away."""
         query = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
-        return await page_by_id(self._session, query, ApiKey.id, limit, cursor)
+        return await newest_first(self._session, query, ApiKey.id, limit, cursor)
 
     async def find_owner(self, digest: bytes) -> tuple[UUID, UUID] | None:
         """The id of the key and of its user, alive or not: which they are never changes."""

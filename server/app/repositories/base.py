@@ -56,10 +56,10 @@ class Repository:
         self._workspace_id = workspace_id
 
     async def _page(self, query: Select[R], key: Any, limit: int, cursor: str | None) -> tuple[list[R], str | None]:
-        return await page_by_id(self._session, query, key, limit, cursor)
+        return await newest_first(self._session, query, key, limit, cursor)
 
 
-async def page_by_id(
+async def newest_first(
     session: AsyncSession, query: Select[R], key: Any, limit: int, cursor: str | None
 ) -> tuple[list[R], str | None]:
     """Newest first by the UUIDv7 `key`, `limit` rows and the cursor of the rest."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Request, Response
 from pydantic import StringConstraints
 
 from app.core.errors import Invalid
-from app.dependencies import Access, Auth, Caller, FromWhere, Throttle
+from app.dependencies import Access, Auth, Caller, FromWhere, OidcLogin, Throttle
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.auth import Register, SocketTicket, StreamToken, TokenPair, UserRead
@@ -31,17 +31,21 @@ async def token(
     auth: Auth,
     visit: FromWhere,
     throttle: Throttle,
+    oidc: OidcLogin,
     grant_type: Field = None,
     username: Field = None,
     password: Field = None,
     refresh_token: Field = None,
     scope: Field = None,
     totp: Field = None,
+    code: Field = None,
+    code_verifier: Field = None,
 ) -> TokenPair:
     """Log in (`grant_type=password`) or trade a refresh token (`grant_type=refresh_token`) (RFC 6749).
 
     `totp` is a code of the second factor or a recovery code; 401 `totp_required` asks for it. `scope` narrows the
-    session: names of `x-permission`, separated by blanks.
+    session: names of `x-permission`, separated by blanks. `grant_type=authorization_code` trades the `code` that a
+    login at an issuer of identities returned with.
     """
     response.headers["Cache-Control"] = "no-store"
     address = request.client.host if request.client else ""
@@ -57,7 +61,11 @@ async def token(
         pair = await auth.refresh(refresh_token, scope=scope or "", visit=visit)
         await guess.was_right()
         return pair
-    raise UnsupportedGrant("grant_type must be password or refresh_token")
+    if grant_type == "authorization_code":
+        if not code or not code_verifier:
+            raise Invalid("grant_type=authorization_code needs code and code_verifier")
+        return await oidc.redeem(code, code_verifier, visit)
+    raise UnsupportedGrant("grant_type must be password, refresh_token or authorization_code")
 
 
 @router.post("/logout", status_code=204, responses=problems(401, 409))

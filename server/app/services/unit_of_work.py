@@ -26,6 +26,7 @@ from app.repositories.credentials import CredentialRepository
 from app.repositories.discussions import DiscussionRepository
 from app.repositories.event_log import EventLogRepository
 from app.repositories.idempotency import IdempotencyRepository
+from app.repositories.identities import IdentityRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.message_pages import MessagePageRepository
@@ -72,6 +73,10 @@ class UnitOfWork:
     @cached_property
     def api_keys(self) -> ApiKeyRepository:
         return ApiKeyRepository(self._session)
+
+    @cached_property
+    def identities(self) -> IdentityRepository:
+        return IdentityRepository(self._session)
 
     @cached_property
     def users(self) -> UserRepository:

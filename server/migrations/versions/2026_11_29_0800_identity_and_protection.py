@@ -66,9 +66,15 @@ def _create_logs() -> None:
         sa.Column("nonce", sa.Text(), nullable=False),
         sa.Column("verifier_sealed", sa.LargeBinary(), nullable=False),
         sa.Column("return_to", sa.Text(), nullable=True),
+        sa.Column("challenge", sa.Text(), nullable=True),
+        sa.Column("session_id", sa.UUID(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["session_id"], ["sessions.id"], name=op.f("fk_oidc_logins_session_id"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oidc_logins")),
     )
+    op.create_index(op.f("ix_oidc_logins_session_id"), "oidc_logins", ["session_id"], unique=False)
     op.create_index(op.f("ix_oidc_logins_expires_at"), "oidc_logins", ["expires_at"], unique=False)
     op.create_table(
         "signing_keys",
@@ -124,6 +130,17 @@ def _create_credentials() -> None:
         sa.PrimaryKeyConstraint("issuer", "subject", name=op.f("pk_identities")),
     )
     op.create_index(op.f("ix_identities_user_id"), "identities", ["user_id"], unique=False)
+    op.create_table(
+        "login_codes",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("challenge", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.UUID(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_login_codes_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_login_codes")),
+    )
+    op.create_index(op.f("ix_login_codes_expires_at"), "login_codes", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_login_codes_user_id"), "login_codes", ["user_id"], unique=False)
     op.create_table(
         "password_resets",
         sa.Column("digest", sa.LargeBinary(), nullable=False),
@@ -227,11 +244,15 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_password_resets_user_id"), table_name="password_resets")
     op.drop_index(op.f("ix_password_resets_expires_at"), table_name="password_resets")
     op.drop_table("password_resets")
+    op.drop_index(op.f("ix_login_codes_user_id"), table_name="login_codes")
+    op.drop_index(op.f("ix_login_codes_expires_at"), table_name="login_codes")
+    op.drop_table("login_codes")
     op.drop_index(op.f("ix_identities_user_id"), table_name="identities")
     op.drop_table("identities")
     op.drop_index("ix_api_keys_user_id_id", table_name="api_keys")
     op.drop_table("api_keys")
     op.drop_table("signing_keys")
+    op.drop_index(op.f("ix_oidc_logins_session_id"), table_name="oidc_logins")
     op.drop_index(op.f("ix_oidc_logins_expires_at"), table_name="oidc_logins")
     op.drop_table("oidc_logins")
     op.drop_index(op.f("ix_idempotent_requests_created_at"), table_name="idempotent_requests")

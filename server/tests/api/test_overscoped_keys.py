@@ -113,9 +113,9 @@ async def test_no_key_makes_lists_or_revokes_keys_whatever_its_scopes(owner, pro
     [(own,)] = sql("SELECT id FROM api_keys WHERE user_id = %s", owner.id)
     keys = "/api/v1/auth/api-keys"
 
-    problem(await every.http.post(keys, json={"name": "Another", "scopes": ["agents:read"]}), 403, "forbidden")
-    problem(await every.http.get(keys), 403, "forbidden")
-    problem(await every.http.delete(f"{keys}/{own}"), 403, "forbidden")
+    problem(await every.http.post(keys, json={"name": "Another", "scopes": ["agents:read"]}), 403, "insufficient_scope")
+    problem(await every.http.get(keys), 403, "insufficient_scope")
+    problem(await every.http.delete(f"{keys}/{own}"), 403, "insufficient_scope")
 
     assert sql("SELECT id, revoked_at FROM api_keys WHERE user_id = %s", owner.id) == [(own, None)]
 
@@ -126,7 +126,7 @@ async def test_a_narrowed_session_makes_no_keys(owner, sql):
 
     response = await owner.http.post("/api/v1/auth/api-keys", json={"name": "Wider", "scopes": ["agents:read"]})
 
-    problem(response, 403, "forbidden")
+    problem(response, 403, "insufficient_scope")
 
 
 async def test_a_key_cannot_be_made_wider_than_its_owner(owner, client, sql):
