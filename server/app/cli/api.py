@@ -14,6 +14,7 @@ from app.core.errors import StartupFailed
 from app.core.garbage import keep_all_that_lives
 from app.core.logging import configure_logging
 from app.core.mailer import make_mailer
+from app.core.oidc import check_oidc
 from app.core.paced_websocket import PacedWebSocket
 from app.core.public_addresses import Allowance
 from app.dependencies import Services
@@ -44,6 +45,7 @@ def api(
     settings = _with_address(load_settings(), host, port)
     configure_logging(settings.log, "api")
     Allowance.parse(settings.outgoing.outgoing_allow)
+    check_oidc(settings)
     if settings.auth.secret_key is None:
         data_folder.prepare(settings.data_dir)
     url = libpq_url(database_url(settings.database))

@@ -16,10 +16,11 @@ from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 
-from app.config import Settings
+from app.config import OidcSettings, Settings
 from app.core.errors import StartupFailed, Unauthenticated
 from app.core.oidc_issuer import Issuer, failed
 from app.core.outgoing import Outgoing
+from app.core.public_addresses import ForbiddenAddress, address_in
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """Of signatures by a key that only the issuer has: without `none`, and without secrets that both sides know."""
@@ -55,14 +56,11 @@ class OidcClient:
     def __init__(self, settings: Settings, outgoing: Outgoing) -> None:
         """Raise `StartupFailed` for settings that do not go together."""
         oidc = settings.oidc
-        if oidc.oidc_issuer is None or oidc.oidc_client_id is None:
-            raise StartupFailed("ARENA_OIDC_ISSUER and ARENA_OIDC_CLIENT_ID are needed together")
-        if "openid" not in oidc.oidc_scopes.split():
-            raise StartupFailed("ARENA_OIDC_SCOPES must name `openid`")
-        self.issuer = Issuer(oidc.oidc_issuer, outgoing)
+        issuer, client_id = _checked(oidc)
+        self.issuer = Issuer(issuer, outgoing)
         self.redirect_url = settings.oidc_redirect_url
         self.is_secure = _is_secure(self.redirect_url)
-        self._id = oidc.oidc_client_id
+        self._id = client_id
         self._secret = oidc.oidc_client_secret.get_secret_value() if oidc.oidc_client_secret else None
         self._scopes = oidc.oidc_scopes
         self._seconds = settings.outgoing.outgoing_seconds
@@ -171,12 +169,35 @@ def _basic(client_id: str, secret: str) -> str:
     return "Basic " + base64.b64encode(joined.encode()).decode()
 
 
+def check_oidc(settings: Settings) -> None:
+    """Raise `StartupFailed` for settings that do not go together."""
+    if settings.oidc.is_set:
+        _checked(settings.oidc)
+        _is_secure(settings.oidc_redirect_url)
+
+
+def _checked(oidc: OidcSettings) -> tuple[str, str]:
+    """The issuer and what we are called there."""
+    if oidc.oidc_issuer is None or oidc.oidc_client_id is None:
+        raise StartupFailed("ARENA_OIDC_ISSUER and ARENA_OIDC_CLIENT_ID are needed together")
+    if "openid" not in oidc.oidc_scopes.split():
+        raise StartupFailed("ARENA_OIDC_SCOPES must name `openid`")
+    return oidc.oidc_issuer, oidc.oidc_client_id
+
+
 def _is_secure(redirect_url: str) -> bool:
     """Whether browsers come back over TLS; raise `StartupFailed` if they neither do nor stay on their own machine."""
     parts = urlsplit(redirect_url)
-    host = parts.hostname or ""
     if parts.scheme == "https":
         return True
-    if host in {"localhost", "::1"} or host.startswith("127."):
+    if _is_loopback(parts.hostname or ""):
         return False
     raise StartupFailed("ARENA_OIDC_REDIRECT_URL must be https, unless it is on loopback")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = address_in(host)
+    except ForbiddenAddress:
+        return False
+    return host == "localhost" if address is None else address.is_loopback

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import Session, User
-from app.repositories.base import page_by_id
+from app.repositories.base import newest_first
 
 
 def is_alive(now: Any) -> tuple[ColumnElement[bool], ...]:
@@ -51,7 +51,7 @@ class SessionRepository:
         self, user_id: UUID, now: datetime, limit: int, cursor: str | None
     ) -> tuple[list[Session], str | None]:
         query = select(Session).where(Session.user_id == user_id, *_has_not_ended(now))
-        return await page_by_id(self._session, query, Session.id, limit, cursor)
+        return await newest_first(self._session, query, Session.id, limit, cursor)
 
     async def end(self, user_id: UUID, session_id: UUID, now: datetime) -> bool:
         """End the session; False if the user has no such live one."""

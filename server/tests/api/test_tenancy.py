@@ -166,7 +166,7 @@ async def test_anothers_knowledge_cannot_be_given_to_ones_own_agent(stranger, th
     assert rows_of(stranger) == before
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in OF_A_WORKSPACE if route[0] != "get"])
+@pytest.mark.parametrize(("method", "path"), [route for route in SHARED if route[0] != "get"])
 async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things, rows_of, method, path):
     viewer = await colleague("viewer")
     before = rows_of(owner)

@@ -269,3 +269,27 @@ async def test_a_port_where_nobody_listens_is_a_failure(make_outgoing):
 
     with pytest.raises(Unreachable):
         await make_outgoing("127.0.0.1").post(f"http://127.0.0.1:{port}/", BODY, {})
+
+
+async def test_what_is_only_asked_for_is_kept_to_the_length_that_was_set(server):
+    server.on("GET", "/hook", Reply(b"x" * 5000))
+    outgoing = Outgoing(OutgoingSettings(outgoing_allow="127.0.0.1"), most_bytes=1000)
+
+    answer = await outgoing.get(hook(server), {"X-Note": "kept"})
+
+    assert answer.body == b"x" * 1000
+    assert (server.asked[0].method, server.asked[0].headers["x-note"]) == ("GET", "kept")
+    await outgoing.close()
+
+
+async def test_what_is_only_asked_for_does_not_follow_where_it_is_sent(server, make_outgoing):
+    server.on("GET", "/hook", Reply(b"", 302, {"Location": "http://169.254.169.254/"}))
+
+    assert (await make_outgoing("127.0.0.1").get(hook(server), {})).status == 302
+
+
+async def test_a_private_address_is_not_asked_either(server, make_outgoing):
+    with pytest.raises(ForbiddenAddress):
+        await make_outgoing().get(hook(server), {})
+
+    assert server.asked == []
