@@ -395,6 +395,7 @@ async def test_linking_returns_to_a_frontend(browser, session_of):
 async def test_nobody_is_led_to_link_their_identity_to_anothers_account(open_browser, site, issuer, session_of, sql):
     attacker, victim = await open_browser(site), await open_browser(site)
     begun = await begin_link(attacker, await session_of(attacker))
+    await victim.begin()  # so it has a cookie, and one of its own
 
     answer = await victim.log_in_at(begun.json()["authorization_url"])
 
