@@ -144,6 +144,12 @@ class AuthSettings(_Group):
     secret_key: SecretStr | None = Field(
         None, min_length=32, description="32 characters or more; unset: made once and kept in the data folder."
     )
+    secret_key_file: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None, description="A file that holds it, closed to others; keys on further lines are older ones."
+    )
+    secret_key_previous: SecretStr | None = Field(
+        None, description="Older ones, comma-separated or one a line, which open what they sealed."
+    )
     registration: Literal["open", "closed"] | None = Field(
         None, description="Who may register; unset: open on loopback, else closed."
     )
@@ -198,6 +204,23 @@ class OidcSettings(_Group):
     @property
     def return_urls(self) -> frozenset[str]:
         return frozenset(filter(None, (url.strip() for url in (self.oidc_return_urls or "").split(","))))
+
+
+class VaultSettings(_Group):
+    """HashiCorp Vault, where the secret key may be kept."""
+
+    vault_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="A Vault whose key/value store (version 2) holds the secret key."
+    )
+    vault_token: SecretStr | None = Field(None, description="What it knows us by.")
+    vault_token_file: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None, description="A file that holds the token instead."
+    )
+    vault_secret: str | None = Field(None, description="Where the key is, as `mount/path#field`.")
+    vault_namespace: str | None = Field(None, description="Vault's namespace, if it has any.")
+    vault_ca_file: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None, description="Certificates that its own is checked against; unset: the system's."
+    )
 
 
 class ModelSettings(_Group):
@@ -284,6 +307,7 @@ class Settings(BaseModel):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
     oidc: OidcSettings = Field(default_factory=OidcSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)

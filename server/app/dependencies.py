@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from app.config import Settings
 from app.core.errors import Invalid, Unauthenticated
+from app.core.key_ring import KeyRing
 from app.core.rate_limit import RateLimiter
 from app.core.visits import Visit
 from app.domain.permissions import Permission, Role
@@ -37,6 +38,7 @@ from app.services.live.streams import OpenStreams
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
 from app.services.messages import MessageService
+from app.services.model_providers import ModelProviders
 from app.services.oidc_login import OidcLogins
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
@@ -68,6 +70,7 @@ class Services:
     limiter: RateLimiter
     throttle: LoginThrottle
     oidc: OidcLogins
+    signing_keys: KeyRing
     agents: AgentService
     discussions: DiscussionService
     lifecycle: DiscussionLifecycle
@@ -78,6 +81,7 @@ class Services:
     messages: MessageService
     transcripts: TranscriptService
     knowledge: KnowledgeService
+    providers: ModelProviders
     usage: UsageService
     viewings: Viewings
     stream_access: StreamAccess
@@ -114,6 +118,7 @@ Workspaces = Annotated[WorkspaceService, _service("workspaces")]
 Members = Annotated[MemberService, _service("members")]
 Administration = Annotated[AdministrationService, _service("administration")]
 AuditLog = Annotated[AuditService, _service("audit")]
+SigningKeyRing = Annotated[KeyRing, _service("signing_keys")]
 Agents = Annotated[AgentService, _service("agents")]
 Discussions = Annotated[DiscussionService, _service("discussions")]
 Lifecycle = Annotated[DiscussionLifecycle, _service("lifecycle")]
@@ -124,6 +129,7 @@ Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
+Providers = Annotated[ModelProviders, _service("providers")]
 DailyUsage = Annotated[UsageService, _service("usage")]
 Admission = Annotated[Viewings, _service("viewings")]
 Access = Annotated[StreamAccess, _service("stream_access")]
@@ -298,6 +304,7 @@ ReadsDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_READ)
 WritesDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_WRITE))]
 ReadsKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_READ))]
 WritesKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_WRITE))]
+ManagesProviders = Annotated[Actor, Depends(Require(Permission.PROVIDERS_MANAGE))]
 ListsWorkspaces = Annotated[CurrentUser, Depends(RequireOfAccount(Permission.WORKSPACE_READ))]
 CreatesWorkspaces = Annotated[CurrentUser, Depends(RequireOfAccount(Permission.WORKSPACES_CREATE))]
 ReadsWorkspace = Annotated[Actor, Depends(RequireIn(Permission.WORKSPACE_READ))]

@@ -8,6 +8,7 @@ from fastapi_offline import FastAPIOffline
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.config import ServerSettings, Settings, listed
+from app.core.access_tokens import TokenSigner
 from app.core.admission import Admission, Places
 from app.core.background import running
 from app.core.bodies import Bodies
@@ -18,6 +19,7 @@ from app.core.door import Door
 from app.core.error_handlers import install_error_handlers
 from app.core.failures import Failures
 from app.core.guards import UnexpectedErrors
+from app.core.key_ring import KeyRing
 from app.core.mailer import make_mailer
 from app.core.monitoring import RequestMonitor
 from app.core.oidc import OidcClient
@@ -26,15 +28,15 @@ from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
 from app.core.rate_limit import RateLimiter
 from app.core.sealing import Sealer
-from app.core.security import TokenSigner
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.dependencies import Services
-from app.engines.data_folder import secret_key
+from app.engines.secret_keys import find_secret_keys
 from app.routes import (
     account,
     admin,
     agents,
+    ai,
     api_keys,
     auth,
     discussion,
@@ -53,6 +55,7 @@ from app.routes import (
     stream,
     totp,
     usage,
+    well_known,
     workspaces,
 )
 from app.routes.openapi import install_openapi
@@ -83,12 +86,14 @@ from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader,
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
 from app.services.messages import MessageService
+from app.services.model_providers import ModelProviders
 from app.services.oidc_login import OidcLogins
 from app.services.password_proofs import PasswordProofs
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
 from app.services.second_factor import SecondFactors
 from app.services.sessions import SessionService
+from app.services.signing_keys import SigningKeys
 from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
@@ -121,12 +126,13 @@ def create_app(settings: Settings) -> FastAPI:
     live = (stream, notifications, socket)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
     discussions = (discussion, lifecycle, participants, forks, messages, formats)
-    routes = (*accounts, agents, *discussions, usage, *live)
+    routes = (*accounts, agents, *discussions, usage, ai, *live)
     for router in (module.router for module in routes):
         app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
     app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
     app.include_router(health.router)
     app.include_router(docs.router)
+    app.include_router(well_known.router)
     install_error_handlers(app)
     install_openapi(app)
     app.state.door = door_of(limits)
@@ -176,22 +182,23 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     bus = LiveBus(cache, channels)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
-    key = secret_key(settings)
+    secret_keys = await find_secret_keys(settings)
+    sealer = Sealer(secret_keys)
+    keys = KeyRing(SigningKeys(uow, sealer).load)
     outgoing = Outgoing(settings.outgoing)
     to_issuer = way_to_issuer(settings.oidc, settings.outgoing)
     oidc_client = OidcClient(settings, to_issuer) if settings.oidc.is_set else None
-    discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(key))
+    discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(secret_keys))
     hub = Hub(followed, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
-    signer = TokenSigner(key, settings.auth.access_token_seconds)
+    signer = TokenSigner(keys, secret_keys, settings.auth.access_token_seconds)
     last_seen = LastSeen(uow)
     callers = Callers(uow, signer, last_seen)
     proofs = PasswordProofs(uow)
-    second_factors = SecondFactors(uow, Sealer([key]), proofs)
+    second_factors = SecondFactors(uow, sealer, proofs)
     passwords = PasswordService(uow, callers, proofs, make_mailer(settings), settings.server.public_url)
     most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
     streams = OpenStreams(UnitOfWorkRightsReader(uow), most_streams, callers.forget)
-    sealer = Sealer([key])
     auth_service = AuthService(uow, signer, callers, proofs, second_factors, settings)
     services = Services(
         settings=settings,
@@ -209,7 +216,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         audit=AuditService(uow),
         limiter=RateLimiter(cache),
         throttle=LoginThrottle(Failures(cache), is_on=settings.server.rate_limits == "on"),
-        agents=AgentService(uow, models, outgoing, WebhookSigner(key)),
+        signing_keys=keys,
+        agents=AgentService(uow, models, outgoing, WebhookSigner(secret_keys)),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus, hub, InterruptedTurns(models, settings.budgets)),
         seats=DiscussionSeats(uow, models),
@@ -219,6 +227,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         messages=messages,
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
+        providers=ModelProviders(uow, sealer, outgoing),
         usage=UsageService(uow, settings.budgets),
         viewings=Viewings(uow, bus, hub),
         stream_access=StreamAccess(uow, signer, callers),
@@ -226,14 +235,16 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         hub=hub,
         notices=notices,
         health=HealthService(uow, cache),
-        idempotency=Idempotency(uow, key, sealer),
+        idempotency=Idempotency(uow, secret_keys, sealer),
     )
     try:
+        await keys.begin()
         watchers = {"live_bus": bus.run, "hub": hub.run, "notices": notices.run, "streams": streams.run}
-        async with running(**watchers, last_seen=last_seen.run):
+        async with running(**watchers, signing_keys=keys.run, last_seen=last_seen.run):
             yield services
     finally:
         await passwords.close()
+        await keys.close()
         await hub.close()
         await models.close()
         await outgoing.close()

@@ -24,7 +24,7 @@ from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
-from app.engines.data_folder import secret_key
+from app.engines.secret_keys import find_secret_keys
 from app.jobs import clear, deliver, drive
 from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
@@ -98,8 +98,8 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     driver = TurnDriver(uow, turns, models, bus, leases, settings, owner)
     drive.register(queue, driver)
     deadlines = FloorDeadlines(uow, turns)
-    key, outgoing = secret_key(settings), Outgoing(settings.outgoing)
-    calls = ExternalCalls(uow, outgoing, WebhookSigner(key), TurnTokens(key), deadlines)
+    secret_keys, outgoing = await find_secret_keys(settings), Outgoing(settings.outgoing)
+    calls = ExternalCalls(uow, outgoing, WebhookSigner(secret_keys), TurnTokens(secret_keys), deadlines)
     deliver.register(queue, calls)
     sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
     clear.register(queue, WorkspaceClearing(uow))

@@ -19,6 +19,8 @@ pytest_plugins = [
     "tests.fixtures.queries",
     "tests.fixtures.people",
     "tests.fixtures.mail",
+    "tests.fixtures.signers",
+    "tests.fixtures.vaults",
     "tests.fixtures.plugins",
     "tests.fixtures.models",
     "tests.fixtures.problems",
@@ -33,6 +35,7 @@ pytest_plugins = [
     "tests.factories.agents",
     "tests.factories.discussions",
     "tests.factories.knowledge",
+    "tests.factories.providers",
     "tests.fixtures.receivers",
 ]
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 import uvicorn
 
+from app.cli.installation import check_installation
 from app.config import Settings, load_settings
 from app.core.cache import make_cache
-from app.core.database import database_url, libpq_url
 from app.core.door import GuardedHttp
 from app.core.errors import StartupFailed
 from app.core.garbage import keep_all_that_lives
@@ -18,8 +18,6 @@ from app.core.oidc import check_oidc
 from app.core.paced_websocket import PacedWebSocket
 from app.core.public_addresses import Allowance
 from app.dependencies import Services
-from app.engines import data_folder
-from app.engines.database_check import check_database, check_schema
 from app.main import create_app
 
 DRAIN_SECONDS = 5
@@ -46,11 +44,7 @@ def api(
     configure_logging(settings.log, "api")
     Allowance.parse(settings.outgoing.outgoing_allow)
     check_oidc(settings)
-    if settings.auth.secret_key is None:
-        data_folder.prepare(settings.data_dir)
-    url = libpq_url(database_url(settings.database))
-    check_database(url)
-    check_schema(url)
+    check_installation(settings)
     make_cache(settings.redis)
     make_mailer(settings)
     sock = _listen(settings.server.host, settings.server.port, 2 * settings.server.stream_stall_seconds)

@@ -11,8 +11,12 @@ from pydantic import ValidationError
 
 from app.core.errors import ArenaError
 
-SERVING, ACCOUNTS, AUDIT = "Commands", "user", "audit"
-GROUPS = {ACCOUNTS: "Accounts.", AUDIT: "The audit log."}
+SERVING, ACCOUNTS, KEYS, AUDIT = "Commands", "user", "keys", "audit"
+GROUPS = {
+    ACCOUNTS: "Accounts.",
+    KEYS: "Keys of access tokens, and what the secret key seals.",
+    AUDIT: "The audit log.",
+}
 # name: (module, function, group, whether --help shows it)
 COMMANDS: dict[str, tuple[str, str, str, bool]] = {
     "serve": ("serve", "serve", SERVING, True),
@@ -30,6 +34,9 @@ COMMANDS: dict[str, tuple[str, str, str, bool]] = {
     "user enable": ("accounts", "enable", ACCOUNTS, True),
     "audit prune": ("audit", "prune", AUDIT, True),
     "user bootstrap": ("users", "bootstrap", ACCOUNTS, False),
+    "keys list": ("keys", "list_keys", KEYS, True),
+    "keys rotate": ("keys", "rotate", KEYS, True),
+    "keys reseal": ("keys", "reseal", KEYS, True),
 }
 
 

@@ -31,6 +31,7 @@ READY_SECONDS = 60.0
 API_STOP_SECONDS = 15.0
 DRAIN_MARGIN_SECONDS = 5.0
 PROBE_EVERY_SECONDS = 0.05
+SECRET_SOURCES = ("ARENA_SECRET_KEY", "ARENA_VAULT_")
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  only compared with
 
 
@@ -173,9 +174,13 @@ class Product:
 
 
 def _inherited(settings: Settings) -> dict[str, str]:
-    """Our environment; PG* variables, meant for some other server, do not follow us to the embedded one."""
-    embedded = settings.database.database_url is None
-    return {name: value for name, value in os.environ.items() if not (embedded and name.startswith("PG"))}
+    """Our environment, without what is meant for others.
+
+    PG* variables, meant for some other server, do not follow us to the embedded one; the secret keys are handed on as
+    they were found, so that no child needs a file or Vault to be there again.
+    """
+    dropped = SECRET_SOURCES + (("PG",) if settings.database.database_url is None else ())
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
 
 
 def _announce(url: str, settings: Settings, login: Mapping[str, Any]) -> None:

@@ -11,21 +11,19 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from app.cli.installation import open_installation
 from app.config import Settings, load_settings
-from app.core.database import database_url, libpq_url, make_engine
+from app.core.access_tokens import TokenSigner
 from app.core.errors import StartupFailed
-from app.core.queue import make_queue
+from app.core.key_ring import KeyRing
 from app.core.sealing import Sealer
-from app.core.security import TokenSigner
-from app.engines.data_folder import secret_key
-from app.engines.database_check import check_database, check_schema
 from app.schemas.auth import Register, UserRead
 from app.services.auth import AuthService
 from app.services.callers import Callers
 from app.services.last_seen import LastSeen
 from app.services.password_proofs import PasswordProofs
 from app.services.second_factor import SecondFactors
-from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.signing_keys import SigningKeys
 
 DEFAULT_ADMIN = "admin@arena.example"
 
@@ -79,15 +77,8 @@ def _request(email: str, password: str, name: str) -> Register:
 
 @asynccontextmanager
 async def _auth(settings: Settings) -> AsyncIterator[AuthService]:
-    url = libpq_url(database_url(settings.database))
-    check_database(url)
-    check_schema(url)
-    engine = make_engine(settings.database, "user")
-    uow = UnitOfWorkFactory(engine, make_queue(settings.database, "user"), lambda _discussion, _events: None)
-    try:
-        key = secret_key(settings)
-        signer, proofs = TokenSigner(key, 60), PasswordProofs(uow)
+    async with open_installation(settings, "user") as (uow, secret_keys):
+        sealer, proofs = Sealer(secret_keys), PasswordProofs(uow)
+        signer = TokenSigner(KeyRing(SigningKeys(uow, sealer).load), secret_keys, settings.auth.access_token_seconds)
         callers = Callers(uow, signer, LastSeen(uow))
-        yield AuthService(uow, signer, callers, proofs, SecondFactors(uow, Sealer([key]), proofs), settings)
-    finally:
-        await engine.dispose()
+        yield AuthService(uow, signer, callers, proofs, SecondFactors(uow, sealer, proofs), settings)

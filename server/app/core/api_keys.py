@@ -9,7 +9,8 @@ import secrets
 import string
 import zlib
 
-from app.core.security import InvalidToken, digest_of
+from app.core.access_tokens import InvalidToken
+from app.core.security import digest_of
 
 PREFIX = "arena_sk_"
 RANDOM_BYTES = 32

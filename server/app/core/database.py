@@ -4,8 +4,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from pydantic import SecretStr
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -65,7 +67,7 @@ def connect_arguments(settings: DatabaseSettings, application: str, *, role: str
 
 def make_engine(settings: DatabaseSettings, application: str) -> AsyncEngine:
     """A pool of `database_pool_size` connections; nothing connects until first used."""
-    return create_async_engine(
+    engine = create_async_engine(
         database_url(settings),
         pool_size=settings.database_pool_size,
         max_overflow=0,
@@ -78,6 +80,18 @@ def make_engine(settings: DatabaseSettings, application: str) -> AsyncEngine:
             "async_creator_fn": TenantConnection.connect,
         },
     )
+    event.listen(engine.sync_engine, "handle_error", _keep_rows_out)
+    return engine
+
+
+def _keep_rows_out(context: ExceptionContext) -> None:
+    """Take the detail out of an error's message: PostgreSQL quotes there the row that it refused, for logs to show."""
+    error = context.original_exception
+    if not isinstance(error, psycopg.Error) or error.diag.message_primary is None:
+        return
+    error.args = (error.diag.message_primary,)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {error}",)
 
 
 async def rescope(connection: AsyncConnection, workspace_id: UUID | None) -> None:

@@ -37,7 +37,7 @@ class Sealer:
         """`place` says where it is kept: `table.column:row`."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[self._newest].encrypt(nonce, secret, place.encode())
-        return FORMAT + self._newest + nonce + sealed
+        return self.beginning + nonce + sealed
 
     def unseal(self, sealed: bytes, place: str) -> bytes:
         """The secret; raise `SealBroken`."""
@@ -50,9 +50,14 @@ class Sealer:
         except InvalidTag:
             raise SealBroken(f"what is kept in {place} was changed, or sealed for another place") from None
 
+    @property
+    def beginning(self) -> bytes:
+        """How every value begins that need not be sealed anew."""
+        return FORMAT + self._newest
+
     def is_newest(self, sealed: bytes) -> bool:
         """Whether it need not be sealed anew."""
-        return _key_id_of(sealed) == self._newest
+        return sealed.startswith(self.beginning)
 
 
 def _key_id(key: bytes) -> bytes:

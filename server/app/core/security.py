@@ -1,8 +1,4 @@
-"""Passwords, access tokens and refresh tokens.
-
-Access tokens are JWTs (RFC 9068, `typ: at+jwt`) signed with Ed25519; the key is derived from `ARENA_SECRET_KEY`, so
-that all replicas share it. Refresh tokens are opaque; only their hash is kept.
-"""
+"""Passwords, and refresh tokens, which are opaque; only their hash is kept."""
 
 import asyncio
 import hashlib
@@ -11,27 +7,15 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pwdlib import PasswordHash
 from zxcvbn import zxcvbn
 
-from app.core.clock import utc_now
-from app.core.derived_keys import derive_key
-from app.core.errors import Invalid, Unauthenticated
+from app.core.derived_keys import DerivedKeys
+from app.core.errors import Invalid
 
-ISSUER = "arena"
-AUDIENCE = "arena-api"
-ALGORITHM = "EdDSA"
-ACCESS = "at+jwt"
-STREAM = "arena-stream+jwt"
-"""The `typ` of a token that opens live streams and nothing else: it may be in an address, and so in logs."""
 _HASHER = PasswordHash.recommended()
 _FEWEST_GUESSES = 1_000_000
 # Its cost grows with the square of the length; what follows only makes a password stronger.
@@ -43,18 +27,6 @@ class WeakPassword(Invalid):
 
     code = "weak_password"
     where = ("body", "password")
-
-
-class InvalidToken(Unauthenticated):
-    """The access token is none of ours, or has been tampered with."""
-
-    code = "invalid_token"
-
-
-class ExpiredToken(Unauthenticated):
-    """The access token was good once."""
-
-    code = "token_expired"
 
 
 def check_password_strength(password: str, *, email: str, display_name: str) -> None:
@@ -102,64 +74,6 @@ def _decoy() -> str:
     return _HASHER.hash(secrets.token_urlsafe(16))
 
 
-@dataclass(frozen=True, slots=True)
-class AccessClaims:
-    """What an access token says."""
-
-    user_id: UUID
-    session_id: UUID
-    scope: str
-
-
-class TokenSigner:
-    """Issues and checks access tokens."""
-
-    def __init__(self, secret_key: str, lifetime_seconds: int) -> None:
-        seed = derive_key(secret_key, "arena access token signing key 1")
-        self.refresh_key = derive_key(secret_key, "arena refresh token seal 1")
-        self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self._public = self._private.public_key()
-        raw = self._public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.key_id = urlsafe_b64encode(hashlib.sha256(raw).digest()[:12]).decode()
-        self.lifetime_seconds = lifetime_seconds
-
-    def issue(self, claims: AccessClaims, now: datetime | None = None, kind: str = ACCESS) -> str:
-        issued = now or utc_now()
-        payload = {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
-            "sub": str(claims.user_id),
-            "sid": str(claims.session_id),
-            "scope": claims.scope,
-            "jti": secrets.token_urlsafe(12),
-            "iat": issued,
-            "exp": issued + timedelta(seconds=self.lifetime_seconds),
-        }
-        return jwt.encode(payload, self._private, ALGORITHM, headers={"typ": kind, "kid": self.key_id})
-
-    def verify(self, token: str, kind: str = ACCESS) -> AccessClaims:
-        """The token's claims; raise `ExpiredToken` or `InvalidToken`, also for a token of another kind."""
-        try:
-            self._check_header(jwt.get_unverified_header(token), kind)
-            payload = jwt.decode(
-                token,
-                self._public,
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
-            )
-            return AccessClaims(UUID(payload["sub"]), UUID(payload["sid"]), str(payload.get("scope", "")))
-        except jwt.ExpiredSignatureError:
-            raise ExpiredToken("the access token has expired; refresh it") from None
-        except (jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError):
-            raise InvalidToken("the access token is not valid") from None
-
-    def _check_header(self, header: dict[str, Any], kind: str) -> None:
-        if header.get("typ") != kind or header.get("kid") != self.key_id:
-            raise InvalidToken("the access token is not valid")
-
-
 def digest_of(secret: str) -> bytes:
     """What is kept of a secret that is too random to be guessed (SHA-256)."""
     return hashlib.sha256(secret.encode()).digest()
@@ -182,9 +96,9 @@ class RefreshToken:
     seal: str
 
     @classmethod
-    def make(cls, session_id: UUID, number: int, key: bytes) -> "RefreshToken":
+    def make(cls, session_id: UUID, number: int, keys: DerivedKeys) -> "RefreshToken":
         nonce = secrets.token_urlsafe(24)
-        return cls(session_id, number, nonce, _seal(key, session_id, number, nonce))
+        return cls(session_id, number, nonce, _text(keys.seal(_sealed(session_id, number, nonce))))
 
     @classmethod
     def parse(cls, text: str) -> "RefreshToken | None":
@@ -203,14 +117,18 @@ class RefreshToken:
     def digest(self) -> bytes:
         return digest_of(str(self))
 
-    def is_ours(self, key: bytes) -> bool:
-        wanted = _seal(key, self.session_id, self.number, self.nonce)
-        return hmac.compare_digest(self.seal.encode(), wanted.encode())
+    def is_ours(self, keys: DerivedKeys) -> bool:
+        """Whether this installation made it, be it with a secret key that is about to be given up."""
+        message = _sealed(self.session_id, self.number, self.nonce)
+        return any(hmac.compare_digest(self.seal.encode(), _text(seal).encode()) for seal in keys.seals(message))
 
     def matches(self, digest: bytes) -> bool:
         return hmac.compare_digest(self.digest, digest)
 
 
-def _seal(key: bytes, session_id: UUID, number: int, nonce: str) -> str:
-    message = f"{session_id.hex}.{number}.{nonce}".encode()
-    return urlsafe_b64encode(hmac.digest(key, message, "sha256")[:24]).decode()
+def _sealed(session_id: UUID, number: int, nonce: str) -> bytes:
+    return f"{session_id.hex}.{number}.{nonce}".encode()
+
+
+def _text(seal: bytes) -> str:
+    return urlsafe_b64encode(seal[:24]).decode()

@@ -1,16 +1,15 @@
 """Turn tokens: the right to say exactly one message, in one turn, from one seat.
 
-Nothing is stored. A token is sealed with a key derived from the installation's; whether its turn is still open is
-asked of the discussion's row.
+Nothing is stored. A token is sealed with a key derived from the installation's newest, and read with any that it still
+has; whether its turn is still open is asked of the discussion's row.
 """
 
-import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from struct import Struct
 from uuid import UUID
 
-from app.core.derived_keys import derive_key
+from app.core.derived_keys import DerivedKeys, SecretKeys
 
 TOKEN_PREFIX = "arena_tt_"  # noqa: S105
 _RIGHT = Struct(">16s16sI16s16s")
@@ -30,8 +29,8 @@ class TurnRight:
 class TurnTokens:
     """Makes and reads tokens."""
 
-    def __init__(self, secret_key: str) -> None:
-        self._key = derive_key(secret_key, "arena turn tokens 1")
+    def __init__(self, secret_keys: SecretKeys) -> None:
+        self._keys = DerivedKeys.of(secret_keys, "arena turn tokens 1")
 
     def make(self, right: TurnRight) -> str:
         packed = _RIGHT.pack(
@@ -41,7 +40,7 @@ class TurnTokens:
             right.participant_id.bytes,
             right.floor_id.bytes,
         )
-        return _text(packed + self._seal(packed))
+        return _text(packed + self._keys.seal(packed))
 
     def read(self, token: str) -> TurnRight | None:
         """The right, None for a token that this installation did not make."""
@@ -51,15 +50,12 @@ class TurnTokens:
             return None
         packed, seal = raw[: _RIGHT.size], raw[_RIGHT.size :]
         # Decoding overlooks what is no base64, so that many texts would be the same token.
-        if not hmac.compare_digest(seal, self._seal(packed)) or token != _text(raw):
+        if not self._keys.made(seal, packed) or token != _text(raw):
             return None
         workspace, discussion, turn, participant, floor = _RIGHT.unpack(packed)
         return TurnRight(
             UUID(bytes=workspace), UUID(bytes=discussion), turn, UUID(bytes=participant), UUID(bytes=floor)
         )
-
-    def _seal(self, packed: bytes) -> bytes:
-        return hmac.digest(self._key, packed, "sha256")
 
 
 def _text(raw: bytes) -> str:

@@ -170,9 +170,7 @@ def _read_holder(descriptor: int) -> Holder:
 
 
 def secret_key(settings: Settings) -> str:
-    """Return ARENA_SECRET_KEY, else the key in the data folder, made by whichever process comes first."""
-    if settings.auth.secret_key is not None:
-        return settings.auth.secret_key.get_secret_value()
+    """Return the key in the data folder, made by whichever process comes first."""
     path = settings.data_dir / KEY_NAME
     try:
         if not path.exists():

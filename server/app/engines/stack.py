@@ -11,6 +11,7 @@ from app.engines.data_folder import FolderLock
 from app.engines.database_check import check_database
 from app.engines.local_model import LocalModel
 from app.engines.postgres import EmbeddedPostgres
+from app.engines.secret_keys import as_variables, find_secret_keys
 from app.engines.supervisor import Supervisor
 from app.engines.valkey import EmbeddedValkey
 
@@ -47,10 +48,8 @@ class Engines:
         data_folder.prepare(self._settings.data_dir)
         self._lock.acquire()
         try:
-            self.urls |= {
-                "ARENA_DATA_DIR": str(self._settings.data_dir),
-                "ARENA_SECRET_KEY": data_folder.secret_key(self._settings),
-            }
+            self.urls["ARENA_DATA_DIR"] = str(self._settings.data_dir)
+            self.urls |= as_variables(await find_secret_keys(self._settings))
             await self._start()
         except BaseException:
             await self._stop()

@@ -74,13 +74,14 @@ async def _once(
 ) -> Response:
     services: Services = request.app.state.services
     requests = services.idempotency
-    fingerprint = requests.fingerprint(
+    begun = await requests.begin(
+        owner_id,
+        key,
         request.url.path.encode(),
         request.url.query.encode(),
         request.headers.get("x-workspace-id", "").lower().encode(),
         await request.body(),
     )
-    begun = await requests.begin(owner_id, key, fingerprint)
     if isinstance(begun, KeptAnswer):
         return Response(begun.body, begun.status, {**begun.headers, REPLAYED: "true"})
     async with requests.doing(begun) as joint:

@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.config import Settings
+from app.core.access_tokens import AccessClaims, TokenSigner
 from app.core.clock import utc_now
 from app.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from app.core.ids import new_id
 from app.core.security import (
-    AccessClaims,
     RefreshToken,
-    TokenSigner,
     check_password_strength,
     hash_password,
 )

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from cachetools import LRUCache, TTLCache
 
+from app.core.access_tokens import InvalidToken, TokenSigner
 from app.core.api_keys import digest_of_key, looks_like_key
 from app.core.clock import utc_now
 from app.core.errors import Forbidden, NotFound, Unauthenticated
-from app.core.security import InvalidToken, TokenSigner
 from app.domain.permissions import (
     Permission,
     Role,
@@ -147,7 +147,7 @@ class Callers:
     async def _identify(self, token: str) -> CurrentUser:
         if looks_like_key(token):
             return await self._identify_key(token)
-        claims = self._signer.verify(token)
+        claims = await self._signer.read(token)
         return await self.recognise(claims.session_id, claims.user_id)
 
     async def look_again(self, user: CurrentUser) -> CurrentUser:

@@ -6,7 +6,6 @@ told so; and a claim that a dead process left lapses within `CLAIM_SECONDS`. A r
 its key is free again.
 """
 
-import hmac
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from uuid import UUID
 import orjson
 import structlog
 
-from app.core.derived_keys import derive_key
+from app.core.derived_keys import DerivedKeys, SecretKeys
 from app.core.errors import Conflict, Invalid, Unavailable
 from app.core.sealing import Sealer
+from app.models.sealed import IDEMPOTENT_BODIES
 from app.repositories.idempotency import KeptRequest, KeyClaim
 from app.services.unit_of_work import JointWork, UnitOfWorkFactory
 
@@ -56,18 +56,19 @@ class KeptAnswer:
 class Idempotency:
     """Claims keys, and keeps answers."""
 
-    def __init__(self, uow: UnitOfWorkFactory, secret_key: str, sealer: Sealer) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, secret_keys: SecretKeys, sealer: Sealer) -> None:
         self._uow = uow
         self._sealer = sealer
-        self._fingerprint_key = derive_key(secret_key, "arena request fingerprints 1")
+        # Of a request a seal is kept, to know it again; without our key that tells nothing of a password in it.
+        self._fingerprints = DerivedKeys.of(secret_keys, "arena request fingerprints 1")
 
-    def fingerprint(self, *parts: bytes) -> bytes:
-        """What is kept of a request to know it again; without our key it tells nothing of a password in it."""
-        lengths = b"".join(len(part).to_bytes(8, "big") for part in parts)
-        return hmac.digest(self._fingerprint_key, lengths + b"".join(parts), "sha256")
+    async def begin(self, owner_id: UUID, key: str, *request: bytes) -> KeyClaim | KeptAnswer:
+        """Take the key, or find the answer; raise `IdempotencyMismatch` or `RequestInProgress`.
 
-    async def begin(self, owner_id: UUID, key: str, fingerprint: bytes) -> KeyClaim | KeptAnswer:
-        """Take the key, or find the answer; raise `IdempotencyMismatch` or `RequestInProgress`."""
+        `request` is all of it that has to be the same, in parts.
+        """
+        whole = b"".join(len(part).to_bytes(8, "big") for part in request) + b"".join(request)
+        fingerprint = self._fingerprints.seal(whole)
         for _ in range(TRIES):
             async with self._uow.reading() as work:
                 claim = await work.idempotency.claim(owner_id, key, fingerprint, CLAIM_SECONDS)
@@ -76,16 +77,16 @@ class Idempotency:
                 kept = await work.idempotency.find(owner_id, key)
             # None: it failed and was forgotten just now.
             if kept is not None:
-                return self._answer_of(owner_id, key, fingerprint, kept)
+                return self._answer_of(owner_id, key, whole, kept)
         raise Unavailable("the same request fails again and again at this moment; try again shortly")
 
-    def _answer_of(self, owner_id: UUID, key: str, fingerprint: bytes, kept: KeptRequest) -> KeptAnswer:
-        if not hmac.compare_digest(kept.fingerprint, fingerprint):
+    def _answer_of(self, owner_id: UUID, key: str, request: bytes, kept: KeptRequest) -> KeptAnswer:
+        if not self._fingerprints.made(kept.fingerprint, request):
             raise IdempotencyMismatch("this Idempotency-Key was used for another request; take a new one")
         if kept.status is None or kept.headers is None or kept.body_sealed is None:
             sentence = "the same request is still being done; ask again in a moment"
             raise RequestInProgress(sentence, kept.seconds_left)
-        body = self._sealer.unseal(kept.body_sealed, _place(owner_id, key))
+        body = self._sealer.unseal(kept.body_sealed, IDEMPOTENT_BODIES.place(owner_id, key))
         return KeptAnswer(kept.status, kept.headers, body)
 
     @asynccontextmanager
@@ -100,7 +101,7 @@ class Idempotency:
 
     async def keep(self, joint: JointWork, claim: KeyClaim, answer: KeptAnswer) -> None:
         """Commit what was done together with its answer; raise `RequestInProgress` if another has the key by now."""
-        sealed = self._sealer.seal(answer.body, _place(claim.owner_id, claim.key))
+        sealed = self._sealer.seal(answer.body, IDEMPOTENT_BODIES.place(claim.owner_id, claim.key))
         headers = orjson.dumps(dict(answer.headers)).decode()
         async with self._uow() as work:
             if not await work.idempotency.keep(claim, answer.status, headers, sealed):
@@ -114,7 +115,3 @@ class Idempotency:
                 await work.idempotency.release(claim)
         except Unavailable as error:
             log.warning("claim_of_key_left", reason=error.code)
-
-
-def _place(owner_id: UUID, key: str) -> str:
-    return f"idempotent_requests.body_sealed:{owner_id}:{key}"

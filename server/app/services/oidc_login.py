@@ -24,6 +24,7 @@ from app.core.sealing import SealBroken, Sealer
 from app.core.security import digest_of
 from app.core.visits import Visit
 from app.models import OidcLogin, User, Workspace
+from app.models.sealed import OIDC_VERIFIERS
 from app.repositories.accounts import EmailTaken
 from app.repositories.identities import IdentityTaken
 from app.schemas.auth import Email, TokenPair
@@ -229,7 +230,7 @@ class OidcLogins:
             "browser_digest": digest_of(browser_secret),
             "issuer": self._client.issuer.name,
             "nonce": nonce,
-            "verifier_sealed": self._sealer.seal(verifier.encode(), _place_of(digest)),
+            "verifier_sealed": self._sealer.seal(verifier.encode(), OIDC_VERIFIERS.place(digest)),
             "return_to": return_to,
             "challenge": challenge,
             "session_id": session_id,
@@ -260,7 +261,7 @@ class OidcLogins:
 
     def _unseal(self, login: OidcLogin) -> str:
         try:
-            return self._sealer.unseal(login.verifier_sealed, _place_of(login.digest)).decode()
+            return self._sealer.unseal(login.verifier_sealed, OIDC_VERIFIERS.place(login.digest)).decode()
         except SealBroken:  # the installation's key was changed meanwhile
             raise UnknownLogin("this login cannot be finished any more; log in again") from None
 
@@ -304,10 +305,6 @@ class OidcLogins:
         await work.accounts.add_user(user, Workspace(id=new_id(), name=f"{name}'s workspace"[:200]))
         await work.identities.add(person.issuer, person.subject, user.id)
         return user
-
-
-def _place_of(digest: bytes) -> str:
-    return f"oidc_logins.verifier:{digest.hex()}"
 
 
 def _address(text: str) -> str:

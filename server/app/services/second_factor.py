@@ -10,6 +10,7 @@ from app.core.sealing import Sealer
 from app.core.security import digest_of
 from app.core.totp import make_recovery_codes, make_secret, matching_step, plain_recovery_code, provisioning_uri
 from app.models import User
+from app.models.sealed import TOTP_SECRETS
 from app.schemas.auth import RecoveryCodes, SecondFactorRead, TotpSecret
 from app.services.callers import CurrentUser
 from app.services.password_proofs import PasswordProofs, WrongSecret
@@ -61,7 +62,7 @@ class SecondFactors:
         async with self._proofs.of_user(caller.user.id, password) as (_work, user):
             if user.totp_confirmed_at is not None:
                 raise SecondFactorExists("there is a second factor already; remove it first")
-            user.totp_secret_sealed = self._sealer.seal(secret.encode(), _place_of_secret(user))
+            user.totp_secret_sealed = self._sealer.seal(secret.encode(), TOTP_SECRETS.place(user.id))
             user.totp_last_step = None
             return TotpSecret(secret=secret, uri=provisioning_uri(secret, user.email))
 
@@ -115,16 +116,12 @@ class SecondFactors:
     def _use_code(self, user: User, code: str) -> bool:
         if user.totp_secret_sealed is None:
             return False
-        secret = self._sealer.unseal(user.totp_secret_sealed, _place_of_secret(user)).decode()
+        secret = self._sealer.unseal(user.totp_secret_sealed, TOTP_SECRETS.place(user.id)).decode()
         step = matching_step(secret, code, utc_now(), user.totp_last_step)
         if step is None:
             return False
         user.totp_last_step = step
         return True
-
-
-def _place_of_secret(user: User) -> str:
-    return f"users.totp_secret_sealed:{user.id}"
 
 
 async def _new_recovery_codes(work: UnitOfWork, user: User) -> RecoveryCodes:

@@ -2,8 +2,9 @@
 
 import secrets
 
+from app.core.access_tokens import STREAM, AccessClaims, TokenSigner
 from app.core.errors import Unauthenticated
-from app.core.security import STREAM, AccessClaims, TokenSigner, digest_of
+from app.core.security import digest_of
 from app.schemas.auth import SocketTicket, StreamToken
 from app.services.callers import Callers, CurrentUser
 from app.services.unit_of_work import UnitOfWorkFactory
@@ -50,5 +51,5 @@ class StreamAccess:
 
     async def identify(self, stream_token: str) -> CurrentUser:
         """Who the token belongs to; raise `Unauthenticated` if it or its session is over."""
-        claims = self._signer.verify(stream_token, STREAM)
+        claims = await self._signer.read(stream_token, STREAM)
         return await self._callers.recognise(claims.session_id, claims.user_id)

@@ -31,7 +31,10 @@ from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.message_pages import MessagePageRepository
 from app.repositories.messages import MessageRepository
+from app.repositories.providers import ProviderRepository
+from app.repositories.sealed_values import SealedValueRepository
 from app.repositories.sessions import SessionRepository
+from app.repositories.signing_keys import SigningKeyRepository
 from app.repositories.status_changes import StatusChangeRepository
 from app.repositories.users import UserRepository
 from app.repositories.workspaces import WorkspaceRepository
@@ -109,6 +112,18 @@ class UnitOfWork:
     @cached_property
     def knowledge(self) -> KnowledgeRepository:
         return KnowledgeRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def providers(self) -> ProviderRepository:
+        return ProviderRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def signing_keys(self) -> SigningKeyRepository:
+        return SigningKeyRepository(self._session)
+
+    @cached_property
+    def sealed_values(self) -> SealedValueRepository:
+        return SealedValueRepository(self._session)
 
     @cached_property
     def log(self) -> EventLogRepository:

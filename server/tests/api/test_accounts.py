@@ -5,11 +5,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.core.security import AccessClaims, TokenSigner
+from app.core.access_tokens import AccessClaims
 from tests.fixtures.arena import SECRET_KEY
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.people import PASSWORD, log_in
 from tests.fixtures.problems import problem
+from tests.fixtures.signers import make_signer
 
 pytestmark = pytest.mark.anyio
 
@@ -274,31 +275,31 @@ async def test_a_disabled_account_is_shut_out_of_everything(owner, anonymous, co
     problem(response, 401, "invalid_grant")
 
 
-async def test_an_expired_access_token_is_refused_by_that_name(owner, connect):
-    stale = TokenSigner(SECRET_KEY, -1).issue(AccessClaims(UUID(owner.id), uuid4(), ""))
+async def test_an_expired_access_token_is_refused_by_that_name(owner, connect, signer_of_arena):
+    stale = signer_of_arena(-1).issue(AccessClaims(UUID(owner.id), uuid4(), ""))
 
     problem(await me_with(connect, stale), 401, "token_expired")
 
 
 async def test_a_token_of_another_installation_is_refused(owner, connect):
-    foreign = TokenSigner("the secret key of quite another installation", 600)
-
-    token = foreign.issue(AccessClaims(UUID(owner.id), uuid4(), ""))
+    token = make_signer().issue(AccessClaims(UUID(owner.id), uuid4(), ""))
 
     problem(await me_with(connect, token), 401, "invalid_token")
 
 
-async def test_a_token_of_a_session_that_never_was_is_refused(owner, connect):
-    token = TokenSigner(SECRET_KEY, 600).issue(AccessClaims(UUID(owner.id), uuid4(), ""))
+async def test_a_token_of_a_session_that_never_was_is_refused(owner, connect, signer_of_arena):
+    token = signer_of_arena(600).issue(AccessClaims(UUID(owner.id), uuid4(), ""))
 
     problem(await me_with(connect, token), 401, "session_ended")
 
 
-async def test_a_token_that_names_another_than_its_sessions_user_is_refused(owner, stranger, connect, sql):
+async def test_a_token_that_names_another_than_its_sessions_user_is_refused(
+    owner, stranger, connect, sql, signer_of_arena
+):
     [(session_id,)] = sql("SELECT id FROM sessions WHERE user_id = %s", owner.id)
     assert (await me_with(connect, owner.access_token)).status_code == 200
 
-    token = TokenSigner(SECRET_KEY, 600).issue(AccessClaims(UUID(stranger.id), session_id, ""))
+    token = signer_of_arena(600).issue(AccessClaims(UUID(stranger.id), session_id, ""))
 
     problem(await me_with(connect, token), 401, "session_ended")
 

@@ -23,7 +23,7 @@ async def pages(client, address, limit, **query):
 
 
 @pytest.fixture
-async def filled(client, make_agent, make_base, make_document, make_discussion):
+async def filled(client, make_agent, make_base, make_document, make_discussion, make_provider):
     """Fill one kind of list with a number of things; the list's address, and the ids in the order they were made."""
     base = await make_base("Memos")
     agent = await make_agent()
@@ -48,6 +48,9 @@ async def filled(client, make_agent, make_base, make_document, make_discussion):
             case "documents":
                 made = [await make_document(f"Memo {number}", base=base) for number in range(count)]
                 return f"/api/v1/knowledge/bases/{base.id}/documents", [one.id for one in made]
+            case "providers":
+                made = [await make_provider(f"Provider {number} of {count}") for number in range(count)]
+                return "/api/v1/ai/providers", [one["id"] for one in made]
             case _:
                 address = f"/api/v1/discussions/{draft.id}/messages"
                 made = [await client.post(address, json={"content": str(number)}) for number in range(count)]
@@ -56,7 +59,7 @@ async def filled(client, make_agent, make_base, make_document, make_discussion):
     return fill
 
 
-KINDS = ["agents", "versions", "discussions", "bases", "documents", "messages"]
+KINDS = ["agents", "versions", "discussions", "bases", "documents", "providers", "messages"]
 
 
 def key(kind):

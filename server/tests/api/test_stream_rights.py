@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from app.core.access_tokens import STREAM
 from app.core.clock import utc_now
-from app.core.security import STREAM, TokenSigner
 from app.domain.discussion import Status
 from tests.factories.discussions import ENDLESS
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.signers import make_signer
 from tests.fixtures.socket import channel_of, socket_of
 from tests.fixtures.viewer import watching
 
@@ -221,11 +222,11 @@ async def test_a_stream_token_opens_nothing_else(anonymous, owner, make_discussi
     assert (await anonymous.get("/api/v1/auth/me", params={"stream_token": token})).status_code == 401
 
 
-async def test_nothing_else_is_a_stream_token(anonymous, owner, make_discussion, settings, stream_token):
+async def test_nothing_else_is_a_stream_token(anonymous, owner, make_discussion, signer_of_arena, stream_token):
     draft = await make_discussion(status=Status.DRAFT)
-    signer = TokenSigner(settings.auth.secret_key.get_secret_value(), 30)
+    signer = signer_of_arena(30)
     claims = signer.verify(owner.access_token)
-    other = TokenSigner("another secret key of more than 32 letters", 30)
+    other = make_signer(seconds=30)
     for token, code in (
         (owner.access_token, "invalid_token"),
         ("", "unauthenticated"),

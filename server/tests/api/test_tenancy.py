@@ -32,6 +32,7 @@ async def things(
     make_base,
     make_document,
     make_discussion,
+    make_provider,
     colleague,
     sql,
     request,
@@ -58,6 +59,7 @@ async def things(
         "agent_id": agent.id,
         "newcomer_id": (await make_agent("Newcomer")).id,
         "version": "1",
+        "provider_id": (await make_provider())["id"],
         "base_id": base.id,
         "document_id": (await make_document(base=base)).id,
         "discussion_id": discussion.id,
@@ -133,7 +135,9 @@ async def test_ones_own_workspace_can_be_named(client, owner, things):
     assert {agent["id"] for agent in response.json()["items"]} == {things["agent_id"], things["newcomer_id"]}
 
 
-@pytest.mark.parametrize("path", ["/api/v1/agents", "/api/v1/discussions", "/api/v1/knowledge/bases"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/agents", "/api/v1/discussions", "/api/v1/knowledge/bases", "/api/v1/ai/providers"]
+)
 async def test_a_strangers_lists_are_empty(client, stranger, things, path):
     assert (await client.get(path)).json()["items"]
 
@@ -176,7 +180,10 @@ async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things
     assert rows_of(owner) == before
 
 
-FOR_ADMINS = {f"/api/v1/workspaces/{{workspace_id}}/{of_it}" for of_it in ("audit", "audit/export")}
+FOR_ADMINS = {
+    *(f"/api/v1/workspaces/{{workspace_id}}/{of_it}" for of_it in ("audit", "audit/export")),
+    "/api/v1/ai/providers/{provider_id}",
+}
 
 
 @pytest.mark.parametrize("path", sorted(FOR_ADMINS))

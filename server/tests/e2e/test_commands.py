@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
+from tests.fixtures.arena import SECRET_KEY
+
 NOWHERE = "postgresql://arena:hunter2secret@127.0.0.1:1/arena"
+SECRET = {"ARENA_SECRET_KEY": SECRET_KEY}
 REDIS = {"ARENA_REDIS_URL": "redis://127.0.0.1:1/0"}
 NO_DATABASE = {"ARENA_DATABASE_URL": NOWHERE, **REDIS}
 
@@ -56,14 +59,14 @@ def test_a_command_that_cannot_begin_says_why_in_one_sentence(tmp_path, command,
 
 @pytest.mark.parametrize(("command", "url"), [("api", ""), ("worker", "localhost:6379"), ("api", "http://localhost")])
 def test_a_redis_url_that_is_none_is_one_sentence(tmp_path, engines, shared_database, command, url):
-    environment = {"ARENA_DATABASE_URL": shared_database, "ARENA_REDIS_URL": url, "ARENA_PORT": "0"}
+    environment = {"ARENA_DATABASE_URL": shared_database, "ARENA_REDIS_URL": url, "ARENA_PORT": "0", **SECRET}
 
     check_sentence(run(tmp_path, command, **environment), "ARENA_REDIS_URL")
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path, arena, shared_database):
     taken = arena.url.rpartition(":")[2]
-    environment = {"ARENA_DATABASE_URL": shared_database, "ARENA_REDIS_URL": "redis://127.0.0.1:1/0"}
+    environment = {"ARENA_DATABASE_URL": shared_database, **REDIS, **SECRET}
 
     check_sentence(run(tmp_path, "api", "--port", taken, **environment), taken)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import AuthSettings, Settings
+from app.config import Settings
 from app.core.errors import StartupFailed
 from app.engines import data_folder
 from app.engines.data_folder import FolderLock, Holder, find_holder, make_private, run_folder, secret_key
@@ -109,13 +109,6 @@ def test_processes_that_make_the_key_at_once_agree_on_it(tmp_path):
         keys = {maker.stdout.readline() for maker in makers}
 
     assert keys == {(tmp_path / "secret.key").read_text()}
-
-
-def test_the_key_of_the_environment_wins_and_is_not_written(tmp_path):
-    settings = Settings(data_dir=tmp_path, auth=AuthSettings(secret_key="k" * 40))
-
-    assert secret_key(settings) == "k" * 40
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_key_is_refused(tmp_path):

@@ -162,6 +162,18 @@ def test_a_file_in_the_data_folders_place_is_one_sentence(tmp_path):
     assert re.fullmatch(r"arena: the data folder .* is not a folder\n", refused.stderr)
 
 
+def test_another_secret_key_than_before_is_one_sentence(data_dir):
+    assert Serve(data_dir).stop(signal.SIGTERM) == 0
+    (data_dir / "secret.key").write_text("another secret key of more than 32 letters")
+
+    refused = run("serve", "--port", "0", data_dir=data_dir, ARENA_LOCAL_MODEL="off")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    sentences = {line for line in refused.stderr.splitlines() if line.startswith("arena: ")}
+    assert len(sentences) == 1 and "this is not the secret key" in sentences.pop()
+    assert "Traceback" not in refused.stderr
+
+
 def test_the_doctor_says_how_to_mend_each_failure(tmp_path):
     report = run(
         "doctor",

@@ -1,0 +1,45 @@
+"""Providers of language models."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from app.core.errors import Conflict, NotFound
+from app.models import Provider
+from app.repositories.base import Repository, violates
+
+
+class ProviderNameTaken(Conflict):
+    """Another provider of the workspace has the name."""
+
+    code = "name_taken"
+
+
+class ProviderRepository(Repository):
+    """The workspace's providers."""
+
+    async def save(self, provider: Provider) -> None:
+        """Write it; raise `ProviderNameTaken`."""
+        self._session.add(provider)
+        try:
+            await self._session.flush()
+        except IntegrityError as error:
+            if violates(error, "uq_providers_workspace_id_name"):
+                raise ProviderNameTaken("another provider of this workspace has this name") from None
+            raise
+
+    async def get(self, provider_id: UUID, *, for_update: bool = False) -> Provider:
+        query = select(Provider).where(Provider.workspace_id == self._workspace_id, Provider.id == provider_id)
+        provider: Provider | None = await self._session.scalar(query.with_for_update() if for_update else query)
+        if provider is None:
+            raise NotFound("there is no such provider")
+        return provider
+
+    async def list_page(self, limit: int, cursor: str | None) -> tuple[list[Provider], str | None]:
+        """Newest first."""
+        query = select(Provider).where(Provider.workspace_id == self._workspace_id)
+        return await self._page(query, Provider.id, limit, cursor)
+
+    async def delete(self, provider: Provider) -> None:
+        await self._session.delete(provider)
