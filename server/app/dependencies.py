@@ -196,8 +196,13 @@ class Declared:
 class Require(Declared):
     """Gives the caller in the workspace that the request is about, if they may.
 
-    All in one dependency: each further one costs a request as much as its authentication does.
+    `of_others` is what the service asks for besides where the thing is somebody else's. All is in one dependency: each
+    further one costs a request as much as its authentication does.
     """
+
+    def __init__(self, permission: Permission, *, of_others: Permission | None = None) -> None:
+        super().__init__(permission)
+        self.of_others = of_others
 
     async def __call__(
         self,
@@ -302,6 +307,9 @@ WritesAgents = Annotated[Actor, Depends(Require(Permission.AGENTS_WRITE))]
 UsesModels = Annotated[Actor, Depends(Require(Permission.MODELS_USE))]
 ReadsDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_READ))]
 WritesDiscussions = Annotated[Actor, Depends(Require(Permission.DISCUSSIONS_WRITE))]
+ControlsDiscussions = Annotated[
+    Actor, Depends(Require(Permission.DISCUSSIONS_WRITE, of_others=Permission.DISCUSSIONS_CONTROL))
+]
 ReadsKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_READ))]
 WritesKnowledge = Annotated[Actor, Depends(Require(Permission.KNOWLEDGE_WRITE))]
 ManagesProviders = Annotated[Actor, Depends(Require(Permission.PROVIDERS_MANAGE))]

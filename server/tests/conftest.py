@@ -37,6 +37,7 @@ pytest_plugins = [
     "tests.factories.knowledge",
     "tests.factories.providers",
     "tests.fixtures.receivers",
+    "tests.fixtures.things",
 ]
 
 # What a developer has set for other purposes must not reach the tests, nor the processes they start.

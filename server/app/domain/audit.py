@@ -17,6 +17,9 @@ class Action(StrEnum):
     PASSWORD_RESET = "password.reset"  # noqa: S105
     TOTP_ENABLED = "totp.enabled"
     TOTP_DISABLED = "totp.disabled"
+    RECOVERY_CODES_RENEWED = "recovery_codes.renewed"
+    IDENTITY_LINKED = "identity.linked"
+    IDENTITY_UNLINKED = "identity.unlinked"
     API_KEY_CREATED = "api_key.created"
     API_KEY_REVOKED = "api_key.revoked"
     USER_CREATED = "user.created"
@@ -56,7 +59,10 @@ class Action(StrEnum):
         return _TARGETS.get(prefix, prefix)
 
 
-_TARGETS = {"login": "session", "password": "user", "totp": "user", "role": "user"}
+_TARGETS = {
+    "login": "session",
+    **dict.fromkeys(("password", "totp", "recovery_codes", "identity", "role"), "user"),
+}
 
 
 class Outcome(StrEnum):

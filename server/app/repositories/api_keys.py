@@ -69,6 +69,16 @@ class ApiKeyRepository:
         )
         return revoked is not None
 
+    async def revoke_all(self, user_id: UUID) -> list[UUID]:
+        """End every key of the user's; those that were ended."""
+        ended = await self._session.scalars(
+            update(ApiKey)
+            .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+            .values(revoked_at=func.now())
+            .returning(ApiKey.id)
+        )
+        return list(ended)
+
     async def mark_used(self, key_ids: Collection[UUID], seconds: float) -> None:
         """Note that the keys were used just now, but of those noted in the last `seconds`; wait for nobody."""
         long_ago = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - timedelta(seconds=seconds))

@@ -67,6 +67,13 @@ class IdentityRepository:
         )
         return bool(removed.all())
 
+    async def remove_all(self, user_id: UUID) -> int:
+        """Forget every identity that the user is known by; how many there were."""
+        removed = await self._session.scalars(
+            delete(Identity).where(Identity.user_id == user_id).returning(Identity.subject)
+        )
+        return len(removed.all())
+
     async def begin_login(self, login: dict[str, Any], seconds: float) -> None:
         """Keep what its answer is to be held against; those that nobody finished are swept away by the way."""
         await self._sweep(OidcLogin)

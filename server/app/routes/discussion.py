@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
 from app.dependencies import (
+    ControlsDiscussions,
     Cursor,
     Discussions,
     ExpectedVersion,
@@ -74,7 +75,7 @@ async def update_discussion(
     discussion_id: UUID,
     request: DiscussionUpdate,
     response: Response,
-    actor: WritesDiscussions,
+    actor: ControlsDiscussions,
     discussions: Discussions,
     expected_version: ExpectedVersion,
 ) -> DiscussionRead:
@@ -83,14 +84,14 @@ async def update_discussion(
 
 
 @router.delete("/{discussion_id}", status_code=204, responses=problems(401, 403, 404, 422))
-async def delete_discussion(discussion_id: UUID, actor: WritesDiscussions, discussions: Discussions) -> None:
+async def delete_discussion(discussion_id: UUID, actor: ControlsDiscussions, discussions: Discussions) -> None:
     """Delete the discussion with all that was said."""
     await discussions.delete(actor, discussion_id)
 
 
 @router.post("/{discussion_id}/floor", responses=problems(401, 403, 404, 409, 413, 422))
 async def give_floor(
-    discussion_id: UUID, request: FloorGive, response: Response, actor: WritesDiscussions, floor: Floor
+    discussion_id: UUID, request: FloorGive, response: Response, actor: ControlsDiscussions, floor: Floor
 ) -> DiscussionRead:
     """Choose who speaks, where the turn policy waits for that (`manual`)."""
     return tagged(response, await floor.give(actor, discussion_id, request))

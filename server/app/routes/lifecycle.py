@@ -4,7 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from app.dependencies import Lifecycle, WritesDiscussions
+from app.dependencies import ControlsDiscussions, Lifecycle
 from app.routes.responses import problems, tagged
 from app.schemas.discussion import DiscussionRead
 
@@ -14,7 +14,7 @@ REFUSALS = problems(401, 403, 404, 409, 422)
 
 @router.post("/start", responses=REFUSALS)
 async def start_discussion(
-    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
+    discussion_id: UUID, response: Response, actor: ControlsDiscussions, lifecycle: Lifecycle
 ) -> DiscussionRead:
     """Start a draft discussion."""
     return tagged(response, await lifecycle.start(actor, discussion_id))
@@ -22,7 +22,7 @@ async def start_discussion(
 
 @router.post("/pause", responses=REFUSALS)
 async def pause_discussion(
-    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
+    discussion_id: UUID, response: Response, actor: ControlsDiscussions, lifecycle: Lifecycle
 ) -> DiscussionRead:
     """Pause once the speaker has finished: until then `status` is `running` and `pausing` true."""
     return tagged(response, await lifecycle.pause(actor, discussion_id))
@@ -30,7 +30,7 @@ async def pause_discussion(
 
 @router.post("/resume", responses=REFUSALS)
 async def resume_discussion(
-    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
+    discussion_id: UUID, response: Response, actor: ControlsDiscussions, lifecycle: Lifecycle
 ) -> DiscussionRead:
     """Go on with a paused discussion, where it was paused."""
     return tagged(response, await lifecycle.resume(actor, discussion_id))
@@ -38,7 +38,7 @@ async def resume_discussion(
 
 @router.post("/interrupt", responses=REFUSALS)
 async def interrupt_discussion(
-    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
+    discussion_id: UUID, response: Response, actor: ControlsDiscussions, lifecycle: Lifecycle
 ) -> DiscussionRead:
     """Pause now; what viewers were shown of a cut message is kept as `interrupted`."""
     return tagged(response, await lifecycle.interrupt(actor, discussion_id))
@@ -46,7 +46,7 @@ async def interrupt_discussion(
 
 @router.post("/stop", responses=REFUSALS)
 async def stop_discussion(
-    discussion_id: UUID, response: Response, actor: WritesDiscussions, lifecycle: Lifecycle
+    discussion_id: UUID, response: Response, actor: ControlsDiscussions, lifecycle: Lifecycle
 ) -> DiscussionRead:
     """End the discussion now; what viewers were shown of a cut message is kept as `interrupted`."""
     return tagged(response, await lifecycle.stop(actor, discussion_id))

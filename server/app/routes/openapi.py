@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
-from app.dependencies import declared_by
+from app.dependencies import Require, declared_by
 from app.routes.responses import problems
 from app.schemas.base import Problem
 from app.schemas.message import EventPage
@@ -42,7 +42,10 @@ def build_document(app: FastAPI) -> dict[str, Any]:
 
 
 def _show_permissions(app: FastAPI, paths: dict[str, dict[str, Any]]) -> None:
-    """`x-permission` names what a route asks for, `caller` that it asks only who calls; a public route has none."""
+    """`x-permission` names what a route asks for, `caller` that it asks only who calls; a public route has none.
+
+    `x-permission-of-others` is what it asks for besides, where the thing is somebody else's.
+    """
     for route in iter_route_contexts(app.routes):
         dependant = getattr(route, "dependant", None)
         declared = declared_by(dependant) if dependant is not None else None
@@ -50,6 +53,8 @@ def _show_permissions(app: FastAPI, paths: dict[str, dict[str, Any]]) -> None:
         for method, operation in operations.items():
             if declared is not None and method.upper() in (getattr(route, "methods", None) or ()):
                 operation["x-permission"] = str(declared.permission or "caller")
+                if isinstance(declared, Require) and declared.of_others is not None:
+                    operation["x-permission-of-others"] = str(declared.of_others)
 
 
 def _complete(operation: dict[str, Any], *, is_versioned: bool, is_idempotent: bool) -> None:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from app.dependencies import Seats, WritesDiscussions
+from app.dependencies import ControlsDiscussions, Seats
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.discussion import ParticipantCreate, ParticipantRead
@@ -14,13 +14,13 @@ router = APIRouter(prefix="/discussions/{discussion_id}/participants", tags=["di
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))
 async def join_discussion(
-    discussion_id: UUID, request: ParticipantCreate, actor: WritesDiscussions, seats: Seats
+    discussion_id: UUID, request: ParticipantCreate, actor: ControlsDiscussions, seats: Seats
 ) -> ParticipantRead:
     """Seat an agent or a person at the end of the speaking order; the answer is the seat."""
     return await seats.join(actor, discussion_id, request)
 
 
 @router.delete("/{participant_id}", status_code=204, responses=problems(401, 403, 404, 409, 422))
-async def leave_discussion(discussion_id: UUID, participant_id: UUID, actor: WritesDiscussions, seats: Seats) -> None:
+async def leave_discussion(discussion_id: UUID, participant_id: UUID, actor: ControlsDiscussions, seats: Seats) -> None:
     """Take a seat from the table: one's own, or, of a discussion that one runs, anybody's."""
     await seats.leave(actor, discussion_id, participant_id)

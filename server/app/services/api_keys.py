@@ -7,6 +7,7 @@ from app.core.api_keys import hint_of, make_key
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.ids import new_id
 from app.core.security import digest_of
+from app.domain.audit import Action
 from app.domain.permissions import SCOPES, Permission
 from app.models import ApiKey
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
@@ -58,6 +59,7 @@ class ApiKeyService:
             if request.expires_at is not None and request.expires_at <= work.now():
                 raise AlreadyExpired("expires_at is in the past")
             await work.api_keys.add(key)
+            work.audit.record(Action.API_KEY_CREATED, user.by, key.id, scopes=scopes)
         return ApiKeyCreated(key=secret, **ApiKeyRead.model_validate(key).model_dump())
 
     async def list_page(self, user: CurrentUser, *, limit: int, cursor: str | None) -> Page[ApiKeyRead]:
@@ -70,6 +72,7 @@ class ApiKeyService:
         async with self._uow() as work:
             if not await work.api_keys.revoke(key_id, user.user.id):
                 raise NotFound("there is no such API key")
+            work.audit.record(Action.API_KEY_REVOKED, user.by, key_id)
         self._callers.forget(key_id)
 
 

@@ -10,6 +10,7 @@ from app.core.access_tokens import InvalidToken, TokenSigner
 from app.core.api_keys import digest_of_key, looks_like_key
 from app.core.clock import utc_now
 from app.core.errors import Forbidden, NotFound, Unauthenticated
+from app.domain.audit import By
 from app.domain.permissions import (
     Permission,
     Role,
@@ -53,6 +54,11 @@ class CurrentUser:
     workspaces: list[AccountWorkspace]
     scopes: Scopes = None
     by_api_key: bool = False
+
+    @property
+    def by(self) -> By:
+        """Who does it, for the audit log, where it is in no workspace."""
+        return By(self.user.id, self.credential_id)
 
     def belongs_to(self, workspace_id: UUID) -> bool:
         return any(workspace.id == workspace_id for workspace in self.workspaces)

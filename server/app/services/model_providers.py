@@ -8,6 +8,7 @@ from app.core.errors import Invalid, located
 from app.core.ids import new_id
 from app.core.outgoing import Outgoing
 from app.core.sealing import SealBroken, Sealer
+from app.domain.audit import Action
 from app.models import Provider
 from app.models.sealed import PROVIDER_KEYS
 from app.schemas.ai import ProviderCreate, ProviderRead, ProviderUpdate
@@ -54,6 +55,7 @@ class ModelProviders:
         provider.api_key_sealed = self._seal(provider, request.api_key)
         async with self._uow(actor.workspace_id) as work:
             await work.providers.save(provider)
+            work.audit.record(Action.PROVIDER_CREATED, actor, provider.id, kind=provider.kind)
         return self._read(provider)
 
     async def get(self, actor: Actor, provider_id: UUID) -> ProviderRead:
@@ -78,11 +80,13 @@ class ModelProviders:
                 provider.api_key_sealed = self._seal(provider, request.api_key)
             provider.name = request.name or provider.name
             await work.providers.save(provider)
+            work.audit.record(Action.PROVIDER_CHANGED, actor, provider.id, fields=sorted(request.model_fields_set))
         return self._read(provider)
 
     async def delete(self, actor: Actor, provider_id: UUID) -> None:
         async with self._uow(actor.workspace_id) as work:
             await work.providers.delete(await work.providers.get(provider_id, for_update=True))
+            work.audit.record(Action.PROVIDER_DELETED, actor, provider_id)
 
     def _change_address(self, provider: Provider, request: ProviderUpdate) -> None:
         if "base_url" not in request.model_fields_set or _text(request.base_url) == provider.base_url:

@@ -23,6 +23,7 @@ from app.core.oidc_issuer import failed
 from app.core.sealing import SealBroken, Sealer
 from app.core.security import digest_of
 from app.core.visits import Visit
+from app.domain.audit import Action, By
 from app.models import OidcLogin, User, Workspace
 from app.models.sealed import OIDC_VERIFIERS
 from app.repositories.accounts import EmailTaken
@@ -210,6 +211,7 @@ class OidcLogins:
                 raise OnlyWayIn("this account has no password; set one before you unlink")
             if not await work.identities.remove(self._client.issuer.name, user.user.id):
                 raise NotFound("the account is not linked")
+            work.audit.record(Action.IDENTITY_UNLINKED, user.by, user.user.id)
 
     def _check_return(self, return_to: str | None) -> None:
         # To the letter: parsers of addresses disagree on what leads where.
@@ -275,6 +277,7 @@ class OidcLogins:
                 raise IdentityTaken("this identity belongs to another account")
             if holder is None:
                 await work.identities.add(person.issuer, person.subject, found[1].id)
+                work.audit.record(Action.IDENTITY_LINKED, By(found[1].id, session_id), found[1].id)
 
     async def _user_of(self, person: KnownPerson) -> User:
         """Whose identity it is, or a new account's."""
@@ -304,6 +307,7 @@ class OidcLogins:
         user = User(id=new_id(), email=email, display_name=name)
         await work.accounts.add_user(user, Workspace(id=new_id(), name=f"{name}'s workspace"[:200]))
         await work.identities.add(person.issuer, person.subject, user.id)
+        work.audit.record(Action.USER_CREATED, By(user.id), user.id)
         return user
 
 

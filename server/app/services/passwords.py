@@ -11,6 +11,7 @@ from app.core.clock import utc_now
 from app.core.errors import ArenaError, Invalid, located
 from app.core.mailer import Mailer, MailFailed
 from app.core.security import check_password_strength, digest_of, hash_password
+from app.domain.audit import Action, By
 from app.models import User
 from app.services.callers import Callers, CurrentUser
 from app.services.password_proofs import PasswordProofs
@@ -61,6 +62,7 @@ class PasswordService:
         new_hash = await _strong_hash(caller.user, new_password)
         async with self._proofs.of_user(caller.user.id, password) as (work, user):
             ended = await _set(work, user, new_hash, keep=caller.credential_id)
+            work.audit.record(Action.PASSWORD_CHANGED, caller.by, user.id, sessions_ended=len(ended))
         self._callers.forget(*ended)
 
     def request_reset(self, email: str) -> None:
@@ -74,7 +76,11 @@ class PasswordService:
         self._errands.begin(self._send_reset(email))
 
     async def reset(self, token: str, new_password: str) -> None:
-        """Set the new password, use up the token and all others of its user, and end all of the user's sessions."""
+        """Set the new password, use up the token and all others of its user, and end all else that lets in.
+
+        Sessions, API keys, and links to issuers of identities: whoever had taken the account, or had made it with
+        an address that is not theirs, keeps no way in.
+        """
         digest = digest_of(token)
         async with self._uow.reading() as work:
             user = await _who_may_reset(work, digest)
@@ -85,6 +91,9 @@ class PasswordService:
             if locked is None or (await _who_may_reset(work, digest)).id != user.id:
                 raise _invalid_token()
             ended = await _set(work, locked, new_hash)
+            ended += await work.api_keys.revoke_all(user.id)
+            unlinked = await work.identities.remove_all(user.id)
+            work.audit.record(Action.PASSWORD_RESET, By(), user.id, ended=len(ended), identities_unlinked=unlinked)
         self._callers.forget(*ended)
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """What a user changes of their own account besides the password."""
 
 from app.core.errors import Invalid
+from app.domain.audit import Action
 from app.models import User
 from app.schemas.auth import ProfileUpdate, UserRead
 from app.services.callers import Callers, CurrentUser
@@ -30,12 +31,14 @@ class ProfileService:
                 user = await work.accounts.lock_user(caller.user.id)
                 if user is not None:
                     _rename(user, request)
+                    work.audit.record(Action.USER_CHANGED, caller.by, user.id, fields=["display_name"])
         elif request.password is None:
             raise PasswordNeeded("the password is needed to change the address")
         else:
             async with self._proofs.of_user(caller.user.id, request.password) as (work, user):
                 _rename(user, request)
                 await _move(work, user, request.email)
+                work.audit.record(Action.USER_CHANGED, caller.by, user.id, fields=["email"])
         self._callers.forget(caller.credential_id)
         return (await self._callers.look_again(caller)).read()
 

@@ -9,6 +9,7 @@ from app.core.errors import Conflict, Unauthenticated
 from app.core.sealing import Sealer
 from app.core.security import digest_of
 from app.core.totp import make_recovery_codes, make_secret, matching_step, plain_recovery_code, provisioning_uri
+from app.domain.audit import Action
 from app.models import User
 from app.models.sealed import TOTP_SECRETS
 from app.schemas.auth import RecoveryCodes, SecondFactorRead, TotpSecret
@@ -75,6 +76,7 @@ class SecondFactors:
             if not self._use_code(user, code):
                 raise WrongCode("the code is wrong or too old", user.id)
             user.totp_confirmed_at = utc_now()
+            work.audit.record(Action.TOTP_ENABLED, caller.by, user.id)
             return await _new_recovery_codes(work, user)
 
     async def remove(self, caller: CurrentUser, password: str, code: str) -> None:
@@ -83,11 +85,13 @@ class SecondFactors:
             await self._demand(work, user, code)
             user.totp_secret_sealed = user.totp_confirmed_at = user.totp_last_step = None
             await work.credentials.replace_recovery_codes(user.id, [])
+            work.audit.record(Action.TOTP_DISABLED, caller.by, user.id)
 
     async def renew_recovery_codes(self, caller: CurrentUser, password: str, code: str) -> RecoveryCodes:
         """New recovery codes; the old ones are good no more."""
         async with self._proofs.of_user(caller.user.id, password) as (work, user):
             await self._demand(work, user, code)
+            work.audit.record(Action.RECOVERY_CODES_RENEWED, caller.by, user.id)
             return await _new_recovery_codes(work, user)
 
     async def check_at_login(self, work: UnitOfWork, user: User, code: str | None) -> None:

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from app.core.clock import utc_now
 from app.core.errors import NotFound
+from app.domain.audit import Action
 from app.models import Session
 from app.schemas.auth import SessionRead
 from app.schemas.base import Page
@@ -28,12 +29,15 @@ class SessionService:
         async with self._uow() as work:
             if not await work.sessions.end(caller.user.id, session_id, utc_now()):
                 raise NotFound("there is no such session")
+            work.audit.record(Action.SESSION_ENDED, caller.by, session_id, reason="by_its_owner")
         self._callers.forget(session_id)
 
     async def end_others(self, caller: CurrentUser) -> None:
         """End all of the caller's but the one that asks."""
         async with self._uow() as work:
             ended = await work.sessions.end_all(caller.user.id, utc_now(), but=caller.credential_id)
+            for session_id in ended:
+                work.audit.record(Action.SESSION_ENDED, caller.by, session_id, reason="by_its_owner")
         self._callers.forget(*ended)
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from app.core.errors import Conflict
 from app.core.key_ring import RingKey, thumbprint
 from app.core.sealing import SealBroken, Sealer
+from app.domain.audit import Action, By
 from app.models.sealed import SIGNING_KEYS
 from app.repositories.signing_keys import AgedKey
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -57,6 +58,7 @@ class SigningKeys:
                     seconds = aged.active_in_seconds
                     raise RotationUnderWay(f"a new key is published already, and active in {seconds:.0f} s")
             await work.signing_keys.retire_all(overlap_seconds + longest_token_seconds + MARGIN_SECONDS)
+            work.audit.record(Action.KEYS_ROTATED, By())
             return await self._add(work, overlap_seconds)
 
     async def replace_at_once(self) -> str:
@@ -68,6 +70,7 @@ class SigningKeys:
             await work.signing_keys.lock()
             await work.signing_keys.retire_all(0)
             await work.signing_keys.delete_retired()
+            work.audit.record(Action.KEYS_ROTATED, By(), at_once=True)
             return await self._add(work, 0)
 
     async def list_all(self) -> Sequence[AgedKey]:

@@ -2,79 +2,19 @@
 
 import pytest
 
-from app.domain.discussion import Status
 from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body, seats
-from tests.fixtures.people import log_in
 from tests.fixtures.problems import problem
 from tests.fixtures.routes import (
-    BODIES,
     OF_ONE_THING,
     OF_ONESELF,
     OF_THE_INSTALLATION,
     PROTECTED,
-    QUERIES,
     SHARED,
-    WITHOUT_BODY,
-    filled,
 )
+from tests.fixtures.things import call
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def things(
-    client,
-    owner,
-    anonymous,
-    make_key,
-    make_agent,
-    make_base,
-    make_document,
-    make_discussion,
-    make_provider,
-    colleague,
-    sql,
-    request,
-):
-    """One of everything, the owner's: what the parameters of addresses may name."""
-    base = await make_base()
-    agent = await make_agent()
-    path = request.node.callspec.params.get("path", "") if hasattr(request.node, "callspec") else ""
-    # Nothing moves by itself: a person has the floor, or has to say who gets it.
-    status = Status.DRAFT if path.endswith("/start") else Status.WAITING
-    policy = {"turn_policy": {"type": "manual"}} if path.endswith("/floor") else {}
-    discussion = await make_discussion(status=status, agents=[agent], **policy)
-    if path.endswith("/resume"):
-        await client.post(f"/api/v1/discussions/{discussion.id}/pause")
-    await log_in(anonymous, owner.email)
-    sessions = (await client.get("/api/v1/auth/sessions")).json()["items"]
-    other = await colleague("member", "Grace Hopper")
-    made = {
-        "session_id": next(session["id"] for session in sessions if not session["is_current"]),
-        "key_id": (await make_key())["id"],
-        "workspace_id": owner.workspace_id,
-        "user_id": other.id,
-        "user_email": other.email,
-        "agent_id": agent.id,
-        "newcomer_id": (await make_agent("Newcomer")).id,
-        "version": "1",
-        "provider_id": (await make_provider())["id"],
-        "base_id": base.id,
-        "document_id": (await make_document(base=base)).id,
-        "discussion_id": discussion.id,
-        "participant_id": discussion.participants[-1]["id"],
-    }
-    if path == "/api/v1/workspaces/{workspace_id}":  # or it could not be deleted
-        sql("UPDATE workspaces SET personal_of = NULL WHERE id = %s", owner.workspace_id)
-    return made
-
-
-async def call(http, method, path, things, **more):
-    body = BODIES.get((method, path))
-    assert body or method in {"get", "delete"} or path in WITHOUT_BODY or "{" not in path, f"how is {path} called?"
-    query = filled(QUERIES.get(path), things)
-    return await http.request(method, path.format(**things), json=filled(body, things), params=query, **more)
 
 
 @pytest.mark.parametrize(("method", "path"), OF_ONE_THING)
