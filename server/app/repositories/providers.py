@@ -13,7 +13,7 @@ from app.repositories.base import Repository, violates
 class ProviderNameTaken(Conflict):
     """Another provider of the workspace has the name."""
 
-    code = "name_taken"
+    code = "provider_name_taken"
 
 
 class ProviderRepository(Repository):

@@ -8,8 +8,7 @@ from app.domain.audit import Action, By
 from app.models import User
 from app.schemas.admin import AccountRead, AccountUpdate
 from app.schemas.base import Page
-from app.services.callers import CurrentUser
-from app.services.members import UnknownUser
+from app.services.callers import CurrentUser, UserNotFound
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
@@ -54,7 +53,7 @@ class AdministrationService:
             superusers = await work.users.lock_superusers()
             found = await work.accounts.find_user_by_email(email.strip().lower())
             if found is None:
-                raise UnknownUser(f"there is no account with the address {email}")
+                raise UserNotFound(f"there is no account with the address {email}")
             account = await _change(work, By(), found.id, request, superusers)
         return read_account(account)
 
@@ -62,7 +61,7 @@ class AdministrationService:
 async def _change(work: UnitOfWork, by: By, user_id: UUID, request: AccountUpdate, superusers: set[UUID]) -> User:
     account = await work.users.find_for_update(user_id)
     if account is None:
-        raise UnknownUser("there is no such user")
+        raise UserNotFound("there is no such user")
     if (request.is_disabled or request.is_superuser is False) and superusers == {user_id}:
         raise LastSuperuser("somebody has to administer this installation; make somebody else a superuser first")
     if request.display_name is not None and request.display_name != account.display_name:

@@ -12,14 +12,8 @@ from app.domain.permissions import SCOPES, Permission
 from app.models import ApiKey
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from app.schemas.base import Page
-from app.services.callers import Callers, CurrentUser
+from app.services.callers import Callers, CurrentUser, InvalidScope
 from app.services.unit_of_work import UnitOfWorkFactory
-
-
-class UnknownScope(Invalid):
-    """A scope that no key can have."""
-
-    code = "invalid_scope"
 
 
 class ScopeNotHeld(Forbidden):
@@ -77,10 +71,10 @@ class ApiKeyService:
 
 
 def _checked(user: CurrentUser, names: Sequence[str]) -> list[str]:
-    """The scopes, each once, in the order of the table; raise `UnknownScope` or `ScopeNotHeld`."""
+    """The scopes, each once, in the order of the table; raise `InvalidScope` or `ScopeNotHeld`."""
     for index, name in enumerate(names):
         if name not in SCOPES:
-            raise UnknownScope(f"{name!r} is no scope that a key can have", "scopes", index)
+            raise InvalidScope(f"{name!r} is no scope that a key can have", "scopes", index)
     not_held = [name for name in names if not user.may(Permission(name))]
     if not_held:
         raise ScopeNotHeld(f"a key cannot do what its owner may not: {', '.join(not_held)}")

@@ -19,7 +19,7 @@ from app.domain.audit import Action, By
 from app.domain.permissions import SCOPES
 from app.models import Session, User, Workspace
 from app.schemas.auth import Register, TokenPair, UserRead
-from app.services.callers import Callers, CurrentUser
+from app.services.callers import Callers, CurrentUser, InvalidScope
 from app.services.password_proofs import PasswordProofs, WrongPassword
 from app.services.second_factor import SecondFactors, WrongCode
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -44,13 +44,6 @@ class UnsupportedGrant(Invalid):
     where = ("body", "grant_type")
 
 
-class InvalidScope(Invalid):
-    """No scope of ours, or more than the session has: what would not be kept to must not be promised."""
-
-    code = "invalid_scope"
-    where = ("body", "scope")
-
-
 class NotASession(Conflict):
     """An API key has no end to be logged out to."""
 
@@ -67,7 +60,7 @@ def canonical_scope(scope: str) -> str:
     names = set(scope.split())
     unknown = names - SCOPES
     if unknown or (scope and not names):
-        raise InvalidScope(f"a scope is made of these, separated by blanks: {', '.join(sorted(SCOPES))}")
+        raise InvalidScope(f"a scope is made of these, separated by blanks: {', '.join(sorted(SCOPES))}", "scope")
     return " ".join(sorted(names))
 
 
@@ -171,7 +164,7 @@ class AuthService:
         async with self._uow() as work:
             pair = await self._refresh(work, parsed, visit)
             if pair is not None and scope and canonical_scope(scope) != pair.scope:
-                raise InvalidScope("a session keeps the scope it was opened with; leave `scope` out")
+                raise InvalidScope("a session keeps the scope it was opened with; leave `scope` out", "scope")
         # Raised only now: the session's end must be committed first.
         if pair is None:
             raise InvalidGrant("the refresh token is not valid any more; log in again")

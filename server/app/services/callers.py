@@ -9,7 +9,7 @@ from cachetools import LRUCache, TTLCache
 from app.core.access_tokens import InvalidToken, TokenSigner
 from app.core.api_keys import digest_of_key, looks_like_key
 from app.core.clock import utc_now
-from app.core.errors import Forbidden, NotFound, Unauthenticated
+from app.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from app.domain.audit import By
 from app.domain.permissions import (
     Permission,
@@ -34,6 +34,18 @@ class SessionEnded(Unauthenticated):
     """The session that the access token belongs to is over."""
 
     code = "session_ended"
+
+
+class InvalidScope(Invalid):
+    """No scope of ours, or more than there is to give: what would not be kept to must not be promised."""
+
+    code = "invalid_scope"
+
+
+class UserNotFound(NotFound):
+    """There is no such person, or none who may be meant here."""
+
+    code = "user_not_found"
 
 
 class InsufficientScope(Forbidden):

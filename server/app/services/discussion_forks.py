@@ -17,12 +17,11 @@ from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionChanges, DiscussionFork, DiscussionRead, ParticipantCreate
 from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
-from app.services.callers import Actor
+from app.services.callers import Actor, UserNotFound
 from app.services.discussion_flow import begin, history_of, queue_driver
 from app.services.discussion_views import SPEAKING_ROLES, participant_data, read_discussion, table_of
 from app.services.discussions import (
     DuplicateParticipant,
-    UserNotFound,
     blank_discussion,
     check_members,
     check_models,

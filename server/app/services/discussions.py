@@ -17,19 +17,13 @@ from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate, ParticipantCreate
 from app.schemas.policies import policy_data
 from app.services.ai_models import ModelCatalog
-from app.services.callers import Actor
+from app.services.callers import Actor, UserNotFound
 from app.services.discussion_access import require_control
 from app.services.discussion_flow import begin, queue_driver, take_floor
 from app.services.discussion_views import participant_data, read_discussion, table_of
 from app.services.seating_order import next_position
 from app.services.stand_ins import AgentNotFound, seat_stand_ins
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
-
-
-class UserNotFound(NotFound):
-    """A participant names somebody who is no member of the workspace."""
-
-    code = "user_not_found"
 
 
 class DocumentNotFound(NotFound):

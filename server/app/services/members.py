@@ -4,25 +4,19 @@ from datetime import timedelta
 from uuid import UUID
 
 from app.core.clock import utc_now
-from app.core.errors import NotFound, RateLimited
+from app.core.errors import RateLimited
 from app.domain.audit import Action, Outcome
 from app.domain.membership import PersonalWorkspace, check_stays_owned, check_step
 from app.domain.permissions import Permission, Role
 from app.models import User, Workspace
 from app.schemas.base import Page
 from app.schemas.workspace import MemberAdd, MemberRead
-from app.services.callers import Actor
+from app.services.callers import Actor, UserNotFound
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.workspaces import lock_workspace
 
 # Anybody may make a workspace, and so ask whether an address has an account: not for lists of them.
 MOST_UNKNOWN, UNKNOWN_SECONDS = 20, 3600.0
-
-
-class UnknownUser(NotFound):
-    """There is no account of that id or address, or it is disabled."""
-
-    code = "user_not_found"
 
 
 class TooManyUnknown(RateLimited):
@@ -52,7 +46,7 @@ class MemberService:
             user = await work.accounts.find_user(user_id)
             before = await work.workspaces.find_role(workspace.id, user_id)
             if user is None or (before is None and user.disabled_at is not None):
-                raise UnknownUser("there is no such user")
+                raise UserNotFound("there is no such user")
             await _set(work, actor, workspace, user, own, before, role)
         return _read(user, role, shows_email=True)
 
@@ -71,7 +65,7 @@ class MemberService:
                 await _set(work, actor, workspace, user, own, before, request.role)
         # Raised only now: that it was asked must be committed first.
         if user is None:
-            raise UnknownUser("nobody here has this address; they need an account first")
+            raise UserNotFound("nobody here has this address; they need an account first")
         return _read(user, request.role, shows_email=True)
 
     async def remove(self, actor: Actor, user_id: UUID) -> None:
@@ -81,7 +75,7 @@ class MemberService:
             workspace, own = await lock_workspace(work, actor, needed)
             before = await work.workspaces.find_role(workspace.id, user_id)
             if before is None:
-                raise UnknownUser("there is no such member")
+                raise UserNotFound("there is no such member")
             await _check(work, workspace, user_id, own, before, None)
             await work.workspaces.remove_member(workspace.id, user_id)
             work.audit.record(Action.ROLE_REVOKED, actor, user_id, before=before)

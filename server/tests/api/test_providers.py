@@ -157,8 +157,8 @@ async def test_two_providers_of_one_name_clash_and_nothing_is_written(client, ow
     before = rows_of(owner)
 
     body = {"name": "Claude", "kind": "groq", "api_key": PROVIDER_KEY}
-    problem(await client.post(PROVIDERS, json=body), 409, "name_taken")
-    problem(await client.patch(address_of(other), json={"name": "Claude"}), 409, "name_taken")
+    problem(await client.post(PROVIDERS, json=body), 409, "provider_name_taken")
+    problem(await client.patch(address_of(other), json={"name": "Claude"}), 409, "provider_name_taken")
 
     assert rows_of(owner) == before
 
