@@ -4,7 +4,7 @@ CAN_INSTALL = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(CAN_INSTALL)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin
 
-.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams bench-api chaos clean
+.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams bench-api chaos secrets clean
 
 N ?= 20
 
@@ -32,7 +32,14 @@ demo-recording: install  ## remake examples/recordings, after a change of what t
 serve: install  ## the product on this machine
 	$(BIN)/arena serve
 
-test: install  ## the whole test suite, on its own PostgreSQL and Valkey
+.venv-semgrep/installed: requirements-semgrep.lock
+	@rm -rf .venv-semgrep
+	@{ $(PYTHON) -m venv .venv-semgrep && \
+	  .venv-semgrep/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    -r requirements-semgrep.lock && touch $@; } || \
+	  { rm -rf .venv-semgrep; echo "semgrep cannot be installed here; the tests with our rules are skipped"; }
+
+test: install .venv-semgrep/installed  ## the whole test suite, on its own PostgreSQL and Valkey
 	$(BIN)/python -m pytest
 
 check: install  ## style, types, layers, migrations, the committed OpenAPI document
@@ -62,9 +69,13 @@ bench-api: install  ## what a request costs, beside a bare FastAPI route of the 
 chaos: install  ## kill N workers at random (N=200 takes 10 minutes) and count what is lost; one JSON line last
 	$(BIN)/python -m bench.chaos --kills $(N) $(if $(SEED),--seed $(SEED))
 
+secrets: install  ## note in .secrets.baseline what looks like a secret and is none
+	$(BIN)/detect-secrets scan --baseline .secrets.baseline
+
 lock:  ## resolve the requirements anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -c requirements-dev.lock -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url requirements-semgrep.in -o requirements-semgrep.lock
 
 clean:  ## remove what make made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-semgrep .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -33,9 +33,9 @@ _PREPARE = f"""
     );
     CREATE TABLE {_SCHEMA}.discussions (id int PRIMARY KEY, turn int);
     INSERT INTO {_SCHEMA}.discussions VALUES (1, 0);
-"""
-_INSERT = f"INSERT INTO {_SCHEMA}.messages (discussion_id, turn, content) VALUES (1, %s, %s)"
-_UPDATE = f"UPDATE {_SCHEMA}.discussions SET turn = %s WHERE id = 1"
+"""  # nosec B608 - our own constant
+_INSERT = f"INSERT INTO {_SCHEMA}.messages (discussion_id, turn, content) VALUES (1, %s, %s)"  # nosec B608 - constant
+_UPDATE = f"UPDATE {_SCHEMA}.discussions SET turn = %s WHERE id = 1"  # nosec B608 - our own constant
 
 
 async def floor_turns(fake_base_url: str, database_url: str, turns: int = 200, model: str = "fake") -> list[float]:

@@ -23,7 +23,11 @@ from app.engines.stack import Engines
 from app.engines.supervisor import Child
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = {"ARENA_RATE_LIMITS": "off", "ARENA_REGISTRATION": "open", "ARENA_ACCESS_TOKEN_SECONDS": "7200"}
+ENVIRONMENT = {
+    "ARENA_RATE_LIMITS": "off",
+    "ARENA_REGISTRATION": "open",
+    "ARENA_ACCESS_TOKEN_SECONDS": "7200",  # nosec B105 - seconds
+}
 OTHERS = "others"
 KEPT_SECONDS = 2.0
 READY_SECONDS = 30.0

@@ -121,6 +121,7 @@ def _summary(tally: Tally) -> str:
 def transcript_file(folder: Path, topic: str) -> Path:
     """A new file's path, named by the time and the topic."""
     slug = re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-")[:SLUG_CHARACTERS].strip("-")
+    # nosemgrep: a-moment-has-its-zone - what the clock on the wall says
     return folder / f"{datetime.now():%Y-%m-%d-%H%M%S}-{slug or 'discussion'}.md"
 
 

@@ -52,7 +52,7 @@ def bootstrap() -> None:
 async def _bootstrap(settings: Settings) -> dict[str, object]:
     async with _auth(settings) as auth:
         if await auth.has_superuser():
-            return {"created": False, "email": None, "password": None}
+            return {"created": False, "email": None, "password": None}  # nosec B105 - there is none
         given = settings.auth.admin_password
         password = given.get_secret_value() if given else secrets.token_urlsafe(18)
         email = settings.auth.admin_email or DEFAULT_ADMIN

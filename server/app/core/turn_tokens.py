@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.core.derived_keys import DerivedKeys, SecretKeys
 
-TOKEN_PREFIX = "arena_tt_"  # noqa: S105
+TOKEN_PREFIX = "arena_tt_"  # noqa: S105 - what a token begins with
 _RIGHT = Struct(">16s16sI16s16s")
 
 
@@ -50,6 +50,7 @@ class TurnTokens:
             return None
         packed, seal = raw[: _RIGHT.size], raw[_RIGHT.size :]
         # Decoding overlooks what is no base64, so that many texts would be the same token.
+        # nosemgrep: a-secret-is-compared-in-constant-time - with itself, and only once the seal is found right
         if not self._keys.made(seal, packed) or token != _text(raw):
             return None
         workspace, discussion, turn, participant, floor = _RIGHT.unpack(packed)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.core.derived_keys import DerivedKeys, SecretKeys
 
-SECRET_PREFIX = "arena_whsec_"  # noqa: S105
+SECRET_PREFIX = "arena_whsec_"  # noqa: S105 - what a secret begins with
 
 
 class WebhookSigner:

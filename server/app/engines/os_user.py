@@ -49,7 +49,7 @@ def _create_user() -> OsUser:
     deadline = time.monotonic() + CREATE_SECONDS
     while True:
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         except OSError as error:
             raise StartupFailed(_cannot_create(str(error))) from error
         if user := find_engine_user():
@@ -73,7 +73,7 @@ def closed_folder(path: Path, user: OsUser) -> Path | None:
     """
     ancestors = [*reversed(path.parents), path]
     script = 'for folder; do test -x "$folder" || { printf %s "$folder"; exit 0; }; done'
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - the program and its arguments are ours
         ["/bin/sh", "-c", script, "sh", *map(str, ancestors)],
         user=user.uid,
         group=user.gid,

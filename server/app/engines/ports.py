@@ -16,7 +16,7 @@ ANSWER_SECONDS = 2.0
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a port that nobody listens on now and no outgoing connection takes."""
     for _ in range(ATTEMPTS):
-        port = random.randrange(LOWEST_PORT, HIGHEST_PORT)  # noqa: S311
+        port = random.randrange(LOWEST_PORT, HIGHEST_PORT)  # noqa: S311 - no secret
         with contextlib.suppress(OSError):
             try_listening(host, port)
             return port

@@ -59,7 +59,7 @@ def spawn(
     """Start `command`; its output goes to its log if it has one, else where `output` and `errors` say."""
     log = _open_log(command.log) if command.log else None
     try:
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(  # noqa: S603 - the program and its arguments are ours
             command.arguments,
             env=dict(command.environment),
             user=command.user.uid if command.user else None,

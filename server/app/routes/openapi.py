@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from app.dependencies import Require, declared_by
+from app.routes.links import add_links
 from app.routes.responses import problems
 from app.schemas.base import Problem
 from app.schemas.message import EventPage
@@ -38,6 +39,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             creates = method == "post" and not {"201", "202"}.isdisjoint(operation["responses"])
             _complete(operation, is_versioned=path.startswith("/api/"), is_idempotent=creates)
+    add_links(schema)
     return schema
 
 
@@ -60,6 +62,8 @@ def _show_permissions(app: FastAPI, paths: dict[str, dict[str, Any]]) -> None:
 def _complete(operation: dict[str, Any], *, is_versioned: bool, is_idempotent: bool) -> None:
     """FastAPI's own 422 becomes a problem; any versioned route may fail for our own sake."""
     answers = operation["responses"]
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _sendable(parameter["schema"])
     if "HTTPValidationError" in str(answers.get("422")):
         answers["422"] = problems(422)[422]
     if "requestBody" in operation:
@@ -71,6 +75,14 @@ def _complete(operation: dict[str, Any], *, is_versioned: bool, is_idempotent: b
     if is_versioned:
         for status in (429, 500, 503):
             answers.setdefault(str(status), problems(status)[status])
+
+
+def _sendable(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without null, which is no header and no part of an address: one leaves it out instead."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**kinds[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
 
 
 IDEMPOTENCY_KEY = {

@@ -11,7 +11,10 @@ from app.schemas.base import Line, Moment, Read, Request, Text, storable
 AgentKind = Literal["llm", "external"]
 Handle = Annotated[str, StringConstraints(pattern=HANDLE_PATTERN)]
 Persona = Annotated[Text, StringConstraints(max_length=32_000)]
-ModelName = Annotated[Text, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s/]+/\S+$")]
+# On `Text` the pattern would be left out of the OpenAPI document.
+ModelName = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s/]+/\S+$"), AfterValidator(storable)
+]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 LONGEST_URL = 2048
 

@@ -3,12 +3,14 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
-from app.schemas.base import Line, Moment, Read, Request, Text
+from app.schemas.base import Line, Moment, Read, Request, Text, storable
 
 Description = Annotated[Text, StringConstraints(max_length=2_000)]
-DocumentText = Annotated[Text, StringConstraints(min_length=1, max_length=5_000_000, pattern=r"\S")]
+DocumentText = Annotated[
+    str, StringConstraints(min_length=1, max_length=5_000_000, pattern=r"\S"), AfterValidator(storable)
+]
 
 
 class KnowledgeBaseCreate(Request):

@@ -3,14 +3,16 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from app.schemas.base import Moment, Read, Request, Text
+from app.schemas.base import Moment, Read, Request, Text, storable
 from app.schemas.discussion import MAX_PARTICIPANTS, DiscussionRead, Usage
 
 MAX_CONTENT = 64_000
 TurnToken = Annotated[Text, StringConstraints(min_length=1, max_length=400)]
-Content = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_CONTENT, pattern=r"\S")]
+Content = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_CONTENT, pattern=r"\S"), AfterValidator(storable)
+]
 
 
 class MessageCreate(Request):

@@ -39,7 +39,7 @@ _AFTER_DONE_SECONDS = 0.05  # for the end of the response, without which the con
 _NO_STREAM = ("application/json", "text/html")
 _WAITED_FOR: dict[Phase, str] = {
     "connect": "could not be reached",
-    "first_token": "said nothing",
+    "first_token": "said nothing",  # nosec B105 - a sentence's end
     "idle": "fell silent",
     "total": "did not finish",
 }
