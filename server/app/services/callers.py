@@ -147,6 +147,8 @@ class Callers:
         self._seen: TTLCache[str, tuple[UUID, UUID]] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
         self._known: TTLCache[UUID, CurrentUser] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
         self._key_ids: LRUCache[bytes, tuple[UUID, UUID]] = LRUCache(maxsize=10_000)
+        # A request is asked for its caller more than once.
+        self._unknown_keys: TTLCache[bytes, bool] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
 
     async def identify(self, token: str) -> CurrentUser:
         """Who the access token or API key belongs to; raise `Unauthenticated` if it or its session is over.
@@ -196,12 +198,13 @@ class Callers:
         digest = digest_of_key(text)
         # Whose a key is never changes; whether it is still good is asked as of any credential.
         owned = self._key_ids.get(digest)
-        if owned is None:
+        if owned is None and digest not in self._unknown_keys:
             async with self._uow.reading() as work:
                 owned = await work.api_keys.find_owner(digest)
-            if owned is None:
-                raise InvalidToken("there is no such API key")
-            self._key_ids[digest] = owned
+        if owned is None:
+            self._unknown_keys[digest] = True
+            raise InvalidToken("there is no such API key")
+        self._key_ids[digest] = owned
         try:
             return await self.recognise(*owned)
         except SessionEnded:
