@@ -13,8 +13,8 @@ class Action(StrEnum):
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
     SESSION_ENDED = "session.ended"
-    PASSWORD_CHANGED = "password.changed"  # noqa: S105
-    PASSWORD_RESET = "password.reset"  # noqa: S105
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 - a deed, no password
+    PASSWORD_RESET = "password.reset"  # noqa: S105 - the same
     TOTP_ENABLED = "totp.enabled"
     TOTP_DISABLED = "totp.disabled"
     RECOVERY_CODES_RENEWED = "recovery_codes.renewed"

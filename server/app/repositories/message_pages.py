@@ -20,6 +20,7 @@ BEFORE_ALL, AFTER_ALL = 0, 2**31 - 1
 
 
 def _statement(order: str, beyond: str) -> TextClause:
+    # nosemgrep: sql-is-not-put-together - of constants of this module
     return text(
         f"""
         WITH found AS MATERIALIZED (

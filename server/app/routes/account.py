@@ -29,6 +29,7 @@ async def change_password(request: PasswordChange, user: ManagesAccount, passwor
     await passwords.change(user, request.password, request.new_password)
 
 
+# nosemgrep: a-route-declares-its-permission - who forgot the password cannot log in
 @router.post("/password-reset", status_code=202, responses=problems(422))
 async def request_password_reset(request: PasswordResetRequest, passwords: Passwords) -> PasswordResetRequested:
     """Ask for a mail with a token to set a new password. The answer is the same whether there is such an account."""
@@ -36,6 +37,7 @@ async def request_password_reset(request: PasswordResetRequest, passwords: Passw
     return PasswordResetRequested()
 
 
+# nosemgrep: a-route-declares-its-permission - the token says who
 @router.post("/password-reset/confirm", status_code=204, responses=problems(422))
 async def reset_password(request: PasswordReset, passwords: Passwords) -> None:
     """Set a new password by the token of a mail, good once and for 30 minutes. Every session of the account ends.

@@ -21,7 +21,7 @@ InWorkspace = Annotated[UUID | None, Query(description="What was done in it.")]
 
 @router.get("/users", responses=problems(401, 403, 422))
 async def list_users(
-    _user: Administers,
+    user: Administers,
     administration: Administration,
     q: SearchText = None,
     limit: Limit = 50,
@@ -41,7 +41,7 @@ async def update_user(
 
 @router.get("/audit", responses=problems(401, 403, 422))
 async def list_audit_events(
-    _user: Administers,
+    user: Administers,
     log: AuditLog,
     wanted: Filter,
     workspace_id: InWorkspace = None,

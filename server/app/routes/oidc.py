@@ -29,12 +29,14 @@ Challenge = Annotated[
 ]
 
 
+# nosemgrep: a-route-declares-its-permission - where to log in is asked before it is done
 @router.get("/issuers")
 async def list_issuers(logins: OidcLogin) -> Page[OidcIssuerRead]:
     """Where one can log in but here: for buttons on a login page."""
     return logins.issuers()
 
 
+# nosemgrep: a-route-declares-its-permission - nobody is known yet
 @router.get(
     "/login",
     status_code=303,
@@ -57,6 +59,7 @@ async def begin_login(
     return response
 
 
+# nosemgrep: a-route-declares-its-permission - the browser's cookie and the issuer say who
 @router.get(
     "/callback",
     response_model=TokenPair,

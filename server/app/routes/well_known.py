@@ -11,6 +11,7 @@ CACHED_SECONDS = 5
 router = APIRouter(tags=["operations"])
 
 
+# nosemgrep: a-route-declares-its-permission - public keys are public
 @router.get("/.well-known/jwks.json")
 async def list_public_keys(response: Response, keys: SigningKeyRing) -> PublicKeySet:
     """The public keys of access tokens, those that will sign next and those whose tokens are still good included."""

@@ -61,6 +61,7 @@ class PasswordProofs:
         renewed = await renewed_hash(password, kept) if matches and kept else None
         async with self._uow() as work:
             user = await work.accounts.lock_user(known.id if known else NOBODY)
+            # nosemgrep: a-secret-is-compared-in-constant-time - both are our own, read at two moments
             if not matches or user is None or user.disabled_at is not None or user.password_hash != kept:
                 raise WrongPassword("the password is wrong", known.id if known else None)
             user.password_hash = renewed or user.password_hash
