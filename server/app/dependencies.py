@@ -192,6 +192,13 @@ class Declared:
         if self.permission is not None:
             caller.require(self.permission)
 
+    takes_nobody = False
+    """Whether it also lets in who shows no credential, which the service then looks at."""
+
+    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+        """Who would be asked for the permission by this request; raise `NotFound` or `Invalid` as the route would."""
+        return user
+
 
 class Require(Declared):
     """Gives the caller in the workspace that the request is about, if they may.
@@ -203,6 +210,9 @@ class Require(Declared):
     def __init__(self, permission: Permission, *, of_others: Permission | None = None) -> None:
         super().__init__(permission)
         self.of_others = of_others
+
+    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+        return user.actor(workspace_of(request))
 
     async def __call__(
         self,
@@ -230,6 +240,12 @@ def declared_by(dependant: Dependant) -> Declared | None:
 
 class RequireIn(Declared):
     """Gives the caller in the workspace of the address, whatever the header says, if they may."""
+
+    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+        try:
+            return user.actor(UUID(request.path_params["workspace_id"]))
+        except ValueError:
+            raise Invalid("this is no id") from None
 
     async def __call__(
         self, workspace_id: UUID, user: Annotated[CurrentUser, Depends(get_current_user)], callers: WhoIsCalling
@@ -275,6 +291,11 @@ class RequireOfAccount(Declared):
 
 class RequireToSpeak(Declared):
     """Gives who speaks; None where a turn token, which the service checks, is all that is shown."""
+
+    takes_nobody = True
+
+    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+        return user.actor(workspace_of(request))
 
     async def __call__(
         self,

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from app.core.errors import ArenaError, Invalid
-from app.dependencies import Declared, Require, Services, bearer_of, declared_by, workspace_of
+from app.dependencies import Services, bearer_of, declared_by
 from app.services.idempotency import KeptAnswer
 
 HEADER = "Idempotency-Key"
@@ -57,13 +57,11 @@ class CreatingRoute(APIRoute):
         token = bearer_of(request)
         declared = declared_by(self.dependant)
         if token is None:
-            return NOBODY
+            return NOBODY if declared is None or declared.takes_nobody else None
         try:
             user = await services.callers.identify(token)
-            if isinstance(declared, Require):
-                declared.check(user.actor(workspace_of(request)))
-            elif isinstance(declared, Declared):
-                declared.check(user)
+            if declared is not None:
+                declared.check(declared.caller_of(request, user))
         except ArenaError:
             return None
         return user.user.id

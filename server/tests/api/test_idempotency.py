@@ -118,6 +118,35 @@ async def test_an_answer_is_not_given_to_who_may_not_ask_any_more(client, owner,
     await eventually(is_refused, 3)
 
 
+async def test_an_answer_is_not_given_to_who_was_demoted_meanwhile(owner, stranger, colleague, make_discussion, sql):
+    """Also where the workspace is that of the address, or a turn token would do."""
+    person, talk = await colleague("admin"), await make_discussion(status=Status.WAITING)
+    requests = {
+        f"/workspaces/{owner.workspace_id}/members": {"email": stranger.email, "role": "viewer"},
+        f"/discussions/{talk.id}/messages": {"content": "Hello?"},
+    }
+    headers = {path: keyed() for path in requests}
+    for path, body in requests.items():
+        sent = await person.http.post(f"/api/v1{path}", json=body, headers=headers[path])
+        assert sent.status_code == 201, sent.text
+    sql("UPDATE memberships SET role = 'viewer' WHERE user_id = %s", person.id)
+
+    for path, body in requests.items():
+
+        async def is_refused(path=path, body=body):
+            return (await person.http.post(f"/api/v1{path}", json=body, headers=headers[path])).status_code == 403
+
+        await eventually(is_refused, 3)
+
+
+async def test_who_is_nobody_keeps_no_key_of_what_nobody_may_do(anonymous, sql):
+    headers = keyed()
+
+    problem(await anonymous.post("/api/v1/agents", json=agent_body(), headers=headers), 401, "unauthenticated")
+
+    assert sql("SELECT 1 FROM idempotent_requests WHERE key = %s", headers[HEADER]) == []
+
+
 async def test_what_failed_has_done_nothing_and_may_be_tried_again(client, make_agent):
     agent = await make_agent(handle="first")
     headers, body = keyed(), agent_body("Second", handle="first")

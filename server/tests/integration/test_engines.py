@@ -125,7 +125,8 @@ async def test_all_three_answer_and_are_gone_afterwards(data_dir):
     assert not any(map(psutil.pid_exists, pids.values()))
     assert list((data_dir / "run").iterdir()) == []
     assert set(urls) == {
-        *("ARENA_DATA_DIR", "ARENA_SECRET_KEY", "ARENA_DATABASE_URL", "ARENA_DATABASE_OWNER_URL"),
+        *("ARENA_DATA_DIR", "ARENA_SECRET_KEY", "ARENA_SECRET_KEY_PREVIOUS"),
+        *("ARENA_DATABASE_URL", "ARENA_DATABASE_OWNER_URL"),
         *("ARENA_REDIS_URL", "ARENA_LOCAL_MODEL_URL", "ARENA_LOCAL_MODEL_KEY"),
     }
 
