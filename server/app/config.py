@@ -1,6 +1,7 @@
 """Settings: frozen, one group per concern, every one of them an `ARENA_*` environment variable."""
 
 import os
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,6 +40,13 @@ def _origins(text: str) -> str:
         parts = urlsplit(origin)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or "*" in origin:
             raise ValueError("must be origins such as https://host or http://host:3000, separated by commas; no `*`")
+    return text
+
+
+def _hosts(text: str) -> str:
+    for host in listed(text):
+        if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+", host):
+            raise ValueError("must be hosts such as arena.example, without port, separated by commas; no `*`")
     return text
 
 
@@ -84,6 +92,9 @@ class ServerSettings(_Group):
     allowed_origins: Annotated[str, AfterValidator(_origins)] | None = Field(
         None,
         description="Comma-separated origins (`https://host[:port]`) whose pages may call this API.",
+    )
+    allowed_hosts: Annotated[str, AfterValidator(_hosts)] | None = Field(
+        None, description="Comma-separated names that this API goes by; requests for another get 421."
     )
     trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = Field(
         None, description="Comma-separated addresses or networks whose `X-Forwarded-For` and `-Proto` are believed."
@@ -316,6 +327,19 @@ class Settings(BaseModel):
     @property
     def recordings_dir(self) -> Path:
         return self.models.recordings or self.data_dir / "recordings"
+
+    @property
+    def hosts(self) -> frozenset[str] | None:
+        """The names that requests may be for, besides this machine's own; None: any.
+
+        Without a list, they are known only where nobody but this machine's own programs can come in.
+        """
+        server = self.server
+        if not server.allowed_hosts and (server.trusted_proxies or not server.is_loopback):
+            return None
+        urls = [server.public_url, self.oidc.oidc_redirect_url, *listed(server.allowed_origins)]
+        names = (urlsplit(url).hostname for url in urls if url)
+        return frozenset([*filter(None, names), *listed(server.allowed_hosts)])
 
     @property
     def registration_open(self) -> bool:

@@ -19,6 +19,7 @@ from app.core.door import Door
 from app.core.error_handlers import install_error_handlers
 from app.core.failures import Failures
 from app.core.guards import UnexpectedErrors
+from app.core.hosts import Hosts
 from app.core.key_ring import KeyRing
 from app.core.mailer import make_mailer
 from app.core.monitoring import RequestMonitor
@@ -156,6 +157,8 @@ def _install_guards(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(UnexpectedErrors)
     if limits.allowed_origins:
         allow_origins(app, listed(limits.allowed_origins))
+    if settings.hosts is not None:
+        app.add_middleware(Hosts, ours=settings.hosts)
     app.add_middleware(RequestMonitor)
     if limits.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=listed(limits.trusted_proxies))
@@ -194,7 +197,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     signer = TokenSigner(keys, secret_keys, settings.auth.access_token_seconds)
     last_seen = LastSeen(uow)
     callers = Callers(uow, signer, last_seen)
-    proofs = PasswordProofs(uow)
+    throttle = LoginThrottle(Failures(cache), is_on=settings.server.rate_limits == "on")
+    proofs = PasswordProofs(uow, throttle)
     second_factors = SecondFactors(uow, sealer, proofs)
     passwords = PasswordService(uow, callers, proofs, make_mailer(settings), settings.server.public_url)
     most_streams = settings.server.streams_per_user if settings.server.rate_limits == "on" else None
@@ -215,7 +219,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         administration=AdministrationService(uow),
         audit=AuditService(uow),
         limiter=RateLimiter(cache),
-        throttle=LoginThrottle(Failures(cache), is_on=settings.server.rate_limits == "on"),
+        throttle=throttle,
         signing_keys=keys,
         agents=AgentService(uow, models, outgoing, WebhookSigner(secret_keys)),
         discussions=discussions,

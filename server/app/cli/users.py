@@ -78,7 +78,7 @@ def _request(email: str, password: str, name: str) -> Register:
 @asynccontextmanager
 async def _auth(settings: Settings) -> AsyncIterator[AuthService]:
     async with open_installation(settings, "user") as (uow, secret_keys):
-        sealer, proofs = Sealer(secret_keys), PasswordProofs(uow)
+        sealer, proofs = Sealer(secret_keys), PasswordProofs(uow, None)
         signer = TokenSigner(KeyRing(SigningKeys(uow, sealer).load), secret_keys, settings.auth.access_token_seconds)
         callers = Callers(uow, signer, LastSeen(uow))
         yield AuthService(uow, signer, callers, proofs, SecondFactors(uow, sealer, proofs), settings)

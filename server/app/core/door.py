@@ -25,6 +25,8 @@ log = structlog.stdlib.get_logger(__name__)
 LINGER_SECONDS = 2.0
 OVERHEAD_BYTES = 4
 """Of a header line: colon, blank and line break."""
+SAID_ONCE = (b"host", b"authorization", b"x-workspace-id")
+"""Of two, one reader would take the first and another the last."""
 CROWDED_SHARE, ADDRESS_SHARE = 0.5, 0.1
 
 
@@ -76,7 +78,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None
         self._timer: TimerHandle | None = None
         self._in_head, self._has_begun = True, False
-        self._head_bytes = self._header_bytes = self._body_bytes = 0
+        self._head_bytes = self._headers = self._header_bytes = self._body_bytes = 0
         self._body_since = 0.0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -122,7 +124,7 @@ class GuardedHttp(HttpToolsProtocol):
         """A head begins, perhaps behind another request in one read."""
         super().on_message_begin()
         self._has_begun = True
-        self._header_bytes = 0
+        self._headers = self._header_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -130,16 +132,22 @@ class GuardedHttp(HttpToolsProtocol):
             self._refuse(414, "uri_too_long", f"the address is over the limit of {self._door.url_bytes} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or one of a chunked body's trailer, which counts as well."""
-        super().on_header(name, value)
+        """Take a header. One of a chunked body's trailer only counts."""
+        if self._in_head:  # or it would be taken for one that was there when the request was let in (RFC 9110, 6.5.1)
+            super().on_header(name, value)
+        self._headers += 1
         self._header_bytes += len(name) + len(value) + OVERHEAD_BYTES
-        if len(self.headers) > self._door.headers:
+        if self._headers > self._door.headers:
             self._refuse(431, "headers_too_large", f"there are more than {self._door.headers} headers")
         if self._header_bytes > self._door.head_bytes:
             self._refuse(431, "headers_too_large", f"the headers are over the limit of {self._door.head_bytes} bytes")
 
     def on_headers_complete(self) -> None:
         """The head is whole: the body has its own time."""
+        names = [name for name, _value in self.headers]
+        for name in SAID_ONCE:
+            if names.count(name) > 1:
+                self._refuse(400, "malformed_request", f"there is more than one {name.decode()} header")
         self._in_head = self._has_begun = False
         self._body_bytes = 0
         self._stop_timer()

@@ -5,7 +5,7 @@ as surely as those made one by one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from cachetools import TTLCache
@@ -92,11 +92,15 @@ class Failures:
         return self._here.begin(counted)
 
     async def take_back(self, counted: Sequence[Counted]) -> None:
-        """The attempt was none that failed."""
+        """The attempt was none that failed, which clears what a success clears."""
         self._here.take_back(counted)
         if not self._circuit.is_open:
             values = [int(one.is_cleared) for one in counted]
             await self._circuit.ask(self._take_back([one.key for one in counted], values))
+
+    async def undo(self, counted: Sequence[Counted]) -> None:
+        """The attempt was none at all: what failed before it still counts."""
+        await self.take_back([replace(one, is_cleared=False) for one in counted])
 
     async def remember(self, name: str, seconds: float) -> None:
         """Keep in mind that there is such a thing."""

@@ -3,7 +3,9 @@
 By method and path, before anything is known of the caller, and at next to no cost.
 """
 
+import re
 from enum import StrEnum
+from urllib.parse import parse_qsl
 
 
 class RateClass(StrEnum):
@@ -28,6 +30,9 @@ class LoadClass(StrEnum):
 PREFIX = "/api/v1/"
 CONTROLS = frozenset({"pause", "interrupt", "stop"})
 TOKENS = "/api/v1/auth/token"
+_LOGINS_ELSEWHERE = frozenset({"/api/v1/auth/oidc/login", "/api/v1/auth/oidc/callback"})
+_FORM = re.compile(rb"[A-Za-z0-9%+&=._*~-]{1,2000}")
+"""What browsers and libraries make of a form; nothing in it could be read as a form of another kind."""
 _CRITICAL = frozenset({"/readyz", "/api/v1/auth/logout"})
 _EXPENSIVE_ENDS = frozenset({"preview", "search", "documents", "extract", "transcript", "export", "chat", "embeddings"})
 _DISTANT_ENDS = frozenset({"preview", "chat", "embeddings", "test"})
@@ -42,7 +47,8 @@ def rate_class(method: str, path: str) -> RateClass | None:
         return None
     end = path.rpartition("/")[2]
     if path.startswith("/api/v1/auth/"):
-        return RateClass.READ if method in {"GET", "HEAD"} else RateClass.AUTH
+        reads = method in {"GET", "HEAD"} and path not in _LOGINS_ELSEWHERE
+        return RateClass.READ if reads else RateClass.AUTH
     if end in _EXPENSIVE_ENDS and not (end == "documents" and method == "GET"):
         return RateClass.EXPENSIVE
     if method in {"GET", "HEAD", "OPTIONS"}:
@@ -55,7 +61,7 @@ def load_class(method: str, path: str, body: bytes = b"") -> LoadClass | None:
     if path == "/healthz":
         return None
     end = path.rpartition("/")[2]
-    if end in CONTROLS or path in _CRITICAL or (path == TOKENS and b"grant_type=refresh_token" in body):
+    if end in CONTROLS or path in _CRITICAL or (path == TOKENS and _is_refresh(body)):
         return LoadClass.CRITICAL
     if end in _DISTANT_ENDS:
         return LoadClass.DISTANT
@@ -64,3 +70,10 @@ def load_class(method: str, path: str, body: bytes = b"") -> LoadClass | None:
     # A list ends in a name, one thing in its id.
     is_list = method == "GET" and path.startswith(PREFIX) and end.isalpha() and end not in _OF_ONE | _STREAM_ENDS
     return LoadClass.BULK if is_list else LoadClass.INTERACTIVE
+
+
+def _is_refresh(body: bytes) -> bool:
+    """Whether the form asks for a refresh and nothing else, whichever of several fields a reader would take."""
+    if _FORM.fullmatch(body) is None:
+        return False
+    return [value for name, value in parse_qsl(body.decode()) if name == "grant_type"] == ["refresh_token"]

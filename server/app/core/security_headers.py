@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 Headers = list[tuple[bytes, bytes]]
 
-JSON_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+JSON_POLICY = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Of what is no page: a browser that is made to show it loads and runs nothing."""
 _COMMON: Headers = [
     (b"x-content-type-options", b"nosniff"),

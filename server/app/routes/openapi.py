@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
+from app.core.hosts import UNCHECKED
 from app.dependencies import Require, declared_by
 from app.routes.links import add_links
 from app.routes.responses import problems
@@ -37,6 +38,8 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     _show_permissions(app, schema["paths"])
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
+            if path not in UNCHECKED:
+                operation["responses"].setdefault("421", problems(421)[421])
             creates = method == "post" and not {"201", "202"}.isdisjoint(operation["responses"])
             _complete(operation, is_versioned=path.startswith("/api/"), is_idempotent=creates)
     add_links(schema)

@@ -7,6 +7,8 @@ what its administrators set (`limits.requests_per_minute`). Answers tell of it i
 
 from uuid import UUID
 
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import RateSettings
@@ -25,9 +27,14 @@ GUESSED = {
     ("POST", "/api/v1/auth/password-reset"): "reset",
     ("POST", "/api/v1/auth/password-reset/confirm"): "reset-token",
     ("POST", "/api/v1/auth/totp/confirm"): "totp",
-    ("POST", "/api/v1/auth/password"): "password",
+    ("POST", "/api/v1/auth/totp/disable"): "second-factor",
+    ("POST", "/api/v1/auth/recovery-codes"): "second-factor",
 }
-"""Where a wrong guess is told by the status; a reset is counted whatever comes of it, or it would tell who is here."""
+"""Where a wrong guess is told by the status; a reset is counted whatever comes of it, or it would tell who is here.
+
+Passwords are counted where they are compared (`services/password_proofs.py`). Codes have counts of their own, which
+nobody can clear who knows the password alone.
+"""
 _COUNTED_ANYWAY = {"reset"}
 
 
@@ -96,14 +103,10 @@ class RateLimits:
 
 
 def _shown(scope: Scope) -> tuple[str | None, str | None]:
-    """The bearer token and the workspace that the headers name."""
-    token = workspace = None
-    for name, value in scope["headers"]:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            token = value[7:].decode("latin-1").strip()
-        elif name == b"x-workspace-id":
-            workspace = value.decode("latin-1")
-    return token, workspace
+    """The bearer token and the workspace that the headers name; of several, the first, as routes read them."""
+    headers = Headers(scope=scope)
+    scheme, token = get_authorization_scheme_param(headers.get("authorization"))
+    return token if scheme.lower() == "bearer" else None, headers.get("x-workspace-id")
 
 
 async def _find_caller(services: Services, token: str) -> CurrentUser | None:

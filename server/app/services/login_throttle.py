@@ -67,17 +67,21 @@ class LoginThrottle:
         except Unauthenticated:
             raise
         except BaseException:
-            await self._failures.take_back(counted)  # it says nothing about the password
+            await self._failures.undo(counted)  # it says nothing about the password
             raise
         await self._failures.take_back(counted)
         await self._failures.remember(f"known:{pair}", MONTH)
 
     async def begin(self, what: str, address: str, whose: str = "") -> "Guess":
-        """Let something else be guessed at, such as a code or a token; raise `TooManyAttempts`."""
-        where = place_of(address)
-        counted = [Counted(f"{what}:{where}", ADDRESS_FREE // 2, TEN_MINUTES, ADDRESS_LONGEST)]
+        """Let something else be guessed at, such as a code or a token; raise `TooManyAttempts`.
+
+        What belongs to an account that somebody is logged in to is counted of that account, wherever they are: nobody
+        else can guess at it, and others at their address are none the worse for it.
+        """
         if whose:
-            counted.append(Counted(f"{what}:of:{_digest(whose)}", PAIR_FREE, HOUR, UNKNOWN_LONGEST, is_cleared=True))
+            counted = [Counted(f"{what}:of:{_digest(whose)}", PAIR_FREE, HOUR, UNKNOWN_LONGEST, is_cleared=True)]
+        else:
+            counted = [Counted(f"{what}:{place_of(address)}", ADDRESS_FREE // 2, TEN_MINUTES, ADDRESS_LONGEST)]
         if self._is_on:
             await self._begin(counted)
         return Guess(self._failures, counted)

@@ -7,7 +7,7 @@ from app.config import ServerSettings
 
 pytestmark = pytest.mark.anyio
 
-JSON_POLICY = "default-src 'none'; frame-ancestors 'none'"
+JSON_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PAGE = "https://app.example.org"
 
 

@@ -11,8 +11,8 @@ from tests.fixtures.raw_request import raw_connection
 
 pytestmark = pytest.mark.anyio
 
-GET = b"GET /healthz HTTP/1.1\r\nHost: arena\r\n"
-POST = b"POST /api/v1/auth/register HTTP/1.1\r\nHost: arena\r\nContent-Type: application/json\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /api/v1/auth/register HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -118,18 +118,50 @@ async def test_trailers_count_as_headers(arena):
 @pytest.mark.parametrize("address", [b"/api/v1/agents?q=" + b"x" * 100_000, b"/" + b"a/" * 20_000])
 async def test_an_address_that_is_too_long_is_refused(arena, address):
     async with raw_connection(arena.url) as connection:
-        await connection.send(b"GET " + address + b" HTTP/1.1\r\nHost: arena\r\n\r\n")
+        await connection.send(b"GET " + address + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         (await connection.answer()).problem(414, "uri_too_long")
 
 
-@pytest.mark.parametrize("noise", [b"\x16\x03\x01\x02\x00\x01", b"HELO arena\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"])
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"HELO arena\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+        POST + b"Content-Length: 2, 2\r\n\r\n{}",
+    ],
+)
 async def test_what_is_no_http_is_refused(arena, noise):
     async with raw_connection(arena.url) as connection:
         await connection.send(noise)
 
         (await connection.answer()).problem(400, "malformed_request")
         assert await connection.is_closed()
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"Host", b"X-Workspace-ID"])
+async def test_what_says_who_asks_and_where_may_be_said_once(arena, name):
+    """Whoever reads the first and whoever reads the last would take them for different requests."""
+    async with raw_connection(arena.url) as connection:
+        await connection.send(
+            GET.replace(b"Host: localhost\r\n", b"") + name + b": a\r\n" + name.lower() + b": b\r\n\r\n"
+        )
+
+        (await connection.answer()).problem(400, "malformed_request")
+        assert await connection.is_closed()
+
+
+async def test_a_trailer_says_nothing_about_who_asks(arena, owner):
+    asked = b"POST /api/v1/auth/ws-ticket HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    async with raw_connection(arena.url) as connection:
+        await connection.send(asked + b"Authorization: Bearer " + owner.access_token.encode() + b"\r\n\r\n")
+
+        (await connection.answer()).problem(401, "unauthenticated")
 
 
 async def test_garbage_behind_a_request_spoils_neither_its_answer_nor_the_connection_of_others(arena):
@@ -143,7 +175,7 @@ async def test_garbage_behind_a_request_spoils_neither_its_answer_nor_the_connec
 
 async def test_requests_sent_at_once_are_answered_in_order(arena):
     async with raw_connection(arena.url) as connection:
-        await connection.send((GET + b"\r\n" + b"GET /nothing HTTP/1.1\r\nHost: arena\r\n\r\n") * 20)
+        await connection.send((GET + b"\r\n" + b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n") * 20)
 
         assert [(await connection.answer()).status for _ in range(40)] == [200, 404] * 20
 

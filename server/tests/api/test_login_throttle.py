@@ -3,12 +3,14 @@
 import asyncio
 import socket
 
+import pyotp
 import pytest
 from redis.asyncio import Redis
 
 from app.core.errors import Unauthenticated
 from app.core.failures import Counted, Failures
-from app.services.login_throttle import PAIR_FREE, LoginThrottle, TooManyAttempts, place_of
+from app.services.login_throttle import ADDRESS_FREE, PAIR_FREE, LoginThrottle, TooManyAttempts, place_of
+from tests.fixtures.mail import smtp_settings, token_in
 from tests.fixtures.people import PASSWORD
 from tests.fixtures.problems import problem
 
@@ -144,3 +146,130 @@ def test_an_ipv6_customer_is_one_place():
     assert place_of("2001:db8:1:2::1") == place_of("2001:db8:1:2:ffff::9")
     assert place_of("2001:db8:1:2::1") != place_of("2001:db8:1:3::1")
     assert place_of("::ffff:192.0.2.1") == place_of("192.0.2.1")
+
+
+NEW = "nineteen orange giraffes"
+ASKED_FOR_THE_PASSWORD = {
+    "another password": ("POST", "/api/v1/auth/password", {"new_password": NEW}),
+    "another address": ("PATCH", "/api/v1/auth/me", {"email": "moved@arena.example"}),
+    "a second factor": ("POST", "/api/v1/auth/totp", {}),
+    "no second factor": ("POST", "/api/v1/auth/totp/disable", {"code": "000000"}),
+    "recovery codes": ("POST", "/api/v1/auth/recovery-codes", {"code": "000000"}),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED_FOR_THE_PASSWORD.values(), ids=ASKED_FOR_THE_PASSWORD)
+async def test_who_is_logged_in_may_not_guess_the_password_either(owner, asked):
+    """Whoever found a session open, or took its token, has as few tries as a stranger."""
+    method, path, body = asked
+    for _ in range(PAIR_FREE + 1):
+        problem(await owner.http.request(method, path, json={**body, "password": WRONG}), 403, "wrong_password")
+
+    refused = await owner.http.request(method, path, json={**body, "password": PASSWORD})
+
+    problem(refused, 429, "too_many_attempts")
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+async def test_the_password_is_guessed_at_nowhere_else_meanwhile(owner):
+    for number in range(PAIR_FREE + 1):
+        method, path, body = list(ASKED_FOR_THE_PASSWORD.values())[number % 3]
+        problem(await owner.http.request(method, path, json={**body, "password": WRONG}), 403, "wrong_password")
+
+    for method, path, body in ASKED_FOR_THE_PASSWORD.values():
+        problem(await owner.http.request(method, path, json={**body, "password": PASSWORD}), 429, "too_many_attempts")
+
+
+async def test_what_compares_no_password_forgets_no_wrong_ones(owner):
+    for _ in range(PAIR_FREE + 1):
+        assert (await owner.http.patch("/api/v1/auth/me", json={"display_name": "Ada"})).status_code == 200
+        weak = await owner.http.post("/api/v1/auth/password", json={"password": WRONG, "new_password": "a" * 20})
+        problem(weak, 422, "weak_password")
+        refused = await owner.http.post("/api/v1/auth/totp", json={"password": WRONG})
+        problem(refused, 403, "wrong_password")
+
+    problem(await owner.http.post("/api/v1/auth/totp", json={"password": PASSWORD}), 429, "too_many_attempts")
+
+
+async def test_the_right_password_forgets_the_wrong_ones_before_it(owner):
+    for _ in range(2):
+        for _ in range(PAIR_FREE):
+            problem(await owner.http.post("/api/v1/auth/totp", json={"password": WRONG}), 403, "wrong_password")
+        assert (await owner.http.post("/api/v1/auth/totp", json={"password": PASSWORD})).status_code == 201
+
+
+async def begin_factor(person):
+    begun = await person.http.post("/api/v1/auth/totp", json={"password": PASSWORD})
+    assert begun.status_code == 201, begun.text
+    return pyotp.TOTP(begun.json()["secret"])
+
+
+def other_than(code):
+    return f"{(int(code) + 500_000) % 1_000_000:06}"
+
+
+async def test_a_code_that_confirms_a_factor_is_not_guessed(owner):
+    factor = await begin_factor(owner)
+    for _ in range(PAIR_FREE + 1):
+        wrong = {"code": other_than(factor.now())}
+        problem(await owner.http.post("/api/v1/auth/totp/confirm", json=wrong), 403, "wrong_code")
+
+    refused = await owner.http.post("/api/v1/auth/totp/confirm", json={"code": factor.now()})
+
+    problem(refused, 429, "too_many_attempts")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/totp/disable", "/api/v1/auth/recovery-codes"])
+async def test_who_knows_the_password_may_not_guess_the_code(owner, path):
+    factor = await begin_factor(owner)
+    confirmed = await owner.http.post("/api/v1/auth/totp/confirm", json={"code": factor.now()})
+    [code, *_] = confirmed.json()["recovery_codes"]
+    for _ in range(PAIR_FREE + 1):
+        # A right password, which forgets nothing of the codes.
+        problem(await owner.http.post("/api/v1/auth/totp", json={"password": PASSWORD}), 409, "second_factor_exists")
+        wrong = {"password": PASSWORD, "code": other_than(factor.now())}
+        problem(await owner.http.post(path, json=wrong), 403, "wrong_code")
+
+    problem(await owner.http.post(path, json={"password": PASSWORD, "code": code}), 429, "too_many_attempts")
+
+
+async def test_resets_are_asked_for_so_often_from_one_address(guarded, connect):
+    http = await connect(at=guarded)
+
+    async def ask(number, origin="192.0.2.8"):
+        body = {"email": f"nobody-{number}@arena.example"}
+        return await http.post("/api/v1/auth/password-reset", json=body, headers={"X-Forwarded-For": origin})
+
+    assert [(await ask(number)).status_code for number in range(ADDRESS_FREE // 2 + 1)] == (
+        [202] * (ADDRESS_FREE // 2 + 1)
+    )
+    problem(await ask("more"), 429, "too_many_attempts")
+    assert (await ask("elsewhere", "192.0.2.9")).status_code == 202
+
+
+async def test_tokens_of_resets_are_not_guessed(make_arena, post_office, make_user, connect):
+    place = make_arena(mail=smtp_settings(post_office), server={"trusted_proxies": "127.0.0.1"})
+    person, http = await make_user(at=place), await connect(at=place)
+    await http.post("/api/v1/auth/password-reset", json={"email": person.email})
+    token = token_in(await post_office.next_to(person.email))
+
+    async def confirm(token, origin="192.0.2.10"):
+        body = {"token": token, "new_password": NEW}
+        headers = {"X-Forwarded-For": origin}
+        return await http.post("/api/v1/auth/password-reset/confirm", json=body, headers=headers)
+
+    for number in range(ADDRESS_FREE // 2 + 1):
+        problem(await confirm(f"guess {number}"), 422, "invalid_reset_token")
+    problem(await confirm(token), 429, "too_many_attempts")
+    assert (await confirm(token, "192.0.2.11")).status_code == 204
+
+
+async def test_a_login_that_could_not_be_tried_forgets_no_wrong_ones(guarded, make_user):
+    person = await make_user(at=guarded)
+    odd = {"grant_type": "password", "username": person.email, "password": WRONG, "scope": "no:such"}
+    for _ in range(PAIR_FREE + 1):
+        await person.http.post(TOKEN, data=odd, headers={"X-Forwarded-For": "192.0.2.12"})
+        refused = await guess(person.http, person.email, origin="192.0.2.12")
+        problem(refused, 401, "invalid_grant")
+
+    problem(await guess(person.http, person.email, PASSWORD, "192.0.2.12"), 429, "too_many_attempts")

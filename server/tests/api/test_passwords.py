@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import secrets
 
 import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -125,7 +126,10 @@ def place(mailing_place):
 
 @pytest.fixture
 async def visitor(connect, place):
-    return await connect(at=place)
+    """Somebody at an address of their own: resets are counted by it."""
+    http = await connect(at=place)
+    http.headers["X-Forwarded-For"] = f"2001:db8:{secrets.randbelow(65_536):x}:{secrets.randbelow(65_536):x}::1"
+    return http
 
 
 @pytest.fixture

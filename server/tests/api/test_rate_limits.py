@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from app.core.rate_limit import Limit, RateLimiter
 from app.engines.ports import free_port
+from app.routes.rate_limits import _shown
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.people import PASSWORD
 from tests.fixtures.problems import problem
@@ -140,3 +141,10 @@ async def test_without_valkey_requests_go_on_unlimited_and_wait_for_nothing(make
     assert {answer.status_code for answer in answers} == {200}
     assert "RateLimit" not in answers[-1].headers
     assert time.monotonic() - began < 10, "each would have waited for 2 s"
+
+
+def test_of_two_tokens_the_first_counts_as_routes_read_them():
+    headers = [(b"authorization", b"Bearer good"), (b"authorization", b"Bearer junk"), (b"x-workspace-id", b"a")]
+
+    assert _shown({"type": "http", "headers": [*headers, (b"x-workspace-id", b"b")]}) == ("good", "a")
+    assert _shown({"type": "http", "headers": [(b"authorization", b"Basic x"), *headers]}) == (None, "a")

@@ -42,7 +42,30 @@ def test_what_a_request_is_under_load(method, path, wanted):
 
 def test_a_refresh_is_critical_and_a_login_is_not():
     assert load_class("POST", "/api/v1/auth/token", b"grant_type=refresh_token&refresh_token=x") is CRITICAL
+    assert (
+        load_class("POST", "/api/v1/auth/token", b"refresh_token=arena_rt_x.-_~&grant_type=refresh_token") is CRITICAL
+    )
     assert load_class("POST", "/api/v1/auth/token", b"grant_type=password&username=x") is INTERACTIVE
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"grant_type=password&username=grant_type=refresh_token",
+        b"grant_type=password&x=1&note=grant_type%3Drefresh_token",
+        b"grant_type=password&grant_type=refresh_token",
+        b"grant_type=refresh_token&grant_type=password",
+        b"grant_type=refresh_token&grant%5Ftype=password",
+        b"grant_type=refresh_token&a=b;grant_type=password",
+        b"grant_type=refresh_token&\r\n--x\r\nContent-Disposition: form-data; name=grant_type\r\n\r\npassword\r\n--x--",
+        b"grant_type=refresh_token&padding=" + b"x" * 100_000,
+        b"xgrant_type=refresh_token",
+        b"",
+    ],
+    ids=lambda form: form[:60].decode(),
+)
+def test_a_login_does_not_pass_for_a_refresh(form):
+    assert load_class("POST", "/api/v1/auth/token", form) is INTERACTIVE
 
 
 @pytest.mark.parametrize(
@@ -53,6 +76,9 @@ def test_a_refresh_is_critical_and_a_login_is_not():
         ("POST", "/api/v1/agents", RateClass.WRITE),
         ("POST", "/api/v1/auth/token", RateClass.AUTH),
         ("GET", "/api/v1/auth/me", RateClass.READ),
+        ("GET", "/api/v1/auth/oidc/login", RateClass.AUTH),
+        ("GET", "/api/v1/auth/oidc/callback", RateClass.AUTH),
+        ("GET", "/api/v1/auth/oidc/issuers", RateClass.READ),
         ("POST", "/api/v1/agents/1/preview", RateClass.EXPENSIVE),
         ("POST", "/api/v1/knowledge/bases/1/documents", RateClass.EXPENSIVE),
         ("GET", "/api/v1/knowledge/bases/1/documents", RateClass.READ),
