@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -166,8 +167,13 @@ class AuthSettings(_Group):
     )
     access_token_seconds: int = Field(600, ge=30, le=86_400, description="Life of an access token.")
     session_days: int = Field(30, ge=1, le=365, description="Longest life of a session, however often refreshed.")
+    session_idle_days: int = Field(14, ge=1, le=365, description="A session that was not used for so long is over.")
     admin_email: str | None = Field(None, description="The first administrator's address.")
     admin_password: SecretStr | None = Field(None, description="The first administrator's password; unset: generated.")
+
+    @property
+    def session_idle(self) -> timedelta:
+        return timedelta(days=self.session_idle_days)
 
 
 class MailSettings(_Group):

@@ -183,7 +183,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     cache = make_cache(settings.redis)
     channels, followed = make_channels(settings.redis), make_channels(settings.redis)
     bus = LiveBus(cache, channels)
-    uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce)
+    uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce, settings.auth.session_idle)
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
     secret_keys = await find_secret_keys(settings)
     sealer = Sealer(secret_keys)
@@ -207,7 +207,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     services = Services(
         settings=settings,
         auth=auth_service,
-        oidc=OidcLogins(uow, auth_service, oidc_client, sealer, settings),
+        oidc=OidcLogins(uow, auth_service, proofs, oidc_client, sealer, settings),
         profiles=ProfileService(uow, callers, proofs),
         passwords=passwords,
         sessions=SessionService(uow, callers),

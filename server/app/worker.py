@@ -90,7 +90,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     channels = make_channels(settings.redis)
     bus = LiveBus(cache, channels)
     queue = make_queue(settings.database, "worker")
-    uow = UnitOfWorkFactory(engine, queue, bus.announce)
+    uow = UnitOfWorkFactory(engine, queue, bus.announce, settings.auth.session_idle)
     turns = TurnRepository(engine)
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
     leases = LeaseKeeper(turns, settings.worker.lease_seconds)

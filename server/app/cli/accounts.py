@@ -69,6 +69,6 @@ async def _administration() -> AsyncIterator[AdministrationService]:
     engine = make_engine(settings.database, "user")
     queue = make_queue(settings.database, "user")
     try:
-        yield AdministrationService(UnitOfWorkFactory(engine, queue, lambda _discussion, _events: None))
+        yield AdministrationService(UnitOfWorkFactory(engine, queue, lambda *_: None, settings.auth.session_idle))
     finally:
         await engine.dispose()

@@ -39,6 +39,7 @@ async def open_installation(
         check_secret_keys(url, Sealer(secret_keys))
     engine = make_engine(settings.database, application)
     try:
-        yield UnitOfWorkFactory(engine, make_queue(settings.database, application), lambda *_: None), secret_keys
+        queue = make_queue(settings.database, application)
+        yield UnitOfWorkFactory(engine, queue, lambda *_: None, settings.auth.session_idle), secret_keys
     finally:
         await engine.dispose()

@@ -29,6 +29,8 @@ IS_SHED = "arena.is_shed"
 """Where the scope holds that a request was turned away unseen: lines of those would be work, and are summed up."""
 SWITCHING_PROTOCOLS = 101
 _BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+# `user_id` is who asks (`name_caller`).
+_TOLD_AS = {"user_id": "target_user_id"}
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
 
@@ -101,7 +103,7 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         route=_route_of(scope["path"], parameters) if "route" in scope else "unmatched",
         status=status,
         duration_ms=round(seconds * 1000, 2),
-        **{name: value for name, value in parameters.items() if name.endswith("_id")},
+        **{_TOLD_AS.get(name, name): value for name, value in parameters.items() if name.endswith("_id")},
     )
 
 

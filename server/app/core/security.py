@@ -8,6 +8,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pwdlib import PasswordHash
@@ -20,6 +21,8 @@ _HASHER = PasswordHash.recommended()
 _FEWEST_GUESSES = 1_000_000
 # Its cost grows with the square of the length; what follows only makes a password stronger.
 _JUDGED_CHARACTERS = 72
+# What this is called: whoever guesses at an installation knows it.
+_WORDS_OF_THE_PRODUCT = ("discussion arena", "discussionarena", "discussion-arena", "discussion", "arena")
 
 
 class WeakPassword(Invalid):
@@ -29,16 +32,21 @@ class WeakPassword(Invalid):
     where = ("body", "password")
 
 
-def check_password_strength(password: str, *, email: str, display_name: str) -> None:
+def check_password_strength(password: str, *, email: str, display_name: str, public_url: str | None = None) -> None:
     """Raise `WeakPassword` for one that falls within about a million guesses.
 
-    zxcvbn counts them (Wheeler 2016): common passwords and words, keyboard rows, dates, repetitions, and the account's
-    own name and address. Takes milliseconds of processor time.
+    zxcvbn counts them (Wheeler 2016): common passwords and words, keyboard rows, dates, repetitions, the account's
+    own name and address, and what the product and the host of its `public_url` are called. Takes milliseconds.
     """
-    own_words = [email, email.partition("@")[0], display_name]
+    own_words = [email, email.partition("@")[0], display_name, *_WORDS_OF_THE_PRODUCT, *_words_of(public_url)]
     estimate = zxcvbn(password[:_JUDGED_CHARACTERS], user_inputs=own_words)
     if estimate["guesses"] < _FEWEST_GUESSES:
         raise WeakPassword("this password is easily guessed; choose one that is less like a common one or your name")
+
+
+def _words_of(public_url: str | None) -> list[str]:
+    host = urlsplit(public_url or "").hostname or ""
+    return [host, *host.split(".")] if host else []
 
 
 async def hash_password(password: str) -> str:

@@ -12,7 +12,7 @@ STEP_SECONDS = 30
 STEPS_ASIDE = 1
 ISSUER = "Discussion Arena"
 RECOVERY_CODES = 10
-_RECOVERY_GROUPS = 4
+_RECOVERY_GROUPS = 6
 _GROUP_LETTERS = 4
 # No letters that are mistaken for digits.
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -45,7 +45,7 @@ def matching_step(secret: str, code: str, now: datetime, last_step: int | None) 
 
 
 def make_recovery_codes() -> list[str]:
-    """Ten codes of 79 random bits each: too many to guess, so a plain digest is enough to keep of them."""
+    """Ten codes of 118 random bits each: too many to guess, so a plain digest is enough to keep of them."""
     return ["-".join(_group() for _ in range(_RECOVERY_GROUPS)) for _ in range(RECOVERY_CODES)]
 
 

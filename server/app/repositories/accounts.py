@@ -40,8 +40,9 @@ class AccountWorkspace:
 class AccountRepository:
     """Not scoped by a workspace: a user stands above them."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, idle: timedelta) -> None:
         self._session = session
+        self._idle = idle
 
     async def add_user(self, user: User, workspace: Workspace) -> None:
         """Add the user with a personal workspace, as its owner; raise `EmailTaken`."""
@@ -112,7 +113,7 @@ class AccountRepository:
         alive = union_all(
             select(Session.id, Session.user_id)
             .join(User, User.id == Session.user_id)
-            .where(Session.id == any_(_uuids(credentials)), *is_alive(func.now())),
+            .where(Session.id == any_(_uuids(credentials)), *is_alive(func.now(), self._idle)),
             select(ApiKey.id, ApiKey.user_id)
             .join(User, User.id == ApiKey.user_id)
             .where(ApiKey.id == any_(_uuids(credentials)), *_is_good(func.now())),

@@ -23,6 +23,7 @@ _RECORD_FAILURE = text(
     INSERT INTO audit_events (id, created_at, action, outcome, user_id, target_type, address, request_id, detail)
     SELECT CAST(:id AS uuid), CAST(:at AS timestamptz), CAST(:action AS text), CAST(:outcome AS text),
            CAST(:user_id AS uuid), CAST(:target_type AS text), CAST(:address AS text), CAST(:request_id AS text),
+           jsonb_build_object('reason', CAST(:reason AS text)) ||
            CASE WHEN greatest(recent.there, recent.of_account) >= :most_alike - 1 OR recent.in_all >= :most - 1
                 THEN '{"more_go_unrecorded": true}'::jsonb ELSE '{}'::jsonb END
     FROM (
@@ -69,8 +70,8 @@ class AuditRepository:
         )
         self._session.add(event)
 
-    async def record_failed_login(self, user_id: UUID | None) -> None:
-        """Tell of a failed login, `user_id` being whose if there is such an account.
+    async def record_failed_login(self, user_id: UUID | None, reason: str) -> None:
+        """Tell of a failed login, `user_id` being whose if there is such an account; `reason` is an error's `code`.
 
         In any minute at most `MOST_FAILURES_ALIKE` of an address and of an account, and `MOST_FAILURES` of all, are
         told of; the last of them says so.
@@ -86,6 +87,7 @@ class AuditRepository:
             "user_id": user_id,
             "address": origin.address,
             "request_id": origin.request_id,
+            "reason": reason,
             "most_alike": MOST_FAILURES_ALIKE,
             "most": MOST_FAILURES,
         }

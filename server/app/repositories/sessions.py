@@ -12,27 +12,29 @@ from app.models import Session, User
 from app.repositories.base import newest_first
 
 
-def is_alive(now: Any) -> tuple[ColumnElement[bool], ...]:
-    """Of a session joined with its user."""
-    return *_has_not_ended(now), User.disabled_at.is_(None)
+def is_alive(now: Any, idle: timedelta) -> tuple[ColumnElement[bool], ...]:
+    """Of a session joined with its user; one that was not used for the time `idle` is over, too."""
+    return *_has_not_ended(now, idle), User.disabled_at.is_(None)
 
 
-def _has_not_ended(now: Any) -> tuple[ColumnElement[bool], ...]:
-    return Session.ended_at.is_(None), Session.expires_at > now
+def _has_not_ended(now: Any, idle: timedelta) -> tuple[ColumnElement[bool], ...]:
+    return Session.ended_at.is_(None), Session.expires_at > now, Session.last_seen_at > now - idle
 
 
 class SessionRepository:
     """Not scoped by a workspace: a session is a user's."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, idle: timedelta) -> None:
         self._session = session
+        self._idle = idle
 
     def add(self, session: Session) -> None:
         self._session.add(session)
 
-    async def find_for_update(self, session_id: UUID) -> Session | None:
+    async def find_live_for_update(self, session_id: UUID, now: datetime) -> Session | None:
+        """The session, if it has not ended; nobody else refreshes or ends it until the transaction does."""
         found: Session | None = await self._session.scalar(
-            select(Session).where(Session.id == session_id).with_for_update()
+            select(Session).where(Session.id == session_id, *_has_not_ended(now, self._idle)).with_for_update()
         )
         return found
 
@@ -42,7 +44,7 @@ class SessionRepository:
             await self._session.execute(
                 select(Session, User)
                 .join(User, User.id == Session.user_id)
-                .where(Session.id == session_id, *is_alive(now))
+                .where(Session.id == session_id, *is_alive(now, self._idle))
             )
         ).one_or_none()
         return (row[0], row[1]) if row else None
@@ -50,14 +52,14 @@ class SessionRepository:
     async def list_live(
         self, user_id: UUID, now: datetime, limit: int, cursor: str | None
     ) -> tuple[list[Session], str | None]:
-        query = select(Session).where(Session.user_id == user_id, *_has_not_ended(now))
+        query = select(Session).where(Session.user_id == user_id, *_has_not_ended(now, self._idle))
         return await newest_first(self._session, query, Session.id, limit, cursor)
 
     async def end(self, user_id: UUID, session_id: UUID, now: datetime) -> bool:
         """End the session; False if the user has no such live one."""
         ended = await self._session.execute(
             update(Session)
-            .where(Session.id == session_id, Session.user_id == user_id, *_has_not_ended(now))
+            .where(Session.id == session_id, Session.user_id == user_id, *_has_not_ended(now, self._idle))
             .values(ended_at=now)
             .returning(Session.id)
         )
@@ -65,7 +67,7 @@ class SessionRepository:
 
     async def end_all(self, user_id: UUID, now: datetime, *, but: UUID | None = None) -> list[UUID]:
         """End the user's sessions, `but` one; those that were ended by this."""
-        query = update(Session).where(Session.user_id == user_id, *_has_not_ended(now))
+        query = update(Session).where(Session.user_id == user_id, *_has_not_ended(now, self._idle))
         if but is not None:
             query = query.where(Session.id != but)
         return list(await self._session.scalars(query.values(ended_at=now).returning(Session.id)))

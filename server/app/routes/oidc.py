@@ -91,8 +91,11 @@ async def finish_login(
 async def begin_link(
     link: OidcLink, request: Request, response: Response, user: ManagesAccount, logins: OidcLogin
 ) -> OidcLinkStarted:
-    """Begin to link an identity to the caller's account. Only the browser that asks, by its cookie, can go on."""
-    begun = await logins.begin_link(user, _browser_secret(request, logins), link.return_to)
+    """Begin to link an identity to the caller's account. Only the browser that asks, by its cookie, can go on.
+
+    It takes the account's password, unless there is none: a link is a way in that outlasts the session.
+    """
+    begun = await logins.begin_link(user, _browser_secret(request, logins), link.return_to, link.password)
     response.headers.update(_PRIVATE)
     _remember(response, begun)
     return OidcLinkStarted(authorization_url=begun.url, expires_in=LOGIN_SECONDS)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from app.schemas.auth import KnownPassword
 from app.schemas.base import Moment, Read, Request, Text
 
 ReturnTo = Annotated[Text, StringConstraints(max_length=2_000)]
@@ -20,9 +21,10 @@ class OidcIssuerRead(Read):
 
 
 class OidcLink(Request):
-    """Where to go after linking."""
+    """Where to go after linking, and the account's password, if it has one."""
 
     return_to: ReturnTo | None = Field(None, description="One of `ARENA_OIDC_RETURN_URLS`.")
+    password: KnownPassword | None = Field(None, description="The account's; only one that has none goes without.")
 
 
 class OidcLinkStarted(Read):

@@ -21,7 +21,7 @@ from app.models import Session, User, Workspace
 from app.schemas.auth import Register, TokenPair, UserRead
 from app.services.callers import Callers, CurrentUser, InvalidScope
 from app.services.password_proofs import PasswordProofs, WrongPassword
-from app.services.second_factor import SecondFactors, WrongCode
+from app.services.second_factor import SecondFactors, TotpRequired, WrongCode
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
@@ -92,7 +92,11 @@ class AuthService:
     async def create_user(self, request: Register, *, is_superuser: bool = False) -> UserRead:
         """The same without asking whether registration is open."""
         await asyncio.to_thread(
-            check_password_strength, request.password, email=request.email, display_name=request.display_name
+            check_password_strength,
+            request.password,
+            email=request.email,
+            display_name=request.display_name,
+            public_url=self._settings.server.public_url,
         )
         user = User(
             id=new_id(),
@@ -123,20 +127,24 @@ class AuthService:
         granted = canonical_scope(scope)
         try:
             async with self._proofs.of_address(email, password) as (work, user):
-                await self._second_factors.check_at_login(work, user, totp)
-                return await self.open_session(work, user, granted, visit)
+                method = await self._second_factors.check_at_login(work, user, totp)
+                return await self.open_session(work, user, granted, visit, method)
+        except TotpRequired as error:
+            await self.note_failure(error.user_id, error.code)
+            raise
         except (WrongPassword, WrongCode) as error:
-            await self._note_failure(error.user_id)
+            await self.note_failure(error.user_id, error.code)
             what = "the address, the password or the code" if totp else "the address or the password"
             raise InvalidGrant(f"{what} is wrong") from None
 
-    async def _note_failure(self, user_id: UUID | None) -> None:
+    async def note_failure(self, user_id: UUID | None, reason: str) -> None:
+        """Tell the audit log why somebody was not let in, by the `code` of an error of ours."""
         # In a transaction of its own, also for an address that nobody has: both take as long.
         async with self._uow() as work:
-            await work.audit.record_failed_login(user_id)
+            await work.audit.record_failed_login(user_id, reason)
 
-    async def open_session(self, work: UnitOfWork, user: User, scope: str, visit: Visit) -> TokenPair:
-        """A new session of somebody who has proved who they are; those long over are forgotten by the way."""
+    async def open_session(self, work: UnitOfWork, user: User, scope: str, visit: Visit, method: str) -> TokenPair:
+        """A new session of somebody who has proved by `method` who they are; those long over are forgotten."""
         now = utc_now()
         await work.sessions.drop_old(user.id, now - timedelta(days=DAYS_REMEMBERED))
         session = Session(
@@ -149,7 +157,7 @@ class AuthService:
         )
         pair = self._rotate(session, visit, now)
         work.sessions.add(session)
-        work.audit.record(Action.LOGIN_SUCCEEDED, By(user.id, session.id), session.id)
+        work.audit.record(Action.LOGIN_SUCCEEDED, By(user.id, session.id), session.id, method=method)
         return pair
 
     async def refresh(self, token: str, *, scope: str = "", visit: Visit = UNKNOWN) -> TokenPair:
@@ -171,9 +179,9 @@ class AuthService:
         return pair
 
     async def _refresh(self, work: UnitOfWork, token: RefreshToken, visit: Visit) -> TokenPair | None:
-        session = await work.sessions.find_for_update(token.session_id)
         now = utc_now()
-        if session is None or session.ended_at is not None or session.expires_at <= now:
+        session = await work.sessions.find_live_for_update(token.session_id, now)
+        if session is None:
             return None
         if not token.matches(session.refresh_hash):
             if token.number < session.refresh_number:

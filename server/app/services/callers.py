@@ -10,6 +10,7 @@ from app.core.access_tokens import InvalidToken, TokenSigner
 from app.core.api_keys import digest_of_key, looks_like_key
 from app.core.clock import utc_now
 from app.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from app.core.request_context import name_caller
 from app.domain.audit import By
 from app.domain.permissions import (
     Permission,
@@ -182,8 +183,12 @@ class Callers:
     async def recognise(self, credential_id: UUID, user_id: UUID) -> CurrentUser:
         """Whose session or API key it is; raise `SessionEnded` if it is over or not theirs."""
         known = self._known.get(credential_id)
-        if known is not None and known.user.id == user_id:
-            return known
+        if known is None or known.user.id != user_id:
+            known = await self._look_up(credential_id, user_id)
+        name_caller(user_id, credential_id)
+        return known
+
+    async def _look_up(self, credential_id: UUID, user_id: UUID) -> CurrentUser:
         async with self._uow.reading() as work:
             found = await self._find(work, credential_id)
             if found is None or found[0].id != user_id:

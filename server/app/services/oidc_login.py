@@ -33,10 +33,13 @@ from app.schemas.base import Line, Page
 from app.schemas.oidc import VERIFIER_PATTERN, IdentityRead, OidcIssuerRead
 from app.services.auth import AuthService, InvalidGrant, RegistrationClosed
 from app.services.callers import CurrentUser, SessionEnded
+from app.services.password_proofs import PasswordNeeded, PasswordProofs
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 LOGIN_SECONDS = 600
 CODE_SECONDS = 60
+METHOD = "oidc"
+"""How the audit log calls this way in."""
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 _NAME: TypeAdapter[str] = TypeAdapter(Line)
@@ -91,6 +94,10 @@ class AccountDisabled(Forbidden):
 
     code = "account_disabled"
 
+    def __init__(self, detail: str, user_id: UUID) -> None:
+        super().__init__(detail)
+        self.user_id = user_id
+
 
 class OnlyWayIn(Conflict):
     """Without it nobody could log in to the account."""
@@ -129,10 +136,17 @@ class OidcLogins:
     """One issuer's; `client` None: there is none, and nothing is to be found here."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, auth: AuthService, client: OidcClient | None, sealer: Sealer, settings: Settings
+        self,
+        uow: UnitOfWorkFactory,
+        auth: AuthService,
+        proofs: PasswordProofs,
+        client: OidcClient | None,
+        sealer: Sealer,
+        settings: Settings,
     ) -> None:
         self._uow = uow
         self._auth = auth
+        self._proofs = proofs
         self._known_client = client
         self._sealer = sealer
         self._settings = settings
@@ -163,39 +177,55 @@ class OidcLogins:
             raise ChallengeNeeded("return_to needs code_challenge: BASE64URL(SHA256(code_verifier)) (RFC 7636)")
         return await self._begin(browser_secret, return_to, challenge if return_to is not None else None, None)
 
-    async def begin_link(self, user: CurrentUser, browser_secret: str | None, return_to: str | None) -> Begun:
-        """The way to link an identity to the caller's account, in the browser that asks, while the session lives."""
+    async def begin_link(
+        self, user: CurrentUser, browser_secret: str | None, return_to: str | None, password: str | None
+    ) -> Begun:
+        """The way to link an identity to the caller's account, in the browser that asks, while the session lives.
+
+        Raise `PasswordNeeded` or `WrongPassword`: a stolen access token must not become a way in that lasts.
+        """
         self._check_return(return_to)
+        await self._prove(user, password)
         return await self._begin(browser_secret, return_to, None, user.credential_id)
 
     async def finish(self, browser_secret: str | None, answered: Answered, visit: Visit) -> Finished:
-        """Use the login up, and take the issuer's word for who it is."""
-        client = self._client
-        login = await self._take(browser_secret, answered.state)
+        """Use the login up, and take the issuer's word for who it is. Who is not let in is told of in the audit log."""
+        login = None
+        try:
+            login = await self._take(browser_secret, answered.state)
+            return await self._finish(login, answered, visit)
+        except (Unauthenticated, Forbidden, Conflict) as error:
+            if login is None or login.session_id is None:
+                whose = error.user_id if isinstance(error, AccountDisabled) else None
+                await self._auth.note_failure(whose, error.code)
+            raise
+
+    async def _finish(self, login: OidcLogin, answered: Answered, visit: Visit) -> Finished:
         self._check_answer(answered, await self._names_itself(answered))
         verifier = self._unseal(login)
         if not answered.code:
             raise failed("its answer has neither a code nor an error")
-        person = await client.person(code=answered.code, nonce=login.nonce, verifier=verifier)
+        person = await self._client.person(code=answered.code, nonce=login.nonce, verifier=verifier)
         if login.session_id is not None:
             await self._link(person, login.session_id)
             return Finished(go_to=login.return_to and _with(login.return_to, linked="true"))
         user = await self._user_of(person)
         async with self._uow() as work:
             if login.return_to is None or login.challenge is None:
-                return Finished(tokens=await self._auth.open_session(work, user, "", visit))
+                return Finished(tokens=await self._auth.open_session(work, user, "", visit, METHOD))
             code = secrets.token_urlsafe(32)
             await work.identities.add_code(digest_of(code), login.challenge, user.id, CODE_SECONDS)
         return Finished(go_to=_with(login.return_to, code=code))
 
     async def redeem(self, code: str, verifier: str, visit: Visit) -> TokenPair:
         """Trade a code that a login returned with for a session, once; raise `InvalidGrant`."""
-        if re.fullmatch(VERIFIER_PATTERN, verifier) is None:
-            raise InvalidGrant("the code is not valid: it is good once, for a minute, and for who began the login")
-        async with self._uow() as work:
-            user = await work.identities.take_code(digest_of(code), create_s256_code_challenge(verifier))
-            if user is not None and user.disabled_at is None:
-                return await self._auth.open_session(work, user, "", visit)
+        user = None
+        if re.fullmatch(VERIFIER_PATTERN, verifier) is not None:
+            async with self._uow() as work:
+                user = await work.identities.take_code(digest_of(code), create_s256_code_challenge(verifier))
+                if user is not None and user.disabled_at is None:
+                    return await self._auth.open_session(work, user, "", visit, METHOD)
+        await self._auth.note_failure(user.id if user else None, AccountDisabled.code if user else InvalidGrant.code)
         raise InvalidGrant("the code is not valid: it is good once, for a minute, and for who began the login")
 
     async def list_links(self, user: CurrentUser) -> Page[IdentityRead]:
@@ -212,6 +242,15 @@ class OidcLogins:
             if not await work.identities.remove(self._client.issuer.name, user.user.id):
                 raise NotFound("the account is not linked")
             work.audit.record(Action.IDENTITY_UNLINKED, user.by, user.user.id)
+
+    async def _prove(self, user: CurrentUser, password: str | None) -> None:
+        # A password that was set meanwhile has ended the session, so that the link will not be finished.
+        if user.user.password_hash is None:
+            return
+        if password is None:
+            raise PasswordNeeded("the password is needed to link an identity")
+        async with self._proofs.of_user(user.user.id, password):
+            pass
 
     def _check_return(self, return_to: str | None) -> None:
         # To the letter: parsers of addresses disagree on what leads where.
@@ -294,7 +333,7 @@ class OidcLogins:
                     "there is an account with this address; log in to it and link this identity there"
                 ) from None
         if user.disabled_at is not None:
-            raise AccountDisabled("this account was disabled")
+            raise AccountDisabled("this account was disabled", user.id)
         return user
 
     async def _register(self, work: UnitOfWork, person: KnownPerson) -> User:

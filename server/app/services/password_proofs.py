@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from app.core.errors import Forbidden
+from app.core.errors import Forbidden, Invalid
 from app.core.request_context import current_origin
 from app.core.security import renewed_hash, verify_password
 from app.models import User
@@ -26,6 +26,13 @@ class WrongPassword(WrongSecret):
     """It is not the account's password, or the account has none."""
 
     code = "wrong_password"
+
+
+class PasswordNeeded(Invalid):
+    """A session alone is not enough for what would outlast it: whoever took its token must get no lasting way in."""
+
+    code = "password_needed"
+    where = ("body", "password")
 
 
 class PasswordProofs:

@@ -59,7 +59,7 @@ class PasswordService:
 
     async def change(self, caller: CurrentUser, password: str, new_password: str) -> None:
         """Set the new password and end every other session; raise `WrongPassword` or `WeakPassword`."""
-        new_hash = await _strong_hash(caller.user, new_password)
+        new_hash = await self._strong_hash(caller.user, new_password)
         async with self._proofs.of_user(caller.user.id, password) as (work, user):
             ended = await _set(work, user, new_hash, keep=caller.credential_id)
             work.audit.record(Action.PASSWORD_CHANGED, caller.by, user.id, sessions_ended=len(ended))
@@ -84,7 +84,7 @@ class PasswordService:
         digest = digest_of(token)
         async with self._uow.reading() as work:
             user = await _who_may_reset(work, digest)
-        new_hash = await _strong_hash(user, new_password)
+        new_hash = await self._strong_hash(user, new_password)
         async with self._uow() as work:
             locked = await work.accounts.lock_user(user.id)
             # Only now: another use of the token may have come first.
@@ -136,6 +136,17 @@ class PasswordService:
             else:
                 return
 
+    async def _strong_hash(self, user: User, new_password: str) -> str:
+        with located("body", "new_password"):
+            await asyncio.to_thread(
+                check_password_strength,
+                new_password,
+                email=user.email,
+                display_name=user.display_name,
+                public_url=self._public_url,
+            )
+        return await hash_password(new_password)
+
     def _text(self, token: str) -> str:
         # After the hash, so that no server and no referrer ever hears of it.
         way = f"{self._public_url.rstrip('/')}/reset-password#token={token}" if self._public_url else token
@@ -157,12 +168,6 @@ async def _who_may_reset(work: UnitOfWork, digest: bytes) -> User:
 
 def _invalid_token() -> InvalidResetToken:
     return InvalidResetToken("the token is not valid: it is good once and for half an hour; ask for a new one")
-
-
-async def _strong_hash(user: User, new_password: str) -> str:
-    with located("body", "new_password"):
-        await asyncio.to_thread(check_password_strength, new_password, email=user.email, display_name=user.display_name)
-    return await hash_password(new_password)
 
 
 async def _set(work: UnitOfWork, user: User, new_hash: str, *, keep: UUID | None = None) -> list[UUID]:

@@ -1,19 +1,11 @@
 """What a user changes of their own account besides the password."""
 
-from app.core.errors import Invalid
 from app.domain.audit import Action
 from app.models import User
 from app.schemas.auth import ProfileUpdate, UserRead
 from app.services.callers import Callers, CurrentUser
-from app.services.password_proofs import PasswordProofs
+from app.services.password_proofs import PasswordNeeded, PasswordProofs
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
-
-
-class PasswordNeeded(Invalid):
-    """Where mails go decides who may set a new password, so the present one is asked for."""
-
-    code = "password_needed"
-    where = ("body", "password")
 
 
 class ProfileService:
@@ -33,6 +25,7 @@ class ProfileService:
                     _rename(user, request)
                     work.audit.record(Action.USER_CHANGED, caller.by, user.id, fields=["display_name"])
         elif request.password is None:
+            # Where mails go decides who may set a new password.
             raise PasswordNeeded("the password is needed to change the address")
         else:
             async with self._proofs.of_user(caller.user.id, request.password) as (work, user):

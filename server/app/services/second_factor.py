@@ -4,6 +4,8 @@ Always holds: a code is looked at only after the right password, under the lock 
 of parallel uses of one code exactly one succeeds. A factor counts only once its owner has shown a code of it.
 """
 
+from uuid import UUID
+
 from app.core.clock import utc_now
 from app.core.errors import Conflict, Unauthenticated
 from app.core.sealing import Sealer
@@ -22,6 +24,10 @@ class TotpRequired(Unauthenticated):
     """The password was right; a code of the second factor is needed as well."""
 
     code = "totp_required"
+
+    def __init__(self, detail: str, user_id: UUID) -> None:
+        super().__init__(detail)
+        self.user_id = user_id
 
 
 class WrongCode(WrongSecret):
@@ -94,28 +100,29 @@ class SecondFactors:
             work.audit.record(Action.RECOVERY_CODES_RENEWED, caller.by, user.id)
             return await _new_recovery_codes(work, user)
 
-    async def check_at_login(self, work: UnitOfWork, user: User, code: str | None) -> None:
-        """Raise `TotpRequired` or `WrongCode`, if the account has a factor that counts.
+    async def check_at_login(self, work: UnitOfWork, user: User, code: str | None) -> str:
+        """Raise `TotpRequired` or `WrongCode`, if the account has a factor that counts; else say what let in.
 
         The password was right and the row is locked.
         """
         if user.totp_confirmed_at is None:
-            return
+            return "password"
         if not code:
-            raise TotpRequired("a code of the second factor is needed: send it as `totp`")
-        if not await self._is_good(work, user, code):
-            raise WrongCode("the code is wrong, was used before, or is too old", user.id)
+            raise TotpRequired("a code of the second factor is needed: send it as `totp`", user.id)
+        return f"password+{await self._use_up(work, user, code)}"
 
     async def _demand(self, work: UnitOfWork, user: User, code: str) -> None:
         if user.totp_confirmed_at is None:
             raise NoSecondFactor("there is no second factor")
-        if not await self._is_good(work, user, code):
-            raise WrongCode("the code is wrong, was used before, or is too old", user.id)
+        await self._use_up(work, user, code)
 
-    async def _is_good(self, work: UnitOfWork, user: User, code: str) -> bool:
-        """Use up a code of either kind."""
-        digest = digest_of(plain_recovery_code(code))
-        return await work.credentials.take_recovery_code(user.id, digest) or self._use_code(user, code)
+    async def _use_up(self, work: UnitOfWork, user: User, code: str) -> str:
+        """Use up a code of either kind, and say of which; raise `WrongCode`."""
+        if await work.credentials.take_recovery_code(user.id, digest_of(plain_recovery_code(code))):
+            return "recovery_code"
+        if self._use_code(user, code):
+            return "totp"
+        raise WrongCode("the code is wrong, was used before, or is too old", user.id)
 
     def _use_code(self, user: User, code: str) -> bool:
         if user.totp_secret_sealed is None:

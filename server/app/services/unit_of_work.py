@@ -48,11 +48,17 @@ class UnitOfWork:
     """Repositories on one transaction, scoped to one workspace; `now()` is the time by the database's clock."""
 
     def __init__(
-        self, session: AsyncSession, workspace_id: UUID | None, queue: procrastinate.App, clock: "DatabaseClock"
+        self,
+        session: AsyncSession,
+        workspace_id: UUID | None,
+        queue: procrastinate.App,
+        clock: "DatabaseClock",
+        session_idle: timedelta,
     ) -> None:
         self._session = session
         self._scope = workspace_id
         self._queue = queue
+        self._session_idle = session_idle
         self.now = clock.now
 
     @property
@@ -63,11 +69,11 @@ class UnitOfWork:
 
     @cached_property
     def accounts(self) -> AccountRepository:
-        return AccountRepository(self._session)
+        return AccountRepository(self._session, self._session_idle)
 
     @cached_property
     def sessions(self) -> SessionRepository:
-        return SessionRepository(self._session)
+        return SessionRepository(self._session, self._session_idle)
 
     @cached_property
     def credentials(self) -> CredentialRepository:
@@ -224,9 +230,12 @@ def _joint_of_this_task() -> JointWork | None:
 class UnitOfWorkFactory:
     """Opens units of work. Leaving the block commits; an exception rolls everything back."""
 
-    def __init__(self, engine: AsyncEngine, queue: procrastinate.App, announce: Announce) -> None:
+    def __init__(
+        self, engine: AsyncEngine, queue: procrastinate.App, announce: Announce, session_idle: timedelta
+    ) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._session_idle = session_idle
         self._queue = queue
         self._announce = announce
         self._clock = DatabaseClock()
@@ -258,7 +267,7 @@ class UnitOfWorkFactory:
         with telling_outages():
             async with AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session:
                 await scope_to(await session.connection(), workspace_id)
-                yield UnitOfWork(session, workspace_id, self._queue, self._clock)
+                yield UnitOfWork(session, workspace_id, self._queue, self._clock, self._session_idle)
 
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[JointWork]:
@@ -282,7 +291,7 @@ class UnitOfWorkFactory:
     @asynccontextmanager
     async def _work(self, session: AsyncSession, workspace_id: UUID | None) -> AsyncIterator[UnitOfWork]:
         await self._clock.keep_right(session)
-        work = UnitOfWork(session, workspace_id, self._queue, self._clock)
+        work = UnitOfWork(session, workspace_id, self._queue, self._clock, self._session_idle)
         yield work
         await work.jobs.write()
         await work.log.write()

@@ -59,7 +59,7 @@ async def test_addresses_are_the_same_in_whatever_case(anonymous, sql):
     assert sql("SELECT count(*) FROM users WHERE lower(email) = %s", body["email"].lower()) == [(1,)]
 
 
-@pytest.mark.parametrize("password", ["password1234", "aaaaaaaaaaaa", "abababababab"])
+@pytest.mark.parametrize("password", ["password1234", "aaaaaaaaaaaa", "abababababab", "discussionarena"])
 async def test_a_password_that_attackers_try_first_is_refused(anonymous, sql, password):
     body = registration(password=password)
 

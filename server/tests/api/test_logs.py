@@ -9,7 +9,7 @@ import pytest
 from app.engines.ports import free_port
 from tests.fixtures.arena import Arena
 from tests.fixtures.deadlines import eventually
-from tests.fixtures.people import PASSWORD
+from tests.fixtures.people import PASSWORD, Person
 from tests.fixtures.processes import Process
 from tests.fixtures.viewer import watch_to_the_end
 
@@ -28,6 +28,7 @@ class Told:
     discussion: dict[str, Any]
     failed: dict[str, Any]
     secrets: dict[str, str]
+    person: Person
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ async def told(fresh_database, make_settings_like, start_process, start_worker, 
         "refresh token": person.refresh_token,
         "secret key": place.auth.secret_key.get_secret_value(),
     }
-    return Told(api, worker, discussion, failed, secrets)
+    return Told(api, worker, discussion, failed, secrets, person)
 
 
 async def _answers(http):
@@ -99,6 +100,7 @@ async def test_processes_log_requests_and_turns_and_no_secrets(told):
     api, worker = told.api.lines(), told.worker.lines()
 
     _check_requests(api, told.discussion)
+    _check_callers(api, told.person)
     _check_turns(worker, told.discussion)
     _check_failed_turn(worker, told.failed)
     for name, secret in told.secrets.items():
@@ -117,6 +119,18 @@ def _check_requests(lines, discussion):
     posted = [line for line in requests if line["route"] == "/api/v1/discussions/{discussion_id}/messages"]
     assert [(line["method"], line["status"]) for line in posted] == [("POST", 201)] * 2
     assert posted[0]["discussion_id"] == discussion["id"]
+
+
+def _check_callers(lines, person):
+    """Who asked, where it was found out; nobody's name where nobody is known."""
+    requests = [line for line in lines if line["event"] == "request"]
+    of_discussions = [line for line in requests if line["route"].startswith("/api/v1/discussions")]
+    assert of_discussions
+    assert {line.get("user_id") for line in of_discussions} == {person.id}
+    assert len({line["credential_id"] for line in of_discussions}) == 1
+    strangers = [line for line in requests if line["status"] in {401, 422} and "/auth/" in line["route"]]
+    assert len(strangers) >= 3
+    assert not any({"user_id", "credential_id"} & set(line) for line in strangers)
 
 
 def _check_turns(lines, discussion):

@@ -364,7 +364,7 @@ def session_of(site, connect, owner):
 
 
 async def begin_link(browser, headers, **body):
-    return await browser.http.post(LINK, json=body, headers=headers)
+    return await browser.http.post(LINK, json={"password": PASSWORD, **body}, headers=headers)
 
 
 async def test_an_identity_is_linked_from_a_session_and_logs_in_from_then_on(
@@ -390,6 +390,28 @@ async def test_linking_returns_to_a_frontend(browser, session_of):
     linked = await browser.come_back(await browser.log_in_at(begun.json()["authorization_url"]))
 
     assert (linked.status_code, linked.headers["location"]) == (303, f"{FRONTEND}?linked=true")
+
+
+async def test_a_stolen_access_token_links_no_identity(browser, owner, session_of, sql):
+    headers = await session_of(browser)
+
+    needed = await browser.http.post(LINK, json={}, headers=headers)
+
+    assert problem(needed, 422, "password_needed")["errors"][0]["loc"] == ["body", "password"]
+    problem(await begin_link(browser, headers, password="a guess at the password"), 403, "wrong_password")
+    begun = "SELECT 1 FROM oidc_logins WHERE session_id IN (SELECT id FROM sessions WHERE user_id = %s)"
+    assert sql(begun, owner.id) == []
+
+
+async def test_an_account_without_a_password_links_without_one(browser, issuer):
+    tokens = (await browser.log_in()).json()
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+
+    begun = await browser.http.post(LINK, json={}, headers=headers)
+
+    assert begun.status_code == 200, begun.text
+    linked = await browser.come_back(await browser.log_in_at(begun.json()["authorization_url"]))
+    assert linked.status_code == 204
 
 
 async def test_nobody_is_led_to_link_their_identity_to_anothers_account(open_browser, site, issuer, session_of, sql):
@@ -462,3 +484,42 @@ async def test_where_no_issuer_is_trusted_there_is_no_login(anonymous, client):
     problem(await anonymous.get(CALLBACK, params={"state": "x", "code": "y"}), 404, "oidc_not_configured")
     problem(await client.post(LINK, json={}), 404, "oidc_not_configured")
     problem(await trade(anonymous, "x" * 43), 401, "invalid_grant")
+
+
+@pytest.fixture
+def logins_told(sql, every_failure_is_told):
+    """What the audit log has of the logins of one request."""
+    query = "SELECT action, user_id::text, detail FROM audit_events WHERE request_id = %s AND action LIKE 'login.%%'"
+    return lambda answer: sql(query, answer.headers["X-Request-ID"])
+
+
+async def test_the_audit_log_tells_that_the_issuer_let_in(browser, logins_told, connect, site):
+    answer = await browser.log_in()
+
+    user = await who(connect, site, answer.json())
+    assert logins_told(answer) == [("login.succeeded", user["id"], {"method": "oidc"})]
+
+
+async def test_the_audit_log_tells_of_logins_that_failed_in_no_words_of_the_issuers(browser, issuer, logins_told):
+    declined = await browser.at_the_issuer(await browser.begin())
+    del declined["code"]
+    answer = await browser.come_back({**declined, "error": "access_denied", "error_description": "words"})
+    problem(answer, 403, "oidc_access_denied")
+    assert logins_told(answer) == [("login.failed", None, {"reason": "oidc_access_denied"})]
+
+    await issuer.behaves(sign="impostor")
+    answer = await browser.log_in()
+    assert logins_told(answer) == [
+        ("login.failed", None, {"reason": problem(answer, 401, "oidc_token_invalid")["code"]})
+    ]
+
+
+async def test_the_audit_log_tells_whose_disabled_account_was_tried(browser, issuer, logins_told, sql):
+    told = await browser.log_in_for_frontend()
+    where = "WHERE email = %s RETURNING id::text"
+    [(user_id,)] = sql(f"UPDATE users SET disabled_at = now() {where}", issuer.person["email"].lower())
+
+    for answer in (await trade(browser.http, told["code"]), await browser.log_in()):
+        assert logins_told(answer) == [("login.failed", user_id, {"reason": "account_disabled"})]
+    unknown = await trade(browser.http, "a code that nobody was given")
+    assert logins_told(unknown) == [("login.failed", None, {"reason": "invalid_grant"})]

@@ -57,6 +57,7 @@ async def test_a_changed_password_ends_every_other_session_and_keeps_this_one(ow
     [
         ({"password": "not the password", "new_password": NEW}, 403, "wrong_password", None),
         ({"password": PASSWORD, "new_password": "password1234"}, 422, "weak_password", ["body", "new_password"]),
+        ({"password": PASSWORD, "new_password": "discussionarena"}, 422, "weak_password", ["body", "new_password"]),
         ({"password": PASSWORD, "new_password": "short"}, 422, "validation_failed", ["body", "new_password"]),
         ({"password": PASSWORD, "new_password": "x" * 129}, 422, "validation_failed", ["body", "new_password"]),
         ({"password": "", "new_password": NEW}, 422, "validation_failed", ["body", "password"]),

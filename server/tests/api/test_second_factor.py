@@ -327,3 +327,20 @@ async def test_a_code_is_never_logged(owner, anonymous, authenticator, capfd, ca
     shown = capfd.readouterr()
     for secret in (authenticator.secret, recovery, f'"{code}"', "not the password"):
         assert secret not in caplog.text + shown.err + shown.out
+
+
+@pytest.mark.usefixtures("every_failure_is_told")
+async def test_the_audit_log_tells_which_factors_let_in_and_which_was_missing(anonymous, owner, authenticator, sql):
+    problem(await attempt(anonymous, owner), 401, "totp_required")
+    problem(await attempt(anonymous, owner, "000000"), 401, "invalid_grant")
+    await attempt(anonymous, owner, authenticator.code())
+    await attempt(anonymous, owner, authenticator.recovery_codes[0])
+
+    told = sql("SELECT detail FROM audit_events WHERE user_id = %s AND action LIKE 'login.%%' ORDER BY id", owner.id)
+    assert [detail for (detail,) in told] == [
+        {"method": "password"},
+        {"reason": "totp_required"},
+        {"reason": "wrong_code"},
+        {"method": "password+totp"},
+        {"method": "password+recovery_code"},
+    ]

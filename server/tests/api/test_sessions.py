@@ -128,6 +128,49 @@ async def test_all_others_end_at_once_and_the_one_that_asks_stays(owner, strange
     assert not await is_shut_out(stranger.http)
 
 
+async def leave_unused(sql, session_id, how_long):
+    sql("UPDATE sessions SET last_seen_at = now() - %s::interval WHERE id = %s", how_long, UUID(session_id))
+
+
+async def test_a_session_that_nobody_used_for_long_is_over_for_its_tokens(owner, anonymous, connect, elsewhere, sql):
+    session_id, _, tokens = await other_session(owner, anonymous, connect)
+    await leave_unused(sql, session_id, "14 days")
+
+    assert await is_shut_out(await connect(tokens["access_token"], at=elsewhere))
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    problem(await anonymous.post("/api/v1/auth/token", data=form), 401, "invalid_grant")
+    assert [session["is_current"] for session in await sessions_of(owner.http)] == [True]
+    problem(await owner.http.delete(f"{SESSIONS}/{session_id}"), 404, "not_found")
+
+
+async def test_a_session_that_is_used_now_and_then_goes_on(owner, anonymous, connect, elsewhere, sql):
+    session_id, _, tokens = await other_session(owner, anonymous, connect)
+    await leave_unused(sql, session_id, "13 days 23 hours")
+
+    assert not await is_shut_out(await connect(tokens["access_token"], at=elsewhere))
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    assert (await anonymous.post("/api/v1/auth/token", data=form)).status_code == 200
+
+
+async def test_after_how_long_is_for_the_operator_to_say(owner, anonymous, connect, make_arena, sql):
+    session_id, _, tokens = await other_session(owner, anonymous, connect)
+    await leave_unused(sql, session_id, "1 day")
+    stricter = make_arena(auth={"session_idle_days": 1})
+
+    assert await is_shut_out(await connect(tokens["access_token"], at=stricter))
+
+
+async def test_a_session_that_nobody_used_for_long_ends_its_streams(owner, anonymous, connect, make_discussion, sql):
+    draft = await make_discussion(status=Status.DRAFT)
+    session_id, http, _ = await other_session(owner, anonymous, connect)
+    async with http.stream("GET", f"/api/v1/discussions/{draft.id}/events", headers=LIVE) as stream:
+        reading = asyncio.create_task(read_until_it_ends(stream))
+        await leave_unused(sql, session_id, "14 days")
+
+        async with asyncio.timeout(PROMISED_SECONDS):
+            await reading
+
+
 @pytest.fixture
 def elsewhere(make_arena):
     """Another API process on the same database."""

@@ -76,6 +76,28 @@ def test_a_password_that_comes_to_mind_first_is_refused(password):
         check_password_strength(password, email="ada@arena.example", display_name="Ada Byron")
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        "discussionarena",
+        "Discussion Arena",
+        "discussion-arena",
+        "arenaarenaarena",
+        "talk.acme.example",
+        "DiscussionArena1",
+    ],
+)
+def test_a_password_of_what_the_installation_is_called_is_refused(password):
+    with pytest.raises(WeakPassword):
+        check_password_strength(
+            password, email="ada@home.example", display_name="Ada", public_url="https://talk.acme.example:8443/app"
+        )
+
+
+def test_a_host_is_no_word_of_an_installation_elsewhere():
+    check_password_strength("talk.acme.example", email="ada@home.example", display_name="Ada")
+
+
 @pytest.mark.anyio
 async def test_a_password_hash_is_argon2id_and_never_twice_the_same(monkeypatch):
     monkeypatch.setattr("app.core.security._HASHER", PasswordHash.recommended())

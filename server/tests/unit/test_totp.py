@@ -1,5 +1,6 @@
 """Time-based codes (RFC 6238), and recovery codes."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pyotp
@@ -74,7 +75,13 @@ def test_recovery_codes_are_ten_and_never_the_same():
     codes = [*make_recovery_codes(), *make_recovery_codes()]
 
     assert len(set(codes)) == 20
-    assert all(len(plain_recovery_code(code)) == 16 for code in codes)
+    assert all(len(plain_recovery_code(code)) == 24 for code in codes)
+
+
+def test_a_recovery_code_has_the_bits_that_a_plain_digest_asks_for():
+    letters = set("".join(plain_recovery_code(code) for _ in range(100) for code in make_recovery_codes()))
+
+    assert 24 * math.log2(len(letters)) >= 112
 
 
 def test_a_recovery_code_may_be_typed_in_whatever_way():
