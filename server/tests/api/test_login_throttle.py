@@ -16,8 +16,14 @@ from tests.fixtures.problems import problem
 
 pytestmark = pytest.mark.anyio
 
+RATE_LIMITS = "on"
 TOKEN = "/api/v1/auth/token"
 WRONG = "not the password at all"
+
+
+@pytest.fixture
+async def owner(make_user, make_arena):
+    return await make_user(at=make_arena())
 
 
 def guess(http, email, password=WRONG, origin="203.0.113.5"):

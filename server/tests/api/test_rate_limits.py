@@ -16,8 +16,14 @@ from tests.fixtures.problems import problem
 
 pytestmark = pytest.mark.anyio
 
+RATE_LIMITS = "on"
 AGENTS = "/api/v1/agents"
 POLICIES = re.compile(r'"([a-z-]+)";q=(\d+);w=60')
+
+
+@pytest.fixture
+async def owner(make_user, make_arena):
+    return await make_user(at=make_arena())
 
 
 @pytest.fixture

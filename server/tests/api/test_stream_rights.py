@@ -255,7 +255,7 @@ async def test_a_stream_token_and_its_stream_end_with_the_session(anonymous, own
 async def test_one_person_holds_only_so_many_streams_of_whatever_kind(
     make_arena, make_discussion, connect, owner, colleague
 ):
-    place = make_arena(server={"streams_per_user": 2})
+    place = make_arena(server={"streams_per_user": 2, "rate_limits": "on"})
     here = await connect(owner.access_token, at=place)
     other = await colleague("viewer")
     elsewhere = await connect(other.access_token, at=place)

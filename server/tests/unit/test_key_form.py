@@ -5,8 +5,9 @@ import zlib
 
 import pytest
 
+from app.core.access_tokens import InvalidToken
 from app.core.api_keys import digest_of_key, hint_of, looks_like_key, make_key
-from app.core.security import InvalidToken, digest_of
+from app.core.security import digest_of
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
