@@ -63,7 +63,7 @@ def load_class(method: str, path: str, body: bytes = b"") -> LoadClass | None:
     end = path.rpartition("/")[2]
     if end in CONTROLS or path in _CRITICAL or (path == TOKENS and _is_refresh(body)):
         return LoadClass.CRITICAL
-    if end in _DISTANT_ENDS:
+    if end in _DISTANT_ENDS or path in _LOGINS_ELSEWHERE:
         return LoadClass.DISTANT
     if end in _BULK_ENDS:
         return LoadClass.BULK

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime
 from starlette.responses import StreamingResponse
 
 from app.domain.audit import Action, AuditFilter
 from app.schemas.audit import ExportFormat
+from app.schemas.base import Instant
 
-Since = Annotated[AwareDatetime | None, Query(description="Not earlier (RFC 3339).")]
-Until = Annotated[AwareDatetime | None, Query(description="Earlier (RFC 3339).")]
+Since = Annotated[Instant | None, Query(description="Not earlier (RFC 3339).")]
+Until = Annotated[Instant | None, Query(description="Earlier (RFC 3339).")]
 MEDIA_TYPES = {ExportFormat.NDJSON: "application/x-ndjson", ExportFormat.CSV: "text/csv"}
 FILE: dict[int | str, dict[str, Any]] = {
     200: {

@@ -18,14 +18,14 @@ router = APIRouter(prefix="/auth/oidc", tags=["auth"])
 # What a browser takes only over TLS, for this host alone, and for no other path (RFC 6265bis, section 4.1.3.2).
 SECURE_COOKIE = "__Host-arena-oidc"
 LOOPBACK_COOKIE = "arena-oidc"
-_PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+_PRIVATE = {"Cache-Control": "no-store"}
 _SEES_OTHER: dict[int | str, dict[str, Any]] = {
     303: {"description": "See Other", "headers": {"Location": {"schema": {"type": "string"}}}}
 }
 
 Answer = Annotated[Text | None, StringConstraints(max_length=4_000), Query()]
 Challenge = Annotated[
-    Text | None, Query(pattern=CHALLENGE_PATTERN, description="BASE64URL(SHA256(code_verifier)) (RFC 7636, `S256`).")
+    str | None, Query(pattern=CHALLENGE_PATTERN, description="BASE64URL(SHA256(code_verifier)) (RFC 7636, `S256`).")
 ]
 
 

@@ -76,7 +76,7 @@ def _complete(operation: dict[str, Any], *, is_versioned: bool, is_idempotent: b
         answers.setdefault("409", problems(409)[409])
         answers.setdefault("422", problems(422)[422])
     if is_versioned:
-        for status in (429, 500, 503):
+        for status in (414, 429, 500, 503):
             answers.setdefault(str(status), problems(status)[status])
 
 

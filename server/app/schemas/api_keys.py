@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from app.schemas.base import Line, Moment, Read, Request, Text
+from app.schemas.base import Instant, Line, Moment, Read, Request, Text
 
 _FURTHEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=365)
 
@@ -26,7 +26,7 @@ class ApiKeyCreate(Request):
 
     name: Line
     scopes: list[Scope] = Field(min_length=1, max_length=50, description="As `x-permission` of the routes names them.")
-    expires_at: Annotated[AwareDatetime, AfterValidator(_within_the_calendar)] | None = Field(
+    expires_at: Annotated[Instant, AfterValidator(_within_the_calendar)] | None = Field(
         None, description="In the future; null: the key is good until it is revoked."
     )
 

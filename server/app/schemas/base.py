@@ -4,7 +4,16 @@ import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
 
 from app.core.clock import rfc3339
 
@@ -42,6 +51,17 @@ Line = Annotated[
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 """RFC 3339, UTC."""
+
+
+def _spelled_out(value: object) -> object:
+    # A bare number would be taken for the seconds since 1970.
+    if isinstance(value, int | float) or (isinstance(value, str) and "-" not in value[1:]):
+        raise ValueError("must be a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_spelled_out)]
+"""A time that a caller gives: RFC 3339, in whichever zone."""
 
 
 class Request(BaseModel):

@@ -78,12 +78,13 @@ def test_every_model_inside_every_body_refuses_what_it_does_not_know():
 
 
 @pytest.fixture
-async def things(owner, make_agent, make_base, make_document, make_discussion, colleague, sql):
+async def things(owner, make_agent, make_base, make_document, make_discussion, make_provider, colleague, sql):
     sql("UPDATE users SET is_superuser = true WHERE id = %s", owner.id)
     base, agent = await make_base(), await make_agent()
     other = await colleague("viewer")
     return {
         "workspace_id": owner.workspace_id,
+        "provider_id": (await make_provider())["id"],
         "user_id": other.id,
         "user_email": other.email,
         "base_id": base.id,
