@@ -204,7 +204,6 @@ WIDE = {"type": "any", "of": [{"type": "all", "of": [PHRASE] * 10}] * 5}
     "stop_when",
     [
         [nested(5)],
-        [nested(200)],
         [WIDE],
         [PHRASE] * 21,
         [{"type": "all", "of": []}],
@@ -231,6 +230,12 @@ async def test_a_bad_condition_is_refused_and_nothing_is_opened(client, make_age
     problem(await client.post("/api/v1/discussions", json=body), 422, "validation_failed")
 
     assert (await client.get("/api/v1/discussions")).json()["items"] == []
+
+
+async def test_conditions_that_nobody_would_read_are_refused_unread(client):
+    body = {"topic": "T", "participants": [], "stop_when": [nested(200)]}
+
+    problem(await client.post("/api/v1/discussions", json=body), 422, "json_too_complex")
 
 
 async def test_conditions_as_deep_and_as_many_as_allowed_are_taken(make_discussion):

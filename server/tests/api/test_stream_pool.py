@@ -63,6 +63,8 @@ async def test_five_hundred_open_streams_hold_no_connection(place, person, make_
             path = f"/api/v1/discussions/{drafts[number % CHANNELS].id}/events"
             opened.append(await open_raw(place.url, path, Authorization=f"Bearer {person.access_token}"))
             stack.callback(opened[-1].leave)
+            if len(opened) % 10 == 0:  # a burst of all would be told to come back
+                await eventually(lambda: len(streams) >= len(opened), 20, "the streams that were opened")
         sockets = [await stack.enter_async_context(socket_of(person)) for _ in range(SOCKETS)]
         for draft in drafts:
             await asyncio.gather(*(socket.subscribe(draft) for socket in sockets))
