@@ -57,10 +57,14 @@ def rate_class(method: str, path: str) -> RateClass | None:
 
 
 def load_class(method: str, path: str, body: bytes = b"") -> LoadClass | None:
-    """None: it is let through whatever the load, for it costs nothing."""
-    if path == "/healthz":
-        return None
+    """None: it is let through whatever the load.
+
+    `/healthz` costs nothing. Viewers all come at once when a server starts again, and those who are told to come back
+    do so all at once: streams have limits of their own.
+    """
     end = path.rpartition("/")[2]
+    if path == "/healthz" or (method in {"GET", ""} and end in _STREAM_ENDS):
+        return None
     if end in CONTROLS or path in _CRITICAL or (path == TOKENS and _is_refresh(body)):
         return LoadClass.CRITICAL
     if end in _DISTANT_ENDS or path in _LOGINS_ELSEWHERE:
