@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Response
 from pydantic import StringConstraints
 
 from app.core.errors import Invalid
@@ -28,7 +28,6 @@ async def register(request: Register, auth: Auth) -> UserRead:
 # nosemgrep: a-route-declares-its-permission - who logs in shows a password or a refresh token
 @router.post("/token", responses=problems(401, 422, 429))
 async def token(
-    request: Request,
     response: Response,
     auth: Auth,
     visit: FromWhere,
@@ -50,7 +49,7 @@ async def token(
     login at an issuer of identities returned with.
     """
     response.headers["Cache-Control"] = "no-store"
-    address = request.client.host if request.client else ""
+    address = visit.address or ""
     if grant_type == "password":
         if not username or not password:
             raise Invalid("grant_type=password needs username and password")

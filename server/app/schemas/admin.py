@@ -1,11 +1,10 @@
 """Wire types of the installation's administration."""
 
-from typing import Any
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from app.schemas.base import Line, Moment, Read, Request
+from app.schemas.base import Change, Line, Moment, Read
 
 
 class AccountRead(Read):
@@ -21,18 +20,9 @@ class AccountRead(Read):
     updated_at: Moment
 
 
-class AccountUpdate(Request):
+class AccountUpdate(Change):
     """Only the fields given change. Disabling ends the account's sessions and API keys for good."""
 
     is_disabled: bool | None = None
     is_superuser: bool | None = None
     display_name: Line | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_null(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for name, value in data.items():
-                if value is None:
-                    raise ValueError(f"{name} must not be null; leave it out to keep it")
-        return data

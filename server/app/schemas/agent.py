@@ -1,12 +1,12 @@
 """Wire types of agents."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, UrlConstraints, model_validator
 
 from app.domain.handles import HANDLE_PATTERN
-from app.schemas.base import Line, Moment, Read, Request, Text, storable
+from app.schemas.base import Change, Line, Moment, Read, Request, Text, storable
 
 AgentKind = Literal["llm", "external"]
 Handle = Annotated[str, StringConstraints(pattern=HANDLE_PATTERN)]
@@ -93,8 +93,10 @@ class AgentCreate(AgentConfig):
         return AgentConfig(**{name: getattr(self, name) for name in AgentConfig.model_fields})
 
 
-class AgentUpdate(Request):
+class AgentUpdate(Change):
     """Only the fields given change; `params` and `memory` are replaced whole."""
+
+    may_be_null = frozenset({"color"})
 
     name: Line | None = None
     handle: Handle | None = None
@@ -107,15 +109,6 @@ class AgentUpdate(Request):
     memory: AgentMemory | None = None
     color: Color | None = None
     endpoint_url: EndpointUrl | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_color_may_be_null(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for name, value in data.items():
-                if value is None and name != "color":
-                    raise ValueError(f"{name} must not be null; leave it out to keep it")
-        return data
 
     def apply_to(self, kind: AgentKind, config: AgentConfig) -> AgentConfig:
         """The new config, or ValueError if it does not fit the agent's kind."""

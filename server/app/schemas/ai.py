@@ -1,12 +1,12 @@
 """Wire types of providers of language models."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from app.schemas.agent import EndpointUrl
-from app.schemas.base import Line, Moment, Read, Request
+from app.schemas.base import Change, Line, Moment, Read, Request
 
 ProviderKind = Literal["openai_compatible", "anthropic", "google", "bedrock", "mistral", "groq"]
 
@@ -39,19 +39,14 @@ class ProviderCreate(Request):
         return self
 
 
-class ProviderUpdate(Request):
+class ProviderUpdate(Change):
     """Only the fields given change; the kind stays. Another `base_url` wants the `api_key` again."""
+
+    may_be_null = frozenset({"base_url", "api_key"})
 
     name: Line | None = None
     base_url: EndpointUrl | None = None
     api_key: ApiKey | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_is_kept(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "name" in data and data["name"] is None:
-            raise ValueError("name must not be null; leave it out to keep it")
-        return data
 
 
 class ProviderRead(Read):

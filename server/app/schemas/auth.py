@@ -1,12 +1,12 @@
 """Wire types of accounts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, EmailStr, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 
 from app.domain.permissions import Role
-from app.schemas.base import Line, Moment, Read, Request, Text
+from app.schemas.base import Change, Line, Moment, Read, Request, Text
 
 Password = Annotated[Text, StringConstraints(min_length=12, max_length=128)]
 KnownPassword = Annotated[Text, StringConstraints(min_length=1, max_length=1_000)]
@@ -68,20 +68,12 @@ class StreamToken(Read):
     expires_in: int = Field(description="Seconds the token is good for.")
 
 
-class ProfileUpdate(Request):
+class ProfileUpdate(Change):
     """Only the fields given change; `password`, the present one, is needed to change the address."""
 
     display_name: Line | None = None
     email: Email | None = None
     password: KnownPassword | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_may_be_null(cls, data: Any) -> Any:
-        for name, value in data.items() if isinstance(data, dict) else ():
-            if value is None:
-                raise ValueError(f"{name} must not be null; leave it out to keep it")
-        return data
 
 
 class PasswordChange(Request):

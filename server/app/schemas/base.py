@@ -2,7 +2,7 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    model_validator,
 )
 
 from app.core.clock import rfc3339
@@ -68,6 +69,20 @@ class Request(BaseModel):
     """A request body: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Change(Request):
+    """A request body of which only the fields given change something; `may_be_null` names those that null empties."""
+
+    may_be_null: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_others_stay(cls, data: Any) -> Any:
+        for name, value in data.items() if isinstance(data, dict) else ():
+            if value is None and name not in cls.may_be_null:
+                raise ValueError(f"{name} must not be null; leave it out to keep it")
+        return data
 
 
 class Read(BaseModel):

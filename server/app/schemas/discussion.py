@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from app.domain.discussion import EndReason, Status, TurnFailurePolicy
 from app.domain.limits import MAX_TURNS
 from app.schemas.agent import ModelName
-from app.schemas.base import Line, Moment, Read, Request, Text, storable
+from app.schemas.base import Change, Line, Moment, Read, Request, Text, storable
 from app.schemas.policies import RoundRobinConfig, TurnPolicyConfig
 from app.schemas.stop_conditions import StopConditions
 
@@ -170,18 +170,13 @@ class DiscussionChanges(Request):
     waiting: WaitingConfig | None = None
 
 
-class DiscussionUpdate(DiscussionChanges):
+class DiscussionUpdate(Change, DiscussionChanges):
     """Only the fields given change, also those inside `limits` and `waiting`.
 
     The title changes at any time, the rest while it is a draft or paused.
     """
 
-    @model_validator(mode="after")
-    def _some_must_stay(self) -> Self:
-        for name in self.model_fields_set - {"title", "instructions"}:
-            if getattr(self, name) is None:
-                raise ValueError(f"{name} must not be null; leave it out to keep it")
-        return self
+    may_be_null = frozenset({"title", "instructions"})
 
 
 class DiscussionFork(DiscussionChanges):

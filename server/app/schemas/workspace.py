@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from app.domain.permissions import Role
 from app.schemas.auth import Email
-from app.schemas.base import Line, Moment, Read, Request
+from app.schemas.base import Change, Line, Moment, Read, Request
 
 
 class WorkspaceLimits(Request):
@@ -35,20 +35,11 @@ class WorkspaceCreate(Request):
     name: Line
 
 
-class WorkspaceUpdate(Request):
+class WorkspaceUpdate(Change):
     """Only the fields given change, of `limits` too."""
 
     name: Line | None = None
     limits: WorkspaceLimits | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_null(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for name, value in data.items():
-                if value is None:
-                    raise ValueError(f"{name} must not be null; leave it out to keep it")
-        return data
 
 
 class WorkspaceRead(Read):

@@ -1,6 +1,5 @@
 """Who is calling: by the session or the API key that a request shows, and what they may do."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -145,27 +144,13 @@ class Callers:
         self._uow = uow
         self._signer = signer
         self._last_seen = last_seen
-        self._seen: TTLCache[str, tuple[UUID, UUID]] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
         self._known: TTLCache[UUID, CurrentUser] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
         self._key_ids: LRUCache[bytes, tuple[UUID, UUID]] = LRUCache(maxsize=10_000)
         # A request is asked for its caller more than once.
         self._unknown_keys: TTLCache[bytes, bool] = TTLCache(maxsize=10_000, ttl=IDENTITY_SECONDS)
 
     async def identify(self, token: str) -> CurrentUser:
-        """Who the access token or API key belongs to; raise `Unauthenticated` if it or its session is over.
-
-        A signature that was good is believed for as long as the rest, since checking it costs as much as an answer.
-        """
-        seen = self._seen.get(token)
-        if seen is not None:
-            with suppress(Unauthenticated):
-                return await self.recognise(*seen)
-            self._seen.pop(token, None)
-        user = await self._identify(token)
-        self._seen[token] = (user.credential_id, user.user.id)
-        return user
-
-    async def _identify(self, token: str) -> CurrentUser:
+        """Who the access token or API key belongs to; raise `Unauthenticated` if it or its session is over."""
         if looks_like_key(token):
             return await self._identify_key(token)
         claims = await self._signer.read(token)
