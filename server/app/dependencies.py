@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
@@ -37,6 +36,7 @@ from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
+from app.services.message_pages import MessagePages
 from app.services.messages import MessageService
 from app.services.model_providers import ModelProviders
 from app.services.oidc_login import OidcLogins
@@ -79,6 +79,7 @@ class Services:
     diffs: DiscussionDiffs
     floor: DiscussionFloor
     messages: MessageService
+    pages: MessagePages
     transcripts: TranscriptService
     knowledge: KnowledgeService
     providers: ModelProviders
@@ -127,6 +128,7 @@ Forks = Annotated[DiscussionForks, _service("forks")]
 Diffs = Annotated[DiscussionDiffs, _service("diffs")]
 Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
+Pages = Annotated[MessagePages, _service("pages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Providers = Annotated[ModelProviders, _service("providers")]
@@ -138,9 +140,6 @@ StatusNotices = Annotated[Notices, _service("notices")]
 Live = Annotated[Hub, _service("hub")]
 Health = Annotated[HealthService, _service("health")]
 
-oauth2_bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
-
-
 WorkspaceHeader = Annotated[UUID | None, Header(description="default: the personal workspace")]
 StreamTokenParameter = Annotated[
     Text | None,
@@ -148,9 +147,9 @@ StreamTokenParameter = Annotated[
 ]
 
 
-def bearer_of(request: Request) -> str | None:
-    """The token of the `Authorization` header, as `oauth2_bearer` reads it."""
-    scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+def bearer_of(connection: HTTPConnection) -> str | None:
+    """The token of the `Authorization` header."""
+    scheme, token = get_authorization_scheme_param(connection.headers.get("Authorization"))
     return token if scheme.lower() == "bearer" and token else None
 
 
@@ -163,10 +162,12 @@ def workspace_of(request: Request) -> UUID | None:
         raise Invalid("X-Workspace-ID must be an id") from None
 
 
-async def get_current_user(callers: WhoIsCalling, token: Annotated[str | None, Depends(oauth2_bearer)]) -> CurrentUser:
-    if not token:
+async def get_current_user(connection: HTTPConnection) -> CurrentUser:
+    token = bearer_of(connection)
+    if token is None:
         raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
-    return await callers.identify(token)
+    services: Services = connection.app.state.services
+    return await services.callers.identify(token)
 
 
 async def _in_workspace(callers: Callers, user: CurrentUser, workspace_id: UUID | None) -> Actor:
@@ -214,14 +215,9 @@ class Require(Declared):
     def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
         return user.actor(workspace_of(request))
 
-    async def __call__(
-        self,
-        connection: HTTPConnection,
-        token: Annotated[str | None, Depends(oauth2_bearer)],
-        x_workspace_id: WorkspaceHeader = None,
-    ) -> Actor:
+    async def __call__(self, connection: HTTPConnection, x_workspace_id: WorkspaceHeader = None) -> Actor:
         services: Services = connection.app.state.services
-        user = await get_current_user(services.callers, token)
+        user = await get_current_user(connection)
         actor = await _in_workspace(services.callers, user, x_workspace_id)
         self.check(actor)
         return actor
@@ -301,12 +297,11 @@ class RequireToSpeak(Declared):
         self,
         request: Request,
         callers: WhoIsCalling,
-        token: Annotated[str | None, Depends(oauth2_bearer)],
         x_workspace_id: WorkspaceHeader = None,
     ) -> Actor | None:
         if "authorization" not in request.headers and await _shows_turn_token(request):
             return None
-        actor = await _in_workspace(callers, await get_current_user(callers, token), x_workspace_id)
+        actor = await _in_workspace(callers, await get_current_user(request), x_workspace_id)
         self.check(actor)
         return actor
 

@@ -28,6 +28,7 @@ from app.core.oidc_issuer import way_to_issuer
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
 from app.core.rate_limit import RateLimiter
+from app.core.requests import PREFIX
 from app.core.sealing import Sealer
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
@@ -83,9 +84,11 @@ from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
+from app.services.log_ends import LogEnds
 from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader, UnitOfWorkStatusReader
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
+from app.services.message_pages import MessagePages
 from app.services.messages import MessageService
 from app.services.model_providers import ModelProviders
 from app.services.oidc_login import OidcLogins
@@ -101,8 +104,6 @@ from app.services.unit_of_work import UnitOfWorkFactory
 from app.services.usage import UsageService
 from app.services.viewings import Viewings
 from app.services.workspaces import WorkspaceService
-
-PREFIX = "/api/v1"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -124,16 +125,12 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     limits = settings.server
-    live = (stream, notifications, socket)
+    # Routes are tried one after the other: those first that are asked for most.
+    discussions = (messages, stream, discussion, lifecycle, participants, forks, formats)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
-    discussions = (discussion, lifecycle, participants, forks, messages, formats)
-    routes = (*accounts, agents, *discussions, usage, ai, *live)
-    for router in (module.router for module in routes):
-        app.include_router(router, prefix=PREFIX, max_body_size=limits.max_body_bytes)
-    app.include_router(knowledge.router, prefix=PREFIX, max_body_size=limits.max_document_bytes)
-    app.include_router(health.router)
-    app.include_router(docs.router)
-    app.include_router(well_known.router)
+    others = (notifications, socket, agents, knowledge, usage, ai, docs, well_known)
+    for module in (health, *discussions, *accounts, *others):
+        app.router.routes += module.router.routes  # FastAPI asks those of routers that it includes twice
     install_error_handlers(app)
     install_openapi(app)
     app.state.door = door_of(limits)
@@ -192,6 +189,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     to_issuer = way_to_issuer(settings.oidc, settings.outgoing)
     oidc_client = OidcClient(settings, to_issuer) if settings.oidc.is_set else None
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(secret_keys))
+    ends = LogEnds(uow)
     hub = Hub(followed, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
     signer = TokenSigner(keys, secret_keys, settings.auth.access_token_seconds)
@@ -229,6 +227,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         diffs=DiscussionDiffs(uow, messages),
         floor=DiscussionFloor(uow),
         messages=messages,
+        pages=MessagePages(uow, ends),
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
         providers=ModelProviders(uow, sealer, outgoing),
@@ -250,6 +249,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         await passwords.close()
         await keys.close()
         await hub.close()
+        await ends.close()
         await models.close()
         await outgoing.close()
         if oidc_client is not None:

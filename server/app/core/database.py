@@ -1,5 +1,7 @@
 """The connection pool: time-outs and keepalives on every connection, so that a dead peer never hangs a process."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -97,13 +99,29 @@ def _keep_rows_out(context: ExceptionContext) -> None:
 async def rescope(connection: AsyncConnection, workspace_id: UUID | None) -> None:
     """The same in the midst of a transaction, for what comes after."""
     await scope_to(connection, workspace_id)
-    driver = (await connection.get_raw_connection()).driver_connection
-    assert isinstance(driver, TenantConnection)
-    await driver.enter_workspace()
+    await (await driver_of(connection)).enter_workspace()
 
 
 async def scope_to(connection: AsyncConnection, workspace_id: UUID | None) -> None:
     """Let the connection's transactions see the workspace's rows; None: no workspace's. Call it before the first."""
+    (await driver_of(connection)).workspace_id = workspace_id
+
+
+@asynccontextmanager
+async def bare_driver(engine: AsyncEngine) -> AsyncIterator[TenantConnection]:
+    """A connection of the pool without SQLAlchemy around it, and in no workspace."""
+    async with engine.connect() as connection:
+        driver = await driver_of(connection)
+        driver.workspace_id = None
+        try:
+            yield driver
+        except psycopg.OperationalError as error:
+            await connection.invalidate(error)  # which SQLAlchemy, not having seen it, would give to others
+            raise
+
+
+async def driver_of(connection: AsyncConnection) -> TenantConnection:
+    """The driver's own connection, which SQLAlchemy's wraps."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert isinstance(driver, TenantConnection)
-    driver.workspace_id = workspace_id
+    return driver

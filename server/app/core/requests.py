@@ -27,7 +27,8 @@ class LoadClass(StrEnum):
     BULK = "bulk"
 
 
-PREFIX = "/api/v1/"
+PREFIX = "/api/v1"
+_UNDER = f"{PREFIX}/"
 CONTROLS = frozenset({"pause", "interrupt", "stop"})
 TOKENS = "/api/v1/auth/token"
 _LOGINS_ELSEWHERE = frozenset({"/api/v1/auth/oidc/login", "/api/v1/auth/oidc/callback"})
@@ -43,7 +44,7 @@ _OF_ONE = frozenset({"me", "healthz", "readyz", "openapi.json", "models"})
 
 def rate_class(method: str, path: str) -> RateClass | None:
     """None: it does not count, as operations' own checks do not."""
-    if not path.startswith(PREFIX):
+    if not path.startswith(_UNDER):
         return None
     end = path.rpartition("/")[2]
     if path.startswith("/api/v1/auth/"):
@@ -72,7 +73,7 @@ def load_class(method: str, path: str, body: bytes = b"") -> LoadClass | None:
     if end in _BULK_ENDS:
         return LoadClass.BULK
     # A list ends in a name, one thing in its id.
-    is_list = method == "GET" and path.startswith(PREFIX) and end.isalpha() and end not in _OF_ONE | _STREAM_ENDS
+    is_list = method == "GET" and path.startswith(_UNDER) and end.isalpha() and end not in _OF_ONE | _STREAM_ENDS
     return LoadClass.BULK if is_list else LoadClass.INTERACTIVE
 
 

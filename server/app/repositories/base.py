@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
+import psycopg
 from psycopg.errors import DiskFull, ForeignKeyViolation
 from sqlalchemy import Select
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
@@ -38,7 +39,7 @@ def telling_outages() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+    except (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError) as error:
         if isinstance(error, OperationalError) and isinstance(error.orig, DiskFull):
             raise DatabaseFull("the database has no room left on its disk; what it holds is safe") from error
         raise DatabaseAway("the database does not answer in time; try again shortly") from error

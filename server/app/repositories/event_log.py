@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from psycopg import AsyncConnection
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -71,7 +72,6 @@ _LAST_CLOSED_TURN = text(
     """
 )
 _WORKSPACE = text("SELECT arena_workspace_of(:discussion_id)")
-_LAST_SEQS = text("SELECT id, last_seq FROM arena_last_seqs(CAST(:ids AS uuid[]))")
 
 
 def store(events: Sequence[Event], first_seq: int, at: datetime) -> list[StoredEvent]:
@@ -176,10 +176,11 @@ class EventLogRepository:
         """The number of the last turn that was over at a place in the log, whoever may read it; 0 if none was."""
         return await self._session.scalar(_LAST_CLOSED_TURN, {"discussion_id": discussion_id, "upto": upto}) or 0
 
-    async def last_seqs(self, discussion_ids: Sequence[UUID]) -> dict[UUID, int]:
-        """Where each log ends; a discussion that is gone is left out."""
-        rows = await self._session.execute(_LAST_SEQS, {"ids": list(discussion_ids)})
-        return {row.id: row.last_seq for row in rows}
+
+async def last_seqs(connection: AsyncConnection[Any], discussion_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Where each log ends; a discussion that is gone is left out."""
+    cursor = await connection.execute("SELECT id, last_seq FROM arena_last_seqs(%s)", (list(discussion_ids),))
+    return dict(await cursor.fetchall())
 
 
 def _stored(row: Any) -> StoredEvent:

@@ -46,7 +46,8 @@ def _statement(order: str, beyond: str) -> TextClause:
                         to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24\\:MI\\:SS.US"Z"') AS created_at
                 ) wire
             ) written WHERE n <= :shown) AS items,
-            (SELECT seq FROM found WHERE n = :shown AND EXISTS (SELECT FROM found WHERE n > :shown)) AS last_seq
+            (SELECT seq FROM found WHERE n = :shown AND EXISTS (SELECT FROM found WHERE n > :shown)) AS last_seq,
+            discussions.last_seq AS log_end
         FROM discussions WHERE workspace_id = :workspace_id AND id = :discussion_id
         """  # noqa: S608 - nothing in it comes from a caller
     )
@@ -56,12 +57,10 @@ _STATEMENTS = {False: _statement("ASC", ">"), True: _statement("DESC", "<")}
 
 
 @dataclass(frozen=True, slots=True)
-class PageAsked:
-    """Which page, and who asks."""
+class PageOf:
+    """Which page of a discussion's messages; `cursor` None: the first."""
 
     discussion_id: UUID
-    user_id: UUID
-    sees_all: bool
     newest_first: bool
     limit: int
     cursor: str | None
@@ -70,21 +69,24 @@ class PageAsked:
 class MessagePageRepository(Repository):
     """Pages of the messages of the workspace's discussions."""
 
-    async def get(self, asked: PageAsked) -> tuple[str, str | None]:
-        """The items as JSON, separated by commas, and the cursor of the rest; raise `NotFound`."""
-        position = AFTER_ALL if asked.newest_first else BEFORE_ALL
-        if asked.cursor is not None:
-            [position] = decode_numbers(asked.cursor, list_name(asked.newest_first))
+    async def get(self, page: PageOf, user_id: UUID, *, sees_all: bool) -> tuple[str, str | None, int]:
+        """What the user may read, as JSON, separated by commas; the cursor of the rest; and where the log ends.
+
+        Raise `NotFound` or `BadCursor`.
+        """
+        position = AFTER_ALL if page.newest_first else BEFORE_ALL
+        if page.cursor is not None:
+            [position] = decode_numbers(page.cursor, list_name(page.newest_first))
         values: dict[str, Any] = {
             "workspace_id": self._workspace_id,
-            "discussion_id": asked.discussion_id,
-            "user_id": asked.user_id,
-            "sees_all": asked.sees_all,
+            "discussion_id": page.discussion_id,
+            "user_id": user_id,
+            "sees_all": sees_all,
             "position": position,
-            "shown": asked.limit,
+            "shown": page.limit,
         }
-        row = (await self._session.execute(_STATEMENTS[asked.newest_first], values)).one_or_none()
+        row = (await self._session.execute(_STATEMENTS[page.newest_first], values)).one_or_none()
         if row is None:
             raise NotFound("there is no such discussion")
-        following = None if row.last_seq is None else cursor_at(row.last_seq, newest_first=asked.newest_first)
-        return row.items or "", following
+        following = None if row.last_seq is None else cursor_at(row.last_seq, newest_first=page.newest_first)
+        return row.items or "", following, row.log_end

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from app.core.requests import PREFIX
 from app.dependencies import ManagesAccount, Passwords, Profiles
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
@@ -14,7 +15,7 @@ from app.schemas.auth import (
     UserRead,
 )
 
-router = APIRouter(prefix="/auth", tags=["auth"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/auth", tags=["auth"], route_class=CreatingRoute)
 
 
 @router.patch("/me", responses=problems(401, 403, 409, 422))

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
+from app.core.requests import PREFIX
 from app.dependencies import Administers, Administration, AuditLog, Cursor, Limit, SearchText
 from app.domain.audit import By
 from app.routes.audit_parameters import FILE, Filter, as_file
@@ -15,7 +16,7 @@ from app.schemas.admin import AccountRead, AccountUpdate
 from app.schemas.audit import AuditEventRead, ExportFormat
 from app.schemas.base import Page
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = APIRouter(prefix=PREFIX + "/admin", tags=["admin"])
 InWorkspace = Annotated[UUID | None, Query(description="What was done in it.")]
 
 

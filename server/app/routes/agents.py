@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Response
 from starlette.responses import StreamingResponse
 
 from app.core.errors import ArenaError
+from app.core.requests import PREFIX
 from app.dependencies import (
     Agents,
     Cursor,
@@ -27,7 +28,7 @@ from app.schemas.agent import AgentCreate, AgentKind, AgentPreview, AgentRead, A
 from app.schemas.base import Page
 from app.services.providers.base import Finished, TextDelta
 
-router = APIRouter(prefix="/agents", tags=["agents"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/agents", tags=["agents"], route_class=CreatingRoute)
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 

@@ -4,13 +4,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from app.core.requests import PREFIX
 from app.dependencies import Cursor, Limit, ManagesProviders, Providers
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.ai import ProviderCreate, ProviderRead, ProviderUpdate
 from app.schemas.base import Page
 
-router = APIRouter(prefix="/ai", tags=["ai"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/ai", tags=["ai"], route_class=CreatingRoute)
 
 
 @router.post("/providers", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))

@@ -4,13 +4,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from app.core.requests import PREFIX
 from app.dependencies import ApiKeys, Cursor, Limit, ManagesAccount
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from app.schemas.base import Page
 
-router = APIRouter(prefix="/auth/api-keys", tags=["auth"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/auth/api-keys", tags=["auth"], route_class=CreatingRoute)
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 409, 422))

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form, Response
 from pydantic import StringConstraints
 
 from app.core.errors import Invalid
+from app.core.requests import PREFIX
 from app.dependencies import Access, Auth, Caller, FromWhere, OidcLogin, Throttle
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
@@ -13,7 +14,7 @@ from app.schemas.auth import Register, SocketTicket, StreamToken, TokenPair, Use
 from app.schemas.base import Text
 from app.services.auth import UnsupportedGrant
 
-router = APIRouter(prefix="/auth", tags=["auth"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/auth", tags=["auth"], route_class=CreatingRoute)
 
 Field = Annotated[Text | None, StringConstraints(max_length=1_000), Form()]
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
+from app.core.requests import PREFIX
 from app.dependencies import (
     ControlsDiscussions,
     Cursor,
@@ -27,7 +28,7 @@ from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionU
 from app.schemas.policies import FloorGive
 from app.services.transcripts import TranscriptFormat
 
-router = APIRouter(prefix="/discussions", tags=["discussions"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/discussions", tags=["discussions"], route_class=CreatingRoute)
 MEDIA_TYPES = {"json": "application/json", "md": "text/markdown", "txt": "text/plain"}
 
 

@@ -5,13 +5,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
+from app.core.requests import PREFIX
 from app.dependencies import Cursor, Diffs, Forks, Limit, ReadsDiscussions, WritesDiscussions
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems, tagged
 from app.schemas.diff import DiscussionDiff
 from app.schemas.discussion import DiscussionFork, DiscussionRead
 
-router = APIRouter(prefix="/discussions/{discussion_id}", tags=["discussions"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/discussions/{discussion_id}", tags=["discussions"], route_class=CreatingRoute)
 
 
 @router.post("/fork", status_code=201, responses=problems(401, 403, 404, 413, 422))

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from app.core.requests import PREFIX
 from app.dependencies import Cursor, Knowledge, Limit, ReadsKnowledge, WritesKnowledge
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
@@ -17,7 +18,7 @@ from app.schemas.knowledge import (
     KnowledgeBaseUpdate,
 )
 
-router = APIRouter(prefix="/knowledge", tags=["knowledge"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/knowledge", tags=["knowledge"], route_class=CreatingRoute)
 
 
 @router.post("/bases", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))

@@ -4,11 +4,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from app.core.requests import PREFIX
 from app.dependencies import ControlsDiscussions, Lifecycle
 from app.routes.responses import problems, tagged
 from app.schemas.discussion import DiscussionRead
 
-router = APIRouter(prefix="/discussions/{discussion_id}", tags=["discussions"])
+router = APIRouter(prefix=PREFIX + "/discussions/{discussion_id}", tags=["discussions"])
 REFUSALS = problems(401, 403, 404, 409, 422)
 
 

@@ -3,16 +3,21 @@
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.core.errors import Unauthenticated
-from app.dependencies import Cursor, Limit, MaySpeak, Messages, ReadsDiscussions
-from app.routes.idempotent import CreatingRoute
+from app.core.requests import PREFIX
+from app.dependencies import Cursor, Limit, MaySpeak, Messages, Pages, ReadsDiscussions
+from app.repositories.message_pages import PageOf
+from app.routes.repeated import RepeatedRoute, repeat_with
 from app.routes.responses import problems
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
+from app.services.callers import Actor
 
-router = APIRouter(prefix="/discussions/{discussion_id}/messages", tags=["messages"], route_class=CreatingRoute)
+router = APIRouter(
+    prefix=PREFIX + "/discussions/{discussion_id}/messages", tags=["messages"], route_class=RepeatedRoute
+)
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))
@@ -32,13 +37,19 @@ async def post_message(
 
 @router.get("", response_model=Page[MessageRead], responses=problems(401, 403, 404, 422))
 async def list_messages(
+    request: Request,
     discussion_id: UUID,
     actor: ReadsDiscussions,
-    messages: Messages,
+    pages: Pages,
     order: Literal["asc", "desc"] = "asc",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """What was said and the caller may read, in the order of the log or backwards."""
-    page = await messages.page_as_json(actor, discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)
-    return Response(page, media_type="application/json")
+    asked = PageOf(discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)
+
+    async def give(reader: Actor) -> Response:
+        return Response(await pages.get(reader, asked), media_type="application/json")
+
+    repeat_with(request, give)
+    return await give(actor)

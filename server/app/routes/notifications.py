@@ -4,9 +4,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from app.core.errors import located
+from app.core.requests import PREFIX
 from app.dependencies import (
     Access,
     Declared,
@@ -14,10 +16,9 @@ from app.dependencies import (
     StatusNotices,
     Streams,
     StreamTokenParameter,
-    WhoIsCalling,
     WorkspaceHeader,
+    bearer_of,
     get_current_user,
-    oauth2_bearer,
 )
 from app.domain.permissions import Permission
 from app.routes.responses import EVENT_STREAM, problems
@@ -27,7 +28,7 @@ from app.services.callers import Actor
 from app.services.live.notices import Listener, seen_of
 from app.services.live.streams import standing_of
 
-router = APIRouter(prefix="/notifications", tags=["streams"])
+router = APIRouter(prefix=PREFIX + "/notifications", tags=["streams"])
 
 NoticeId = Annotated[Text | None, Query(description="An id that this stream gave.")]
 
@@ -37,17 +38,16 @@ class RequireListener(Declared):
 
     async def __call__(
         self,
-        callers: WhoIsCalling,
+        connection: HTTPConnection,
         access: Access,
-        token: Annotated[str | None, Depends(oauth2_bearer)],
         stream_token: StreamTokenParameter = None,
         workspace_id: Annotated[UUID | None, Query(description="Instead of the header `X-Workspace-ID`.")] = None,
         x_workspace_id: WorkspaceHeader = None,
     ) -> Actor:
-        if token is None and stream_token is not None:
+        if stream_token is not None and bearer_of(connection) is None:
             user = await access.identify(stream_token)
         else:
-            user = await get_current_user(callers, token)
+            user = await get_current_user(connection)
         actor = user.actor(x_workspace_id or workspace_id)
         self.check(actor)
         return actor

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import StringConstraints
 from starlette.responses import Response
 
+from app.core.requests import PREFIX
 from app.dependencies import FromWhere, ManagesAccount, OidcLogin
 from app.routes.responses import problems
 from app.schemas.auth import TokenPair
@@ -13,7 +14,7 @@ from app.schemas.base import Page, Text
 from app.schemas.oidc import CHALLENGE_PATTERN, IdentityRead, OidcIssuerRead, OidcLink, OidcLinkStarted, ReturnTo
 from app.services.oidc_login import LOGIN_SECONDS, Answered, Begun, OidcLogins
 
-router = APIRouter(prefix="/auth/oidc", tags=["auth"])
+router = APIRouter(prefix=PREFIX + "/auth/oidc", tags=["auth"])
 
 # What a browser takes only over TLS, for this host alone, and for no other path (RFC 6265bis, section 4.1.3.2).
 SECURE_COOKIE = "__Host-arena-oidc"

@@ -7,11 +7,14 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from app.core.hosts import UNCHECKED
+from app.core.requests import TOKENS
 from app.dependencies import Require, declared_by
 from app.routes.links import add_links
 from app.routes.responses import problems
 from app.schemas.base import Problem
 from app.schemas.message import EventPage
+
+SECURITY = "OAuth2PasswordBearer"
 
 
 def install_openapi(app: FastAPI) -> None:
@@ -35,6 +38,8 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         components[model.__name__] = definition
     for name in ("HTTPValidationError", "ValidationError"):
         components.pop(name, None)
+    flow = {"password": {"scopes": {}, "tokenUrl": TOKENS}}
+    schema["components"]["securitySchemes"] = {SECURITY: {"type": "oauth2", "flows": flow}}
     _show_permissions(app, schema["paths"])
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
@@ -57,6 +62,7 @@ def _show_permissions(app: FastAPI, paths: dict[str, dict[str, Any]]) -> None:
         operations = paths.get(getattr(route, "path_format", None) or "", {})
         for method, operation in operations.items():
             if declared is not None and method.upper() in (getattr(route, "methods", None) or ()):
+                operation["security"] = [{SECURITY: []}]
                 operation["x-permission"] = str(declared.permission or "caller")
                 if isinstance(declared, Require) and declared.of_others is not None:
                     operation["x-permission-of-others"] = str(declared.of_others)

@@ -4,12 +4,15 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from app.core.requests import PREFIX
 from app.dependencies import ControlsDiscussions, Seats
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.discussion import ParticipantCreate, ParticipantRead
 
-router = APIRouter(prefix="/discussions/{discussion_id}/participants", tags=["discussions"], route_class=CreatingRoute)
+router = APIRouter(
+    prefix=PREFIX + "/discussions/{discussion_id}/participants", tags=["discussions"], route_class=CreatingRoute
+)
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))

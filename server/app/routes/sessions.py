@@ -4,12 +4,13 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from app.core.requests import PREFIX
 from app.dependencies import Cursor, Limit, ManagesAccount, Sessions
 from app.routes.responses import problems
 from app.schemas.auth import SessionRead
 from app.schemas.base import Page
 
-router = APIRouter(prefix="/auth/sessions", tags=["auth"])
+router = APIRouter(prefix=PREFIX + "/auth/sessions", tags=["auth"])
 
 
 @router.get("", responses=problems(401, 403, 422))

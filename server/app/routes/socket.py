@@ -10,6 +10,7 @@ from starlette.websockets import WebSocketDisconnect
 from app.config import ServerSettings
 from app.core.error_handlers import problem, status_of
 from app.core.errors import ArenaError, Unauthenticated
+from app.core.requests import PREFIX
 from app.dependencies import Services
 from app.routes.socket_frames import error_frame, read_frame, receive_text, send
 from app.routes.socket_session import UNEXPECTED, SocketSession
@@ -18,7 +19,7 @@ from app.services.callers import CurrentUser
 
 log = structlog.stdlib.get_logger(__name__)
 
-router = APIRouter(tags=["streams"])
+router = APIRouter(prefix=PREFIX, tags=["streams"])
 
 SUBPROTOCOL = "arena.v1"
 # Come back: we are about to stop, or the socket has lived long enough.

@@ -5,9 +5,11 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from app.core.errors import Unauthenticated, located
+from app.core.requests import PREFIX
 from app.dependencies import (
     Access,
     Admission,
@@ -18,10 +20,9 @@ from app.dependencies import (
     ServerConfig,
     Streams,
     StreamTokenParameter,
-    WhoIsCalling,
     WorkspaceHeader,
+    bearer_of,
     get_current_user,
-    oauth2_bearer,
 )
 from app.domain.permissions import Permission
 from app.routes.negotiation import wants_event_stream
@@ -34,7 +35,7 @@ from app.services.live.position import Position
 from app.services.live.streams import standing_of
 from app.services.live.viewer import Viewer
 
-router = APIRouter(prefix="/discussions/{discussion_id}/events", tags=["streams"])
+router = APIRouter(prefix=PREFIX + "/discussions/{discussion_id}/events", tags=["streams"])
 
 EventId = Annotated[Text | None, Query(description="An id that a stream or a page gave.")]
 WantsStream = Annotated[bool, Depends(wants_event_stream)]
@@ -46,20 +47,19 @@ class RequireViewer(Declared):
     async def __call__(
         self,
         discussion_id: UUID,
-        callers: WhoIsCalling,
+        connection: HTTPConnection,
         access: Access,
         admission: Admission,
-        token: Annotated[str | None, Depends(oauth2_bearer)],
         wants_stream: WantsStream,
         stream_token: StreamTokenParameter = None,
         x_workspace_id: WorkspaceHeader = None,
     ) -> Actor:
-        if token is None and stream_token is not None:
+        if stream_token is not None and bearer_of(connection) is None:
             if not wants_stream:
                 raise Unauthenticated("a stream token opens a live stream only; ask for `Accept: text/event-stream`")
             actor = await admission.actor(await access.identify(stream_token), discussion_id)
         else:
-            actor = (await get_current_user(callers, token)).actor(x_workspace_id)
+            actor = (await get_current_user(connection)).actor(x_workspace_id)
         self.check(actor)
         return actor
 

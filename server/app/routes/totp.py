@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter, Response
 
+from app.core.requests import PREFIX
 from app.dependencies import Factors, ManagesAccount
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.auth import RecoveryCodes, SecondFactorRead, TotpBegin, TotpConfirm, TotpProof, TotpSecret
 
-router = APIRouter(prefix="/auth", tags=["auth"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/auth", tags=["auth"], route_class=CreatingRoute)
 
 
 @router.get("/totp", responses=problems(401, 403))

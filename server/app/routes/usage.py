@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
+from app.core.requests import PREFIX
 from app.dependencies import DailyUsage, ReadsDiscussions
 from app.routes.responses import problems
 from app.schemas.usage import UsageRead
 
-router = APIRouter(prefix="/usage", tags=["usage"])
+router = APIRouter(prefix=PREFIX + "/usage", tags=["usage"])
 
 
 @router.get("", responses=problems(401, 403, 404, 422))

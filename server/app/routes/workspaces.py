@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
+from app.core.requests import PREFIX
 from app.dependencies import (
     AuditLog,
     CreatesWorkspaces,
@@ -35,7 +36,7 @@ from app.schemas.workspace import (
     WorkspaceUpdate,
 )
 
-router = APIRouter(prefix="/workspaces", tags=["workspaces"], route_class=CreatingRoute)
+router = APIRouter(prefix=PREFIX + "/workspaces", tags=["workspaces"], route_class=CreatingRoute)
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 409, 413, 422))

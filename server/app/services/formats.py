@@ -1,10 +1,13 @@
 """The ready formats, as the wire shows them."""
 
+from functools import cache
+
 from app.domain.policies.formats import FORMATS, Format
 from app.schemas.base import Page
 from app.schemas.policies import FormatRead, PhaseRead, RoleRead, SeatsRead
 
 
+@cache
 def list_formats() -> Page[FormatRead]:
     """All of them, on one page."""
     return Page(items=[_read(form) for form in FORMATS.values()])

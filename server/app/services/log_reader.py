@@ -10,6 +10,7 @@ from app.core.errors import NotFound
 from app.domain.events import StoredEvent
 from app.domain.permissions import Role
 from app.domain.seen import Seen
+from app.repositories.event_log import last_seqs
 from app.repositories.status_changes import StatusChange
 from app.services.live.watch import BATCH_BYTES
 from app.services.snapshots import snapshot_at
@@ -34,8 +35,8 @@ class UnitOfWorkLogReader:
             return await work.log.last_turn_event(discussion_id, upto)
 
     async def last_seqs(self, discussion_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-        async with self._uow.reading() as work:
-            return await work.log.last_seqs(discussion_ids)
+        async with self._uow.driver() as driver:
+            return await last_seqs(driver, discussion_ids)
 
     async def snapshot(self, discussion_id: UUID, seq: int) -> Mapping[str, Any]:
         workspace_id = await self._workspace_of(discussion_id)

@@ -14,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.core.clock import utc_now
-from app.core.database import rescope, scope_to
+from app.core.database import bare_driver, rescope, scope_to
+from app.core.tenant_connection import TenantConnection
 from app.domain.events import StoredEvent
 from app.repositories.accounts import AccountRepository
 from app.repositories.agents import AgentRepository
@@ -268,6 +269,16 @@ class UnitOfWorkFactory:
             async with AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session:
                 await scope_to(await session.connection(), workspace_id)
                 yield UnitOfWork(session, workspace_id, self._queue, self._clock, self._session_idle)
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[TenantConnection]:
+        """The driver's own connection, which sees no workspace's rows: each statement is its own transaction.
+
+        For what is asked so often that a session would cost more than the statement.
+        """
+        with telling_outages():
+            async with bare_driver(self._autocommit) as driver:
+                yield driver
 
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[JointWork]:
