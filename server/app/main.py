@@ -123,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         openapi_url=f"{PREFIX}/openapi.json",
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would tell addresses, and so tokens
     )
     limits = settings.server
     # Routes are tried one after the other: those first that are asked for most.

@@ -111,12 +111,14 @@ class TokenSigner:
 
     def verify(self, token: str, kind: str = ACCESS) -> AccessClaims:
         """The token's claims; raise `ExpiredToken` or `InvalidToken`, also for a token of another kind."""
-        form = _FORM.fullmatch(token) if len(token) <= MOST_CHARACTERS else None
-        if form is None:
+        if len(token) > MOST_CHARACTERS:
             raise _invalid()
-        remembered = hashlib.sha256(token.encode()).digest(), kind
+        remembered = hashlib.sha256(token.encode(errors="surrogatepass")).digest(), kind
         verified = self._verified.get(remembered)
         if verified is None or self._keys.find(verified.kid) is None:
+            form = _FORM.fullmatch(token)
+            if form is None:
+                raise _invalid()
             verified = self._verified[remembered] = self._check(token, _kid_in(form[1], kind))
         if verified.expires_at <= utc_now().timestamp():
             raise _expired()

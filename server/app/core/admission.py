@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, thread_time
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,6 +34,8 @@ PATIENT_SECONDS, IMPATIENT_SECONDS = 5.0, 0.25
 STANDING_SECONDS = 5.0
 """A queue that has not been empty for so long will not be soon."""
 BULK_LAG_SECONDS, INTERACTIVE_LAG_SECONDS = 0.1, 0.5
+BUSY_SHARE, BUSY_AT_ONCE = 0.85, 3
+"""Of its time the loop's thread works so much: then what is done at once only makes the steps of each other longer."""
 LOOK_SECONDS, LOOKS = 0.05, 8
 REPORT_SECONDS = 5.0
 KEPT_FOR_CRITICAL = 2
@@ -76,11 +78,12 @@ class Places:
         common = max(1, connections - KEPT_FOR_CRITICAL)
         self._common = common
         self.lag_seconds = 0.0
+        self.is_busy = False
         self.lines = {
             LoadClass.CRITICAL: _Line(max(2, connections), most_waiting),
             LoadClass.DISTANT: _Line(MOST_DISTANT, MOST_DISTANT),
             LoadClass.INTERACTIVE: _Line(common, most_waiting),
-            LoadClass.BULK: _Line(max(1, common // 2), max(1, most_waiting // 4)),
+            LoadClass.BULK: _Line(max(1, common * 3 // 4), max(1, most_waiting // 4)),
         }
 
     @property
@@ -136,7 +139,9 @@ class Places:
         if kind in {LoadClass.CRITICAL, LoadClass.DISTANT}:
             return line.running < line.at_once
         common = self.lines[LoadClass.INTERACTIVE].running + self.lines[LoadClass.BULK].running
-        return common < self._common and line.running < line.at_once
+        return (
+            common < (min(BUSY_AT_ONCE, self._common) if self.is_busy else self._common) and line.running < line.at_once
+        )
 
     def _is_late(self, kind: LoadClass) -> bool:
         if kind is LoadClass.BULK:
@@ -144,14 +149,23 @@ class Places:
         return kind is LoadClass.INTERACTIVE and self.lag_seconds > INTERACTIVE_LAG_SECONDS
 
     async def watch_the_loop(self) -> None:
-        """Measure how late the event loop is: the least of the last looks, so that one long step is no overload."""
+        """Measure how late the event loop is, and whether it has time left.
+
+        The lag is the least of the last looks, so that one long step is no overload.
+        """
         loop = asyncio.get_running_loop()
         lags = deque([0.0] * LOOKS, LOOKS)
+        spent = deque([(loop.time(), thread_time())], LOOKS)
         while True:
             due = loop.time() + LOOK_SECONDS
             await asyncio.sleep(LOOK_SECONDS)
-            lags.append(max(0.0, loop.time() - due))
+            now = loop.time()
+            lags.append(max(0.0, now - due))
             self.lag_seconds = min(lags)
+            began, used = spent[0]
+            spent.append((now, thread_time()))
+            self.is_busy = spent[-1][1] - used > BUSY_SHARE * (now - began)
+            self._admit()
 
 
 def _was_admitted(turn: asyncio.Future[None]) -> bool:

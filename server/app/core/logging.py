@@ -10,12 +10,29 @@ import orjson
 import structlog
 
 from app.config import LogSettings
+from app.core.request_context import current_origin
+
+Event = MutableMapping[str, Any]
 
 _SECRET_WORDS = ("password", "token", "secret", "api_key", "authorization", "cookie", "content", "persona", "ticket")
 _HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms"}
 
 
-def _redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_origin(
+    process: str, _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Say of every line which process wrote it, and for which request of whose."""
+    event["process"] = process
+    origin = current_origin()
+    if origin.request_id is not None:
+        event["request_id"] = origin.request_id
+    if origin.user_id is not None:
+        event.setdefault("user_id", str(origin.user_id))
+        event.setdefault("credential_id", str(origin.credential_id))
+    return event
+
+
+def _redact(_logger: object, _method: str, event: Event) -> Event:
     """Blank every field whose name says it holds a secret or somebody's words."""
     for name in event:
         if _is_secret(name):
@@ -50,7 +67,7 @@ def configure_logging(settings: LogSettings, process: str) -> None:
     """Send structlog's and the standard library's records to stderr in one format."""
     wants_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        partial(_add_origin, process),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
@@ -87,5 +104,3 @@ def configure_logging(settings: LogSettings, process: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(process=process)

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable
+from secrets import token_hex
 from time import perf_counter
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,9 +56,8 @@ class RequestMonitor:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else token_hex(16)
         set_origin(Origin(_address_of(scope), request_id))
-        structlog.contextvars.bind_contextvars(request_id=request_id)
         scope[PLAIN_SEND] = send
         added: Headers = [(b"x-request-id", request_id.encode())]
         on_begin: list[Callable[[Message], None]] = []
@@ -85,6 +84,8 @@ class RequestMonitor:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            # It leads back to the scope: left there, each request would stay until a collection of cycles stops all.
+            del scope[PLAIN_SEND]
             if scope["path"] not in _QUIET_PATHS and IS_SHED not in scope:
                 _log_request(scope, status, perf_counter() - began)
 
@@ -96,8 +97,8 @@ def _address_of(scope: Scope) -> str | None:
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
     parameters = {name: str(value) for name, value in (scope.get("path_params") or {}).items()}
-    log.log(
-        40 if 500 <= status < 600 else 20,
+    tell = log.error if 500 <= status < 600 else log.info
+    tell(
         "request",
         method=scope.get("method", "WEBSOCKET"),
         route=_route_of(scope["path"], parameters) if "route" in scope else "unmatched",

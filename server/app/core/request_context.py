@@ -4,19 +4,22 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from uuid import UUID
 
-import structlog
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
-    """The address that a request came from, and the request's id; neither where there is no request."""
+    """The address that a request came from, the request's id, and who it is, as far as that is known.
+
+    Nothing of it where there is no request.
+    """
 
     address: str | None = None
     request_id: str | None = None
+    user_id: UUID | None = None
+    credential_id: UUID | None = None
 
 
 _NOWHERE = Origin()
-_origin: ContextVar[Origin] = ContextVar("origin")
+_origin: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)
 
 
 def set_origin(origin: Origin) -> None:
@@ -26,8 +29,10 @@ def set_origin(origin: Origin) -> None:
 
 def name_caller(user_id: UUID, credential_id: UUID) -> None:
     """Let what is logged from here on in this request, its own line included, say whose it is; by ids alone."""
-    structlog.contextvars.bind_contextvars(user_id=str(user_id), credential_id=str(credential_id))
+    origin = _origin.get()
+    if origin is not _NOWHERE:
+        origin.user_id, origin.credential_id = user_id, credential_id
 
 
 def current_origin() -> Origin:
-    return _origin.get(_NOWHERE)
+    return _origin.get()

@@ -4,7 +4,7 @@ Always holds: `seq` starts at 1 and has no gaps, because it is assigned only whi
 (here), or under the driver's guard on `last_seq` (`repositories/turns.py`). An event is never changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -177,9 +177,10 @@ class EventLogRepository:
         return await self._session.scalar(_LAST_CLOSED_TURN, {"discussion_id": discussion_id, "upto": upto}) or 0
 
 
-async def last_seqs(connection: AsyncConnection[Any], discussion_ids: Sequence[UUID]) -> dict[UUID, int]:
+async def last_seqs(connection: AsyncConnection[Any], discussion_ids: Iterable[UUID]) -> dict[UUID, int]:
     """Where each log ends; a discussion that is gone is left out."""
-    cursor = await connection.execute("SELECT id, last_seq FROM arena_last_seqs(%s)", (list(discussion_ids),))
+    ids = ",".join(map(str, discussion_ids))
+    cursor = await connection.execute("SELECT id, last_seq FROM arena_last_seqs(%s::text::uuid[])", (f"{{{ids}}}",))
     return dict(await cursor.fetchall())
 
 

@@ -44,17 +44,31 @@ class LogEnds:
     async def _ask(self) -> None:
         try:
             while self._answer is not None:
-                answer, asked = self._answer, self._asked
-                self._answer, self._asked = None, set()
-                try:
-                    async with self._uow.driver() as driver:
-                        answer.set_result(await last_seqs(driver, list(asked)))
-                except Exception as error:
-                    answer.set_exception(error)
-                finally:
-                    answer.cancel()
+                await self._ask_once()
         finally:
             self._is_asking = False
+
+    async def _ask_once(self) -> None:
+        answer: Answer | None = None
+        try:
+            async with self._uow.driver() as driver:
+                answer, asked = self._take()  # those included who came while there was no connection
+                answer.set_result(await last_seqs(driver, asked))
+        except Exception as error:
+            if answer is None:
+                answer, _asked = self._take()
+            if not answer.done():
+                answer.set_exception(error)
+        finally:
+            if answer is not None:
+                answer.cancel()
+
+    def _take(self) -> tuple[Answer, set[UUID]]:
+        """What is asked by now; what is asked from here on is the next question."""
+        assert self._answer is not None
+        taken = self._answer, self._asked
+        self._answer, self._asked = None, set()
+        return taken
 
 
 def _look(answer: Answer) -> None:
