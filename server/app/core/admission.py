@@ -36,6 +36,8 @@ STANDING_SECONDS = 5.0
 BULK_LAG_SECONDS, INTERACTIVE_LAG_SECONDS = 0.1, 0.5
 BUSY_SHARE, BUSY_AT_ONCE = 0.85, 3
 """Of its time the loop's thread works so much: then what is done at once only makes the steps of each other longer."""
+CROWD = 2
+"""So many times as many wait as are worked on."""
 LOOK_SECONDS, LOOKS = 0.05, 8
 REPORT_SECONDS = 5.0
 KEPT_FOR_CRITICAL = 2
@@ -139,9 +141,12 @@ class Places:
         if kind in {LoadClass.CRITICAL, LoadClass.DISTANT}:
             return line.running < line.at_once
         common = self.lines[LoadClass.INTERACTIVE].running + self.lines[LoadClass.BULK].running
-        return (
-            common < (min(BUSY_AT_ONCE, self._common) if self.is_busy else self._common) and line.running < line.at_once
-        )
+        return common < self._common_at_once() and line.running < line.at_once
+
+    def _common_at_once(self) -> int:
+        """For what is not critical: fewer where there is much to do and no time left, since they delay each other."""
+        is_crowded = self.is_busy and self.waiting > self._common * CROWD
+        return min(BUSY_AT_ONCE, self._common) if is_crowded else self._common
 
     def _is_late(self, kind: LoadClass) -> bool:
         if kind is LoadClass.BULK:
