@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from psycopg import AsyncConnection
+from psycopg import AsyncCursor
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -177,10 +177,10 @@ class EventLogRepository:
         return await self._session.scalar(_LAST_CLOSED_TURN, {"discussion_id": discussion_id, "upto": upto}) or 0
 
 
-async def last_seqs(connection: AsyncConnection[Any], discussion_ids: Iterable[UUID]) -> dict[UUID, int]:
+async def last_seqs(cursor: AsyncCursor[Any], discussion_ids: Iterable[UUID]) -> dict[UUID, int]:
     """Where each log ends; a discussion that is gone is left out."""
     ids = ",".join(map(str, discussion_ids))
-    cursor = await connection.execute("SELECT id, last_seq FROM arena_last_seqs(%s::text::uuid[])", (f"{{{ids}}}",))
+    await cursor.execute("SELECT id, last_seq FROM arena_last_seqs(%s::text::uuid[])", (f"{{{ids}}}",))
     return dict(await cursor.fetchall())
 
 

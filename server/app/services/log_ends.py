@@ -1,14 +1,16 @@
 """Where the logs of discussions end, asked for many requests at once."""
 
 import asyncio
-from collections.abc import Mapping
 from uuid import UUID
 
 from app.core.background import Errands
 from app.repositories.event_log import last_seqs
 from app.services.unit_of_work import UnitOfWorkFactory
 
-Answer = asyncio.Future[Mapping[UUID, int]]
+GATHER_STEPS = 3
+"""Steps of the event loop between two statements: those who were just answered may be asking again."""
+
+Asked = dict[UUID, list[asyncio.Future[int | None]]]
 
 
 class LogEnds:
@@ -21,57 +23,55 @@ class LogEnds:
     def __init__(self, uow: UnitOfWorkFactory) -> None:
         self._uow = uow
         self._errands = Errands()
-        self._asked: set[UUID] = set()
-        self._answer: Answer | None = None
+        self._asked: Asked = {}
         self._is_asking = False
 
     async def of(self, discussion_id: UUID) -> int | None:
         """The last `seq` of a log; None if there is no such discussion. Raise `DatabaseAway`."""
-        if self._answer is None:
-            self._answer = asyncio.get_running_loop().create_future()
-            self._answer.add_done_callback(_look)
-            if not self._is_asking:
-                self._is_asking = True
-                self._errands.begin(self._ask())
-        self._asked.add(discussion_id)
-        # Others wait for it as well.
-        ends = await asyncio.shield(self._answer)
-        return ends.get(discussion_id)
+        answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault(discussion_id, []).append(answer)
+        if not self._is_asking:
+            self._is_asking = True
+            self._errands.begin(self._ask())
+        return await answer
 
     async def close(self) -> None:
         await self._errands.close()
 
     async def _ask(self) -> None:
         try:
-            while self._answer is not None:
-                await self._ask_once()
+            while self._asked:
+                await self._ask_while_asked()
         finally:
             self._is_asking = False
 
-    async def _ask_once(self) -> None:
-        answer: Answer | None = None
+    async def _ask_while_asked(self) -> None:
+        """On one connection, until nobody asks any more or it fails, which those are told who have asked by then."""
+        asked: Asked = {}
         try:
-            async with self._uow.driver() as driver:
-                answer, asked = self._take()  # those included who came while there was no connection
-                answer.set_result(await last_seqs(driver, asked))
+            async with self._uow.driver() as driver, driver.cursor() as cursor:
+                while self._asked:
+                    asked = self._take()
+                    ends = await last_seqs(cursor, asked)
+                    for discussion_id, answers in asked.items():
+                        for answer in answers:
+                            if not answer.done():  # they may have left
+                                answer.set_result(ends.get(discussion_id))
+                    for _ in range(GATHER_STEPS):
+                        await asyncio.sleep(0)
         except Exception as error:
-            if answer is None:
-                answer, _asked = self._take()
-            if not answer.done():
-                answer.set_exception(error)
+            for answer in (*_answers(asked), *_answers(self._take())):
+                if not answer.done():
+                    answer.set_exception(error)
         finally:
-            if answer is not None:
+            for answer in _answers(asked):
                 answer.cancel()
 
-    def _take(self) -> tuple[Answer, set[UUID]]:
+    def _take(self) -> Asked:
         """What is asked by now; what is asked from here on is the next question."""
-        assert self._answer is not None
-        taken = self._answer, self._asked
-        self._answer, self._asked = None, set()
-        return taken
+        asked, self._asked = self._asked, {}
+        return asked
 
 
-def _look(answer: Answer) -> None:
-    """Take note of its error: those who asked may all have left."""
-    if not answer.cancelled():
-        answer.exception()
+def _answers(asked: Asked) -> list[asyncio.Future[int | None]]:
+    return [answer for answers in asked.values() for answer in answers]

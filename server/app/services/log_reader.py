@@ -35,8 +35,8 @@ class UnitOfWorkLogReader:
             return await work.log.last_turn_event(discussion_id, upto)
 
     async def last_seqs(self, discussion_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-        async with self._uow.driver() as driver:
-            return await last_seqs(driver, discussion_ids)
+        async with self._uow.driver() as driver, driver.cursor() as cursor:
+            return await last_seqs(cursor, discussion_ids)
 
     async def snapshot(self, discussion_id: UUID, seq: int) -> Mapping[str, Any]:
         workspace_id = await self._workspace_of(discussion_id)
