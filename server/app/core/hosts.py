@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.error_handlers import problem
+from app.core.monitoring import header_of
 
 UNCHECKED = frozenset({"/healthz", "/readyz"})
 """Probes call a machine by its address, and learn nothing but that it lives."""
@@ -27,7 +28,7 @@ class Hosts:
         self._is_ours = lru_cache(256)(self._judge)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] in UNCHECKED or self._is_ours(_host_of(scope)):
+        if scope["type"] == "lifespan" or scope["path"] in UNCHECKED or self._is_ours(header_of(scope, b"host")):
             await self._app(scope, receive, send)
             return
         sentence = "this server does not go by the name in the Host header; see ARENA_ALLOWED_HOSTS"
@@ -49,10 +50,6 @@ def is_this_machine(name: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _host_of(scope: Scope) -> bytes:
-    return next((value for name, value in scope["headers"] if name == b"host"), b"")
 
 
 def _plain(name: str) -> str:

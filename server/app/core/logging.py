@@ -67,6 +67,7 @@ def configure_logging(settings: LogSettings, process: str) -> None:
     """Send structlog's and the standard library's records to stderr in one format."""
     wants_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
         partial(_add_origin, process),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

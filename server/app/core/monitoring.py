@@ -55,7 +55,7 @@ class RequestMonitor:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        given = header_of(scope, b"x-request-id")
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else token_hex(16)
         set_origin(Origin(_address_of(scope), request_id))
         scope[PLAIN_SEND] = send
@@ -90,25 +90,27 @@ class RequestMonitor:
                 _log_request(scope, status, perf_counter() - began)
 
 
+def header_of(scope: Scope, wanted: bytes) -> bytes:
+    """The first header of that name, which is in small letters; empty without one."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return b""
+
+
 def _address_of(scope: Scope) -> str | None:
     client = scope.get("client")
     return str(client[0]) if client else None
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    parameters = {name: str(value) for name, value in (scope.get("path_params") or {}).items()}
     tell = log.error if 500 <= status < 600 else log.info
+    parameters = scope.get("path_params") or {}
     tell(
         "request",
         method=scope.get("method", "WEBSOCKET"),
-        route=_route_of(scope["path"], parameters) if "route" in scope else "unmatched",
+        route=getattr(scope.get("route"), "path", "unmatched"),
         status=status,
         duration_ms=round(seconds * 1000, 2),
         **{_TOLD_AS.get(name, name): value for name, value in parameters.items() if name.endswith("_id")},
     )
-
-
-def _route_of(path: str, parameters: dict[str, str]) -> str:
-    """The path with its parameters' names in place of their values."""
-    names = {value: f"{{{name}}}" for name, value in parameters.items()}
-    return "/".join(names.get(part, part) for part in path.split("/"))
