@@ -93,16 +93,20 @@ class Services:
     idempotency: Idempotency
 
 
+def services_of(connection: HTTPConnection) -> Services:
+    services: Services = connection.app.state.services
+    return services
+
+
 def _service(name: str) -> Any:
     async def get(connection: HTTPConnection) -> Any:
-        return getattr(connection.app.state.services, name)
+        return getattr(services_of(connection), name)
 
     return Depends(get)
 
 
 async def get_settings(connection: HTTPConnection) -> Settings:
-    services: Services = connection.app.state.services
-    return services.settings
+    return services_of(connection).settings
 
 
 ServerConfig = Annotated[Settings, Depends(get_settings)]
@@ -128,7 +132,6 @@ Forks = Annotated[DiscussionForks, _service("forks")]
 Diffs = Annotated[DiscussionDiffs, _service("diffs")]
 Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
-Pages = Annotated[MessagePages, _service("pages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Providers = Annotated[ModelProviders, _service("providers")]
@@ -166,8 +169,7 @@ async def get_current_user(connection: HTTPConnection) -> CurrentUser:
     token = bearer_of(connection)
     if token is None:
         raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
-    services: Services = connection.app.state.services
-    return await services.callers.identify(token)
+    return await services_of(connection).callers.identify(token)
 
 
 async def _in_workspace(callers: Callers, user: CurrentUser, workspace_id: UUID | None) -> Actor:
@@ -216,9 +218,8 @@ class Require(Declared):
         return user.actor(workspace_of(request))
 
     async def __call__(self, connection: HTTPConnection, x_workspace_id: WorkspaceHeader = None) -> Actor:
-        services: Services = connection.app.state.services
         user = await get_current_user(connection)
-        actor = await _in_workspace(services.callers, user, x_workspace_id)
+        actor = await _in_workspace(services_of(connection).callers, user, x_workspace_id)
         self.check(actor)
         return actor
 

@@ -1,7 +1,8 @@
 """Admission under overload: who is worked on, who waits a moment, and who is told to come back.
 
 Always holds: of requests that are not critical no more are worked on at once than the database has connections for,
-less those kept for critical ones, so that a `pause` never queues behind a list; each class has a queue with an end, and
+less those kept for critical ones, so that a `pause` never queues behind a list, and fewer where the event loop has no
+time left and a crowd waits, since they only delay each other then; each class has a queue with an end, and
 a wait with an end; whoever cannot be taken gets 503 `overloaded` with `Retry-After` before anything was done for them.
 
 How long one may wait depends on how long there has been a queue (CoDel, RFC 8289, as adapted to requests by Maurer,
@@ -134,6 +135,7 @@ class Places:
             end.cancel()
         if not is_admitted:
             line.leave(turn)
+            self._admit()  # there may be no crowd any more
             raise Overloaded
 
     def _admit(self) -> None:
@@ -152,7 +154,8 @@ class Places:
 
     def _common_at_once(self) -> int:
         """For what is not critical: fewer where there is much to do and no time left, since they delay each other."""
-        is_crowded = self.is_busy and self.waiting > self._common * CROWD
+        waiting = len(self.lines[LoadClass.INTERACTIVE].waiting) + len(self.lines[LoadClass.BULK].waiting)
+        is_crowded = self.is_busy and waiting > self._common * CROWD
         return min(BUSY_AT_ONCE, self._common) if is_crowded else self._common
 
     def _is_late(self, kind: LoadClass) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from typing import Any
 
 import structlog
@@ -44,9 +45,9 @@ class Errands:
     def __len__(self) -> int:
         return len(self._running)
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run it in the background."""
-        task = asyncio.create_task(work)
+    def begin(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
+        """Run it in the background, by default in a copy of the context that it was begun in."""
+        task = asyncio.create_task(work, context=context)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task

@@ -116,7 +116,8 @@ async def bare_driver(engine: AsyncEngine) -> AsyncIterator[TenantConnection]:
         try:
             yield driver
         except psycopg.OperationalError as error:
-            await connection.invalidate(error)  # which SQLAlchemy, not having seen it, would give to others
+            if driver.closed:  # which SQLAlchemy, not having seen it, would give to others
+                await connection.invalidate(error)
             raise
 
 

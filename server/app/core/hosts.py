@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.error_handlers import problem
-from app.core.monitoring import header_of
+from app.core.headers import header_of
 
 UNCHECKED = frozenset({"/healthz", "/readyz"})
 """Probes call a machine by its address, and learn nothing but that it lives."""

@@ -1,8 +1,10 @@
 """Structured logs: one JSON object a line, or colours on a terminal; secrets never pass."""
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, TextIO
 
@@ -18,14 +20,12 @@ _SECRET_WORDS = ("password", "token", "secret", "api_key", "authorization", "coo
 _HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms"}
 
 
-def _add_origin(
-    process: str, _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _add_origin(process: str, _logger: object, _method: str, event: Event) -> Event:
     """Say of every line which process wrote it, and for which request of whose."""
-    event["process"] = process
+    event.setdefault("process", process)
     origin = current_origin()
     if origin.request_id is not None:
-        event["request_id"] = origin.request_id
+        event.setdefault("request_id", origin.request_id)
     if origin.user_id is not None:
         event.setdefault("user_id", str(origin.user_id))
         event.setdefault("credential_id", str(origin.credential_id))
@@ -46,7 +46,10 @@ def _is_secret(name: str) -> bool:
 
 
 def _dumps(event: object, **_options: object) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair, a number of more than 64 bits
+        return json.dumps(event, default=str)
 
 
 def _is_ours_to_tell(record: logging.LogRecord) -> bool:
@@ -56,11 +59,21 @@ def _is_ours_to_tell(record: logging.LogRecord) -> bool:
 
 
 class _Writer(structlog.WriteLogger):
-    """Writes lines at once: the standard library's way to a handler takes twice as long as all else about a line."""
+    """Writes lines at once: the standard library's way to a handler takes twice as long as all else about a line.
+
+    What cannot be written, since a disk is full or nobody reads any more, is lost, and fails nothing of what it tells.
+    """
 
     def __init__(self, file: TextIO, name: str = "arena") -> None:
         super().__init__(file)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def configure_logging(settings: LogSettings, process: str) -> None:

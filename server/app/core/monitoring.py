@@ -8,6 +8,7 @@ from time import perf_counter
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.headers import header_of
 from app.core.request_context import Origin, current_origin, set_origin
 from app.core.security_headers import Headers, headers_for
 
@@ -88,14 +89,6 @@ class RequestMonitor:
             del scope[PLAIN_SEND]
             if scope["path"] not in _QUIET_PATHS and IS_SHED not in scope:
                 _log_request(scope, status, perf_counter() - began)
-
-
-def header_of(scope: Scope, wanted: bytes) -> bytes:
-    """The first header of that name, which is in small letters; empty without one."""
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value)
-    return b""
 
 
 def _address_of(scope: Scope) -> str | None:

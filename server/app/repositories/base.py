@@ -40,7 +40,7 @@ def telling_outages() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError) as error:
-        if isinstance(error, OperationalError) and isinstance(error.orig, DiskFull):
+        if isinstance(getattr(error, "orig", error), DiskFull):
             raise DatabaseFull("the database has no room left on its disk; what it holds is safe") from error
         raise DatabaseAway("the database does not answer in time; try again shortly") from error
     except IntegrityError as error:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.core.errors import Unauthenticated
 from app.core.requests import PREFIX
-from app.dependencies import Cursor, Limit, MaySpeak, Messages, Pages, ReadsDiscussions
+from app.dependencies import Cursor, Limit, MaySpeak, Messages, ReadsDiscussions, Services, services_of
 from app.repositories.message_pages import PageOf
 from app.routes.repeated import RepeatedRoute, repeat_with
 from app.routes.responses import problems
@@ -40,7 +40,6 @@ async def list_messages(
     request: Request,
     discussion_id: UUID,
     actor: ReadsDiscussions,
-    pages: Pages,
     order: Literal["asc", "desc"] = "asc",
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -48,8 +47,8 @@ async def list_messages(
     """What was said and the caller may read, in the order of the log or backwards."""
     asked = PageOf(discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)
 
-    async def give(reader: Actor) -> Response:
-        return Response(await pages.get(reader, asked), media_type="application/json")
+    async def give(services: Services, reader: Actor) -> Response:
+        return Response(await services.pages.get(reader, asked), media_type="application/json")
 
     repeat_with(request, give)
-    return await give(actor)
+    return await give(services_of(request), actor)

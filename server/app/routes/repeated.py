@@ -11,14 +11,14 @@ from uuid import UUID
 from cachetools import LRUCache
 from fastapi import Request, Response
 
-from app.dependencies import Require, declared_by, workspace_of
+from app.dependencies import Require, Services, declared_by, services_of, workspace_of
 from app.routes.idempotent import CreatingRoute
 from app.services.callers import Actor
 
 MOST_ADDRESSES, MOST_QUERY_BYTES = 10_000, 300
 
-Give = Callable[[Actor], Awaitable[Response]]
-_Address = tuple[str, bytes, UUID | None]
+Give = Callable[[Services, Actor], Awaitable[Response]]
+_Address = tuple[str, bytes, str | None]
 
 
 def repeat_with(request: Request, give: Give) -> None:
@@ -34,18 +34,19 @@ class RepeatedRoute(CreatingRoute):
         require = declared_by(self.dependant)
         if self.methods != {"GET"} or not isinstance(require, Require):
             return handle
-        known: LRUCache[_Address, Give] = LRUCache(MOST_ADDRESSES)
+        known: LRUCache[_Address, tuple[Give, UUID | None]] = LRUCache(MOST_ADDRESSES)
 
         async def handle_again(request: Request) -> Response:
-            workspace_id = workspace_of(request)
-            address = request.scope["path"], request.scope["query_string"], workspace_id
-            give = known.get(address)
-            if give is not None:
-                return await give(await require(request, workspace_id))
+            workspace = request.headers.get("x-workspace-id")
+            address = request.scope["path"], request.scope["query_string"], workspace
+            read = known.get(address)
+            if read is not None:
+                give, workspace_id = read
+                return await give(services_of(request), await require(request, workspace_id))
             response = await handle(request)
-            give = getattr(request.state, "give", None)
-            if give is not None and len(address[1]) <= MOST_QUERY_BYTES:
-                known[address] = give
+            told: Give | None = getattr(request.state, "give", None)
+            if told is not None and len(address[1]) <= MOST_QUERY_BYTES:
+                known[address] = told, workspace_of(request)
             return response
 
         return handle_again

@@ -105,10 +105,10 @@ async def test_critical_requests_find_a_place_when_all_others_are_taken():
     waiting.cancel()
 
 
-async def test_lists_never_take_more_than_half_of_the_places():
+async def test_lists_never_take_more_than_three_quarters_of_the_places():
     places = Places(connections=6, most_waiting=1)
-    await places.take(BULK)
-    await places.take(BULK)
+    for _ in range(3):
+        await places.take(BULK)
     waiting = asyncio.create_task(places.take(BULK))
     await asyncio.sleep(0)
 
@@ -193,3 +193,57 @@ async def test_a_late_event_loop_turns_lists_away_first_and_critical_requests_ne
     with pytest.raises(Overloaded):
         await places.take(INTERACTIVE)
     await places.take(CRITICAL)
+
+
+async def crowd(places, kind, count):
+    tasks = [asyncio.create_task(places.take(kind)) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_a_busy_loop_with_a_crowd_before_it_does_less_at_once():
+    places = Places(connections=10, most_waiting=100)
+    places.is_busy = True
+    tasks = await crowd(places, INTERACTIVE, 60)
+    assert places.lines[INTERACTIVE].running == 8  # who came before there was a crowd
+
+    for _ in range(6):
+        places.give_back(INTERACTIVE)
+        await asyncio.sleep(0)
+    assert places.lines[INTERACTIVE].running == 3
+    await places.take(CRITICAL)
+
+    places.is_busy = False
+    places.give_back(INTERACTIVE)
+    await asyncio.sleep(0)
+    assert places.lines[INTERACTIVE].running == 8
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_busy_loop_without_a_crowd_uses_all_places():
+    places = Places(connections=10, most_waiting=100)
+    places.is_busy = True
+    tasks = await crowd(places, INTERACTIVE, 12)
+
+    for _ in range(4):
+        places.give_back(INTERACTIVE)
+        await asyncio.sleep(0)
+
+    assert places.lines[INTERACTIVE].running == 8
+    await asyncio.gather(*tasks)
+
+
+async def test_a_loop_is_busy_while_its_thread_does_nothing_but_work():
+    places = Places(connections=10, most_waiting=100)
+    watching = asyncio.create_task(places.watch_the_loop())
+
+    async with asyncio.timeout(30):
+        while not places.is_busy:
+            sum(range(20_000))
+            await asyncio.sleep(0)
+        while places.is_busy:
+            await asyncio.sleep(0.02)
+
+    watching.cancel()

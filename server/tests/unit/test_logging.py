@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import structlog
@@ -103,3 +105,21 @@ def test_a_traceback_on_a_terminal_shows_no_local_variables(log_lines, capsys):
     shown = capsys.readouterr().err
     assert "ValueError: invalid literal" in shown
     assert turn_token not in shown
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**70, {1: "one"}, {"a", "b"}])
+def test_what_is_no_json_is_a_line_all_the_same(log_lines, value):
+    logger().info("odd", value=value)
+
+    assert log_lines()[0]["event"] == "odd"
+
+
+def test_a_line_that_cannot_be_written_fails_nothing(log_lines, monkeypatch):
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure_logging(LogSettings(log_format="json"), "test")
+
+        logger().warning("something", text="x" * 10_000)
+        logger().error("something else")
+        with suppress(OSError):
+            full.close()
