@@ -130,7 +130,7 @@ def create_app(settings: Settings) -> FastAPI:
     discussions = (messages, stream, discussion, lifecycle, participants, forks, formats)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
     others = (notifications, socket, agents, knowledge, usage, ai, docs, well_known)
-    for module in (health, *discussions, *accounts, *others):
+    for module in (*discussions, health, *accounts, *others):
         app.router.routes += module.router.routes  # FastAPI asks those of routers that it includes twice
     install_error_handlers(app)
     install_openapi(app)

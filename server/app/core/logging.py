@@ -12,6 +12,7 @@ import orjson
 import structlog
 
 from app.config import LogSettings
+from app.core.clock import utc_now
 from app.core.request_context import current_origin
 
 Event = MutableMapping[str, Any]
@@ -21,8 +22,9 @@ _HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms
 
 
 def _add_origin(process: str, _logger: object, _method: str, event: Event) -> Event:
-    """Say of every line which process wrote it, and for which request of whose."""
+    """Say of every line when which process wrote it, and for which request of whose."""
     event.setdefault("process", process)
+    event["timestamp"] = utc_now().isoformat().replace("+00:00", "Z")
     origin = current_origin()
     if origin.request_id is not None:
         event.setdefault("request_id", origin.request_id)
@@ -84,7 +86,6 @@ def configure_logging(settings: LogSettings, process: str) -> None:
         partial(_add_origin, process),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
         _redact,
     ]
     final: list[structlog.types.Processor] = (

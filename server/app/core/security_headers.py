@@ -1,6 +1,7 @@
 """Headers that tell browsers what they may do with an answer (OWASP's secure headers), on every one of them."""
 
 from collections.abc import Iterable
+from itertools import product
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,10 +25,24 @@ OF_PROBLEMS: Headers = [*_OF_DATA, _STORED_NOWHERE]
 
 def headers_for(scheme: str, given: Iterable[tuple[bytes, bytes]]) -> Headers:
     """What is to be added to an answer that has the `given` headers; its own policies and caching stand."""
-    names = {name.lower() for name, _value in given}
-    added = [*(_COMMON if b"content-security-policy" in names else _OF_DATA)]
-    if b"cache-control" not in names:
-        added.append(_KEPT_PRIVATELY if b"etag" in names else _STORED_NOWHERE)
-    if scheme in _SECURE:
+    has = dict.fromkeys(_ASKED_FOR, False)
+    for name, _value in given:
+        if (known := name.lower()) in has:
+            has[known] = True
+    return _ADDED[scheme in _SECURE, *has.values()]
+
+
+def _added(*, is_secure: bool, has_policy: bool, has_caching: bool, has_etag: bool) -> Headers:
+    added = [*(_COMMON if has_policy else _OF_DATA)]
+    if not has_caching:
+        added.append(_KEPT_PRIVATELY if has_etag else _STORED_NOWHERE)
+    if is_secure:
         added += _ENCRYPTED
     return added
+
+
+_ASKED_FOR = (b"content-security-policy", b"cache-control", b"etag")
+_ADDED: dict[tuple[bool, ...], Headers] = {
+    (secure, policy, caching, etag): _added(is_secure=secure, has_policy=policy, has_caching=caching, has_etag=etag)
+    for secure, policy, caching, etag in product((False, True), repeat=4)
+}

@@ -20,21 +20,6 @@ router = APIRouter(
 )
 
 
-@router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))
-async def post_message(
-    discussion_id: UUID, request: MessageCreate, actor: MaySpeak, messages: Messages
-) -> MessagePosted:
-    """Say something to all or, with `visible_to`, to some; without a seat the caller is given a guest's.
-
-    An external agent takes its turn with `turn_token`, which needs no access token beside it.
-    """
-    if request.turn_token is not None:
-        return await messages.post_with_token(actor, discussion_id, request, request.turn_token)
-    if actor is None:
-        raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
-    return await messages.post(actor, discussion_id, request)
-
-
 @router.get("", response_model=Page[MessageRead], responses=problems(401, 403, 404, 422))
 async def list_messages(
     request: Request,
@@ -52,3 +37,18 @@ async def list_messages(
 
     repeat_with(request, give)
     return await give(services_of(request), actor)
+
+
+@router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))
+async def post_message(
+    discussion_id: UUID, request: MessageCreate, actor: MaySpeak, messages: Messages
+) -> MessagePosted:
+    """Say something to all or, with `visible_to`, to some; without a seat the caller is given a guest's.
+
+    An external agent takes its turn with `turn_token`, which needs no access token beside it.
+    """
+    if request.turn_token is not None:
+        return await messages.post_with_token(actor, discussion_id, request, request.turn_token)
+    if actor is None:
+        raise Unauthenticated("an access token is needed: `Authorization: Bearer …`")
+    return await messages.post(actor, discussion_id, request)
