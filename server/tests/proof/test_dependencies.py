@@ -18,19 +18,22 @@ OF_DEVELOPERS = [Requirement(text) for text in PROJECT["dependency-groups"]["dev
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-semgrep.lock")
 
 FLOORS = {
-    "aiohttp": ("3.12.14", "CVE-2025-53643: smuggling by chunked trailers"),
-    "authlib": ("1.6.5", "CVE-2025-59420: critical headers of a token ignored; CVE-2024-37568: keys of the wrong kind"),
+    "aiohttp": (
+        "3.14.3",
+        "CVE-2026-69244: a read beyond an answer; CVE-2025-53643: smuggling by chunked trailers",
+    ),
+    "authlib": ("1.6.12", "CVE-2026-27962: a key believed that a token brings along; CVE-2025-59420: critical headers"),
     "certifi": ("2024.7.4", "CVE-2024-39689: roots that are trusted no more"),
     "cryptography": ("44.0.1", "CVE-2024-12797: a raw public key of the other side unchecked"),
     "h11": ("0.16.0", "CVE-2025-43859: smuggling by malformed chunks"),
     "idna": ("3.7", "CVE-2024-3651: quadratic time"),
     "orjson": ("3.9.15", "CVE-2024-27454: deep documents"),
-    "pyjwt": ("2.10.1", "CVE-2024-53861: part of an issuer accepted; CVE-2022-29217: algorithms confused"),
-    "python-multipart": ("0.0.18", "CVE-2024-53981: a form that is logged byte by byte"),
+    "pyjwt": ("2.13.0", "CVE-2026-48526: a public key taken for a shared secret; CVE-2026-32597: critical headers"),
+    "python-multipart": ("0.0.28", "CVE-2026-42561; CVE-2024-53981: a form that is logged byte by byte"),
     "redis": ("4.5.5", "CVE-2023-28858 and CVE-2023-28859: the answer of somebody else's command"),
     "requests": ("2.32.4", "CVE-2024-47081: a .netrc sent elsewhere"),
-    "starlette": ("0.49.1", "CVE-2025-62727: quadratic time by Range; CVE-2024-47874: a form without a limit"),
-    "urllib3": ("2.5.0", "CVE-2025-50181 and CVE-2025-50182: redirects followed against one's will"),
+    "starlette": ("1.3.1", "CVE-2026-48710: a Host header believed; CVE-2025-62727: quadratic time by Range"),
+    "urllib3": ("2.7.0", "CVE-2026-44431 and CVE-2026-44432; CVE-2025-50181: redirects followed against one's will"),
     "werkzeug": ("3.0.6", "CVE-2024-49767: a form without a limit"),
 }
 """The first release without a hole that would matter here."""
