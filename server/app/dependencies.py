@@ -12,7 +12,6 @@ from starlette.requests import HTTPConnection
 from app.config import Settings
 from app.core.errors import Invalid, Unauthenticated
 from app.core.key_ring import KeyRing
-from app.core.rate_limit import RateLimiter
 from app.core.visits import Visit
 from app.domain.permissions import Permission, Role
 from app.schemas.base import Text
@@ -42,6 +41,7 @@ from app.services.model_providers import ModelProviders
 from app.services.oidc_login import OidcLogins
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
+from app.services.request_limits import RequestLimits
 from app.services.second_factor import SecondFactors
 from app.services.sessions import SessionService
 from app.services.stream_access import StreamAccess
@@ -67,7 +67,7 @@ class Services:
     members: MemberService
     administration: AdministrationService
     audit: AuditService
-    limiter: RateLimiter
+    request_limits: RequestLimits
     throttle: LoginThrottle
     oidc: OidcLogins
     signing_keys: KeyRing

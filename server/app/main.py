@@ -95,6 +95,7 @@ from app.services.oidc_login import OidcLogins
 from app.services.password_proofs import PasswordProofs
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
+from app.services.request_limits import RequestLimits
 from app.services.second_factor import SecondFactors
 from app.services.sessions import SessionService
 from app.services.signing_keys import SigningKeys
@@ -143,7 +144,7 @@ def _install_guards(app: FastAPI, settings: Settings) -> None:
     """The layers around the routes. The last one added is the outermost."""
     limits = settings.server
     if limits.rate_limits == "on":
-        app.add_middleware(RateLimits, rates=settings.rates)
+        app.add_middleware(RateLimits)
     places = app.state.places = Places(settings.database.database_pool_size, limits.max_waiting)
     app.add_middleware(Admission, places=places)
     app.add_middleware(
@@ -217,7 +218,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         members=MemberService(uow),
         administration=AdministrationService(uow),
         audit=AuditService(uow),
-        limiter=RateLimiter(cache),
+        request_limits=RequestLimits(RateLimiter(cache), settings.rates, is_on=settings.server.rate_limits == "on"),
         throttle=throttle,
         signing_keys=keys,
         agents=AgentService(uow, models, outgoing, WebhookSigner(secret_keys)),

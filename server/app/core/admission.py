@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.bodies import BODY
 from app.core.error_handlers import problem
+from app.core.headers import header_of
 from app.core.monitoring import IS_SHED, ON_BEGIN
 from app.core.requests import LoadClass, load_class
 
@@ -204,7 +205,8 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = None
         if scope["type"] != "lifespan":
-            kind = load_class(scope.get("method", ""), scope["path"], scope.get(BODY, b""))
+            accept = header_of(scope, b"accept")
+            kind = load_class(scope.get("method", ""), scope["path"], scope.get(BODY, b""), accept)
         if kind is None:
             await self._app(scope, receive, send)
             return

@@ -24,7 +24,8 @@ from app.core.circuit import Circuit
 
 WINDOW_SECONDS = RateLimitItemPerMinute(1).get_expiry()
 PREFIX = "arena:limits"
-ASK_SECONDS, REST_SECONDS = 0.05, 1.0
+ASK_SECONDS, REST_SECONDS = 0.25, 1.0
+"""Long enough for an event loop that is late itself: just then limits are needed."""
 _REMEMBERED_SECONDS = 1.0
 
 _SCRIPT = f"""
@@ -95,11 +96,16 @@ class RateLimiter:
         self._circuit = Circuit("rate limits", seconds=ASK_SECONDS, rest_seconds=REST_SECONDS)
         self._refused: TTLCache[Limit, tuple[Verdict, float]] = TTLCache(maxsize=10_000, ttl=_REMEMBERED_SECONDS)
 
+    def recall(self, limit: Limit) -> Verdict | None:
+        """That the limit refused a moment ago, and will still."""
+        known = self._refused.get(limit)
+        return known[0] if known is not None and known[1] > monotonic() else None
+
     async def hit(self, limits: Sequence[Limit]) -> Verdict | None:
         """Count a request against all of the limits, or none if one has no room; None: nobody could be asked."""
         for limit in limits:
-            if (known := self._refused.get(limit)) is not None and known[1] > monotonic():
-                return known[0]
+            if (known := self.recall(limit)) is not None:
+                return known
         if self._circuit.is_open:
             return None
         answer = await self._circuit.ask(self._ask(limits))

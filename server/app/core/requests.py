@@ -39,6 +39,7 @@ _EXPENSIVE_ENDS = frozenset({"preview", "search", "documents", "extract", "trans
 _DISTANT_ENDS = frozenset({"preview", "chat", "embeddings", "test"})
 _BULK_ENDS = frozenset({"documents", "transcript", "export", "diff", "extract"})
 _STREAM_ENDS = frozenset({"events", "notifications", "ws"})
+_EVENT_STREAM = b"text/event-stream"
 _OF_ONE = frozenset({"me", "healthz", "readyz", "openapi.json", "models"})
 
 
@@ -57,15 +58,16 @@ def rate_class(method: str, path: str) -> RateClass | None:
     return RateClass.CONTROL if end in CONTROLS else RateClass.WRITE
 
 
-def load_class(method: str, path: str, body: bytes = b"") -> LoadClass | None:
+def load_class(method: str, path: str, body: bytes = b"", accept: bytes = b"") -> LoadClass | None:
     """None: it is let through whatever the load.
 
     `/healthz` costs nothing. Viewers all come at once when a server starts again, and those who are told to come back
-    do so all at once: streams have limits of their own.
+    do so all at once: streams have limits of their own. A page of the log is at the same address, and a list.
     """
     end = path.rpartition("/")[2]
     if path == "/healthz" or (method in {"GET", ""} and end in _STREAM_ENDS):
-        return None
+        is_page = end == "events" and accept.strip().lower() != _EVENT_STREAM
+        return LoadClass.BULK if is_page else None
     if end in CONTROLS or path in _CRITICAL or (path == TOKENS and _is_refresh(body)):
         return LoadClass.CRITICAL
     if end in _DISTANT_ENDS or path in _LOGINS_ELSEWHERE:

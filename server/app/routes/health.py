@@ -32,4 +32,5 @@ async def is_ready(response: Response, health: Health) -> Readiness:
     ready, dependencies = await health.check()
     if not ready:
         response.status_code = 503
+        response.headers["Retry-After"] = "1"
     return Readiness(status="ready" if ready else "not ready", dependencies=dependencies)

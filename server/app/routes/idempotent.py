@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from app.core.errors import ArenaError, Invalid
-from app.dependencies import Services, bearer_of, declared_by
+from app.core.errors import ArenaError, Invalid, NotFound, Unavailable
+from app.dependencies import Declared, Services, bearer_of, declared_by
+from app.services.callers import Actor, Callers, CurrentUser
 from app.services.idempotency import KeptAnswer
 
 HEADER = "Idempotency-Key"
@@ -57,14 +58,26 @@ class CreatingRoute(APIRoute):
         token = bearer_of(request)
         declared = declared_by(self.dependant)
         if token is None:
-            return NOBODY if declared is None or declared.takes_nobody else None
+            # Each address has a space of its own: two who know nothing of each other may choose the same key.
+            return uuid5(NOBODY, request.url.path) if declared is None or declared.takes_nobody else None
         try:
             user = await services.callers.identify(token)
             if declared is not None:
-                declared.check(declared.caller_of(request, user))
+                declared.check(await _caller_of(declared, request, services.callers, user))
+        except Unavailable:
+            raise
         except ArenaError:
             return None
         return user.user.id
+
+
+async def _caller_of(declared: Declared, request: Request, callers: Callers, user: CurrentUser) -> Actor | CurrentUser:
+    """One who is not known to belong to a workspace may have come to it a moment ago, so is looked up anew."""
+    try:
+        return declared.caller_of(request, user)
+    except NotFound:
+        callers.forget(user.credential_id)
+        return declared.caller_of(request, await callers.look_again(user))
 
 
 async def _once(

@@ -1,7 +1,6 @@
-"""Rate limits on every request under the API, and a slower pace for what can be guessed.
+"""Rate limits on every request under the API, openings of sockets included, and a slower pace for what can be guessed.
 
-A credential may do so much of a kind a minute, its user twice that, one client address four times that, and a workspace
-what its administrators set (`limits.requests_per_minute`). Answers tell of it in `RateLimit-Policy` and `RateLimit`
+Which limits there are is in `services/request_limits.py`. Answers tell of them in `RateLimit-Policy` and `RateLimit`
 (draft-ietf-httpapi-ratelimit-headers-10): all that applies, and what is left of the one that is nearest.
 """
 
@@ -11,7 +10,6 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.config import RateSettings
 from app.core.background import Errands
 from app.core.error_handlers import problem, retry_after
 from app.core.errors import ArenaError
@@ -21,8 +19,8 @@ from app.core.requests import RateClass, rate_class
 from app.dependencies import Services
 from app.services.callers import CurrentUser
 from app.services.login_throttle import Guess, TooManyAttempts
+from app.services.request_limits import refusal_of
 
-OF_A_USER, OF_AN_ADDRESS = 2, 4
 GUESSED = {
     ("POST", "/api/v1/auth/password-reset"): "reset",
     ("POST", "/api/v1/auth/password-reset/confirm"): "reset-token",
@@ -41,32 +39,29 @@ _COUNTED_ANYWAY = {"reset"}
 class RateLimits:
     """Pure ASGI, inside the admission of requests: who asks is looked up here, which the route then need not."""
 
-    def __init__(self, app: ASGIApp, rates: RateSettings) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._per_minute = {
-            RateClass.READ: rates.rate_reads,
-            RateClass.WRITE: rates.rate_writes,
-            RateClass.AUTH: rates.rate_auth,
-            RateClass.EXPENSIVE: rates.rate_expensive,
-            RateClass.CONTROL: rates.rate_control,
-        }
         self._errands = Errands()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = rate_class(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        kind = rate_class(scope.get("method", "GET"), scope["path"]) if scope["type"] != "lifespan" else None
         if kind is None:
             await self._app(scope, receive, send)
             return
         services: Services = scope["app"].state.services
-        limits = await self._limits(kind, scope, services)
-        verdict = await services.limiter.hit(limits)
-        if verdict is not None:
+        limits = [services.request_limits.of_address(kind, _address_of(scope))]
+        # Whose address has asked too much gets no token looked up either.
+        verdict = services.request_limits.recall(limits[0])
+        if verdict is None:
+            limits += await self._of_caller(kind, scope, services)
+            verdict = await services.request_limits.hit(limits)
+        if verdict is not None and scope["type"] == "http":
             _tell(scope, limits, verdict)
         try:
             if verdict is not None and not verdict.may:
                 await _refusal(verdict)(scope, receive, send)
                 return
-            if what := GUESSED.get((scope["method"], scope["path"])):
+            if what := GUESSED.get((scope.get("method", ""), scope["path"])):
                 await self._watch(what, scope, services)
         except TooManyAttempts as error:
             answer = problem(429, error.code, error.detail, headers=retry_after(error.retry_after_seconds))
@@ -74,23 +69,20 @@ class RateLimits:
             return
         await self._app(scope, receive, send)
 
-    async def _limits(self, kind: RateClass, scope: Scope, services: Services) -> list[Limit]:
-        amount = self._per_minute[kind]
-        address = scope["client"][0] if scope.get("client") else "local"
-        limits = [Limit(f"{kind}-address", address, amount * OF_AN_ADDRESS)]
+    async def _of_caller(self, kind: RateClass, scope: Scope, services: Services) -> list[Limit]:
         token, workspace = _shown(scope)
         caller = await _find_caller(services, token) if token else None
         if caller is None:
-            return limits
-        limits.append(Limit(f"{kind}-user", caller.user.id.hex, amount * OF_A_USER))
-        limits.append(Limit(f"{kind}", caller.credential_id.hex, amount))
-        if kind is not RateClass.CONTROL:
-            limits += _of_workspace(caller, workspace)
-        return limits
+            return []
+        try:
+            workspace_id = UUID(workspace) if workspace else None
+        except ValueError:
+            workspace_id = UUID(int=0)  # no workspace's; that it is no id is for the route to say
+        return services.request_limits.of_caller(kind, caller, workspace_id)
 
     async def _watch(self, what: str, scope: Scope, services: Services) -> None:
         """Count it as a wrong guess, until its answer says that it was none."""
-        address = scope["client"][0] if scope.get("client") else "local"
+        address = _address_of(scope)
         token, _workspace = _shown(scope)
         caller = await _find_caller(services, token) if token else None
         guess: Guess = await services.throttle.begin(what, address, caller.user.id.hex if caller else "")
@@ -117,17 +109,8 @@ async def _find_caller(services: Services, token: str) -> CurrentUser | None:
         return None
 
 
-def _of_workspace(caller: CurrentUser, named: str | None) -> list[Limit]:
-    try:
-        workspace_id = UUID(named) if named else None
-    except ValueError:
-        return []
-    return [
-        Limit("workspace", workspace.id.hex, workspace.requests_per_minute)
-        for workspace in caller.workspaces
-        if (workspace.id == workspace_id or (workspace_id is None and workspace.is_personal))
-        and workspace.requests_per_minute
-    ]
+def _address_of(scope: Scope) -> str:
+    return str(scope["client"][0]) if scope.get("client") else "local"
 
 
 def _tell(scope: Scope, limits: list[Limit], verdict: Verdict) -> None:
@@ -139,6 +122,4 @@ def _tell(scope: Scope, limits: list[Limit], verdict: Verdict) -> None:
 
 
 def _refusal(verdict: Verdict) -> ASGIApp:
-    limit = verdict.nearest
-    detail = f"more than {limit.per_minute} requests a minute ({limit.name}); try again in {verdict.reset_seconds} s"
-    return problem(429, "rate_limited", detail, headers=retry_after(verdict.reset_seconds))
+    return problem(429, "rate_limited", refusal_of(verdict), headers=retry_after(verdict.reset_seconds))

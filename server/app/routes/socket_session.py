@@ -5,7 +5,8 @@ ends leaves the socket and its other channels as they are.
 """
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from uuid import UUID
 
@@ -13,7 +14,18 @@ import structlog
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from app.core.errors import ArenaError, Conflict, NotFound, RateLimited, TimedOut, TooLarge, Unauthenticated
+from app.core.admission import Overloaded, Places
+from app.core.errors import (
+    ArenaError,
+    Conflict,
+    NotFound,
+    RateLimited,
+    TimedOut,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from app.core.requests import LoadClass, RateClass
 from app.dependencies import Services
 from app.domain.permissions import Permission
 from app.routes.socket_frames import (
@@ -62,6 +74,12 @@ class TooManyChannels(RateLimited):
     """The socket shows as many channels as one may."""
 
     code = "too_many_channels"
+
+
+class ServerOverloaded(Unavailable):
+    """There is no place for what a frame asks now."""
+
+    code = "overloaded"
 
 
 class TooSlow(TimedOut):
@@ -140,6 +158,7 @@ class SocketSession:
         position = Position.parse(frame.after) if frame.after else Position(0)
         discussion_id = _discussion_in(frame.channel)
         actor = await self._actor(discussion_id, Permission.DISCUSSIONS_READ)
+        await self._services.request_limits.count(RateClass.READ, self._user, actor.workspace_id)
         position = await self._services.viewings.begin(actor, discussion_id, position)
         standing = standing_of(actor)
         viewer = Viewer(standing, discussion_id, position)
@@ -198,14 +217,29 @@ class SocketSession:
         discussion_id = _discussion_in(frame.channel)
         actor = await self._actor(discussion_id, Permission.DISCUSSIONS_WRITE)
         request = MessageCreate(**frame.model_dump(exclude={"type", "channel", "ref"}))
+        await self._services.request_limits.count(RateClass.WRITE, self._user, actor.workspace_id)
         messages = self._services.messages
-        if request.turn_token is not None:
-            posted = await messages.post_with_token(actor, discussion_id, request, request.turn_token)
-        else:
-            posted = await messages.post(actor, discussion_id, request)
+        async with self._place():
+            if request.turn_token is not None:
+                posted = await messages.post_with_token(actor, discussion_id, request, request.turn_token)
+            else:
+                posted = await messages.post(actor, discussion_id, request)
         if frame.ref is not None:
             message = posted.message.model_dump(mode="json")
             await send(self._websocket, answer("posted", frame.ref, channel=frame.channel, message=message))
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Among the requests that are worked on: speaking costs no less on a socket."""
+        places: Places = self._websocket.app.state.places
+        try:
+            await places.take(LoadClass.INTERACTIVE)
+        except Overloaded:
+            raise ServerOverloaded("there is too much to do; try again shortly") from None
+        try:
+            yield
+        finally:
+            places.give_back(LoadClass.INTERACTIVE)
 
     async def _actor(self, discussion_id: UUID, permission: Permission) -> Actor:
         actor = await self._services.viewings.actor(self._user, discussion_id)

@@ -1,18 +1,25 @@
 """How many requests a minute anybody may make, who is told of it, and who is never kept from pausing."""
 
+import asyncio
 import re
 import socket
 import time
 
 import pytest
 from redis.asyncio import Redis
+from websockets.asyncio.client import connect as connect_socket
+from websockets.exceptions import InvalidStatus
 
+from app.core.api_keys import make_key
 from app.core.rate_limit import Limit, RateLimiter
+from app.domain.discussion import Status
 from app.engines.ports import free_port
 from app.routes.rate_limits import _shown
+from app.services.request_limits import OF_AN_ADDRESS
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.people import PASSWORD
 from tests.fixtures.problems import problem
+from tests.fixtures.socket import channel_of, socket_of
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +133,65 @@ async def test_a_limit_knows_how_long_it_takes_and_slides(valkey_url):
     assert [verdict.may for verdict in verdicts] == [True] * 10 + [False] * 20
     assert [verdict.remaining for verdict in verdicts[:10]] == list(range(9, -1, -1))
     assert untouched.remaining == 989, "what was refused has used up nothing of what others share"
+
+
+async def test_who_speaks_by_socket_is_held_to_the_same_limit(make_limited, make_user, make_discussion):
+    person = await make_user(at=make_limited(rate_writes=12))
+    talk = await make_discussion(by=person, status=Status.DRAFT)
+    said = {"type": "message", "channel": channel_of(talk), "content": "And another thing.", "ref": "1"}
+    async with socket_of(person) as socket:
+        answers = []
+        while not answers or answers[-1]["type"] == "posted":
+            assert len(answers) < 20, "nothing held it"
+            answers.append(await socket.answer_to(said))
+
+        assert (answers[-1]["type"], answers[-1]["code"]) == ("error", "rate_limited")
+        assert (await socket.answer_to({"type": "ping", "ref": "2"}))["type"] == "pong", "the socket itself goes on"
+    page = await person.http.get(f"/api/v1/discussions/{talk.id}/messages")
+    assert len(page.json()["items"]) == len(answers) - 1 > 0
+    problem(await person.http.post(AGENTS, json={}), 429, "rate_limited")
+
+
+async def test_a_workspaces_limit_holds_on_sockets_too(make_limited, make_user, make_discussion):
+    person = await make_user(at=make_limited())
+    talk = await make_discussion(by=person, status=Status.DRAFT)
+    limits = {"limits": {"requests_per_minute": 5}}
+    assert (await person.http.patch(f"/api/v1/workspaces/{person.workspace_id}", json=limits)).status_code == 200
+    said = {"type": "message", "channel": channel_of(talk), "content": "And another thing.", "ref": "1"}
+
+    async with socket_of(person) as socket, asyncio.timeout(20):
+        while (answer := await socket.answer_to(said))["type"] == "posted":
+            await asyncio.sleep(0.05)  # for a second a process believes what it knew of the workspace
+
+    assert answer["code"] == "rate_limited"
+
+
+async def test_an_address_may_open_so_many_sockets_a_minute(make_limited):
+    url = make_limited(rate_reads=2).url.replace("http", "ws", 1)
+    refused = None
+    for _ in range(2 * OF_AN_ADDRESS + 1):
+        try:
+            async with connect_socket(f"{url}/api/v1/ws?ticket=none", proxy=None):
+                pass
+        except InvalidStatus as error:
+            refused = error.response
+            break
+
+    assert refused is not None
+    assert refused.status_code == 429
+    assert b"rate_limited" in refused.body
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+async def test_whose_address_asked_too_much_gets_no_key_looked_up(make_limited, connect, queries):
+    visitor = await connect(at=make_limited(rate_reads=1))
+    while (await visitor.get(AGENTS)).status_code != 429:
+        pass
+
+    refused = await visitor.get(AGENTS, headers={"Authorization": f"Bearer {make_key()}"})
+
+    problem(refused, 429, "rate_limited")
+    assert queries.of(refused) == 0
 
 
 @pytest.fixture(params=["gone", "frozen"])

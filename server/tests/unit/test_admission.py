@@ -25,7 +25,7 @@ D = "/api/v1/discussions/019a0000-0000-7000-8000-000000000000"
         ("POST", f"{D}/resume", INTERACTIVE),
         ("POST", f"{D}/messages", INTERACTIVE),
         ("GET", D, INTERACTIVE),
-        ("GET", f"{D}/events", None),
+        ("GET", f"{D}/events", BULK),
         ("GET", "/api/v1/auth/me", INTERACTIVE),
         ("", "/api/v1/ws", None),
         ("GET", f"{D}/messages", BULK),
@@ -247,3 +247,11 @@ async def test_a_loop_is_busy_while_its_thread_does_nothing_but_work():
             await asyncio.sleep(0.02)
 
     watching.cancel()
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [(b"text/event-stream", None), (b"Text/Event-Stream ", None), (b"application/json", BULK), (b"*/*", BULK)],
+)
+def test_a_page_of_the_log_is_a_list_and_a_stream_of_it_is_none(accept, kind):
+    assert load_class("GET", f"{D}/events", b"", accept) is kind
