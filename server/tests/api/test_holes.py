@@ -202,3 +202,18 @@ async def test_a_stranger_cannot_read_an_sse_stream(stranger, owner, anonymous, 
         refused = await socket.answer_to({"type": "subscribe", "channel": channel_of(draft), "ref": "1"})
         assert (refused["type"], refused["code"]) == ("error", "not_found")
         assert socket.events(draft) == []
+
+
+@pytest.mark.parametrize("tool", [{"command": "sh", "args": ["-c", "id"]}, "sh", "stdio:///bin/sh"])
+async def test_caller_set_tool_command_is_refused(client, own, owner, rows_of, tool):
+    agent, talk = own
+    before = rows_of(owner)
+    asked = [
+        await client.post("/api/v1/agents", json=agent_body("Runner", tools=[tool])),
+        await client.patch(f"/api/v1/agents/{agent.id}", json={"tools": [tool]}),
+        await client.post("/api/v1/agents", json=agent_body("Runner", command="sh")),
+        await client.post(f"/api/v1/discussions/{talk.id}/messages", json={"content": "Hello.", "tools": [tool]}),
+    ]
+
+    assert [answer.status_code for answer in asked] == [422] * 4
+    assert rows_of(owner) == before

@@ -286,3 +286,30 @@ def test_every_post_that_creates_takes_a_key(app):
 
 async def _is_claimed(sql, owner):
     await eventually(lambda: sql("SELECT 1 FROM idempotent_requests WHERE owner_id = %s", owner.id), 5)
+
+
+async def test_a_key_counts_in_a_workspace_that_one_came_to_a_moment_ago(client, owner, stranger, sql):
+    """This process has just looked the newcomer up, and believes for a second what it found."""
+    assert (await stranger.http.get("/api/v1/auth/me")).status_code == 200
+    sql(
+        "INSERT INTO memberships (workspace_id, user_id, role) VALUES (%s, %s, 'member')",
+        *(owner.workspace_id, stranger.id),
+    )
+    headers = {**keyed(), "X-Workspace-ID": owner.workspace_id}
+
+    answers = [await stranger.http.post("/api/v1/agents", json=agent_body(), headers=headers) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert len((await client.get("/api/v1/agents")).json()["items"]) == 1
+
+
+async def test_strangers_keys_are_apart_by_what_they_ask_for(anonymous):
+    """Two who know nothing of each other may choose the same key."""
+    headers, email = keyed(), f"{uuid4()}@arena.example"
+    body = {"email": email, "password": PASSWORD, "display_name": "Ada"}
+
+    registered = await anonymous.post("/api/v1/auth/register", json=body, headers=headers)
+    asked = await anonymous.post("/api/v1/auth/password-reset", json={"email": email}, headers=headers)
+
+    assert (registered.status_code, asked.status_code) == (201, 202)

@@ -12,6 +12,7 @@ from app.config import DatabaseSettings
 from app.core.database import make_engine, scope_to
 from app.models import Base
 from tests.factories.discussions import discussion_body, seats
+from tests.factories.providers import PROVIDER_KEY
 from tests.fixtures.databases import rows
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +28,8 @@ FILLED = (
     "knowledge_bases",
     "documents",
     "participants",
+    "messages",
+    "providers",
 )
 
 
@@ -49,6 +52,12 @@ async def furnished(make_user, make_agent, make_base, make_document):
             "/api/v1/discussions", json=discussion_body(participants=seats(agent), start=False)
         )
         assert made.status_code == 201, made.text
+        words = {"content": "Among us."}
+        said = await person.http.post(f"/api/v1/discussions/{made.json()['id']}/messages", json=words)
+        assert said.status_code == 201, said.text
+        kept = {"name": "Claude", "kind": "anthropic", "api_key": PROVIDER_KEY}
+        provider = await person.http.post("/api/v1/ai/providers", json=kept)
+        assert provider.status_code == 201, provider.text
     return people
 
 
@@ -210,3 +219,15 @@ def test_only_the_application_may_look_across_workspaces_by_its_narrow_functions
 
     assert not open_to_all
     assert not loose, "a function that runs as the owner must not look names up on its caller's path"
+
+
+def test_each_policy_says_what_it_should(shared_database):
+    """A table that no test fills is held to the words of its policy."""
+    here = "( SELECT arena_workspace() AS arena_workspace)"
+    policies = dict(rows(shared_database, "SELECT tablename::text, qual FROM pg_policies WHERE policyname = 'tenant'"))
+
+    assert {policies[table] for table in OF_CONTENT} == {f"(workspace_id = {here})"}
+    for table, column in (("workspaces", "id"), ("memberships", "workspace_id"), ("audit_events", "workspace_id")):
+        assert policies[table] == f"(({here} IS NULL) OR ({column} = {here}))"
+    assert policies["daily_spending"] == f"((scope <> 'workspace'::text) OR (scope_id = {here}))"
+    assert policies.keys() == {*OF_CONTENT, "workspaces", "memberships", "audit_events", "daily_spending"}
