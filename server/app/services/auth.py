@@ -87,10 +87,12 @@ class AuthService:
         """Make an account with a personal workspace, or neither."""
         if not self._settings.registration_open:
             raise RegistrationClosed("registration is closed; ask the administrator for an account")
-        return await self.create_user(request)
+        return await self.create_user(request, by_themselves=True)
 
-    async def create_user(self, request: Register, *, is_superuser: bool = False) -> UserRead:
-        """The same without asking whether registration is open."""
+    async def create_user(
+        self, request: Register, *, is_superuser: bool = False, by_themselves: bool = False
+    ) -> UserRead:
+        """The same without asking whether registration is open, by default as the operator does it."""
         await asyncio.to_thread(
             check_password_strength,
             request.password,
@@ -108,7 +110,8 @@ class AuthService:
         workspace = Workspace(id=new_id(), name=f"{request.display_name}'s workspace"[:200])
         async with self._uow() as work:
             await work.accounts.add_user(user, workspace)
-            work.audit.record(Action.USER_CREATED, By(user.id), user.id, is_superuser=is_superuser)
+            by = By(user.id) if by_themselves else By()
+            work.audit.record(Action.USER_CREATED, by, user.id, is_superuser=is_superuser)
             await work.flush()
             workspaces = await work.accounts.list_workspaces(user.id)
         return CurrentUser(user, user.id, workspaces).read()

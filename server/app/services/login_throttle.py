@@ -1,4 +1,4 @@
-"""Guessing is slow, and locks nobody out: of passwords, second factors, refresh tokens and reset tokens.
+"""Guessing is slow, and locks nobody out: of passwords, second factors and reset tokens.
 
 Failures are counted, successes are not. What is counted, and why (NIST SP 800-63B-4, 3.2.2; OWASP ASVS 5, 6.3.1):
 
@@ -9,7 +9,8 @@ Failures are counted, successes are not. What is counted, and why (NIST SP 800-6
   place they are known at; and whoever guesses from ever new addresses has some thousand tries a day, against passwords
   that withstand a million (`core/security.py`).
 - Of one address, whatever the account: after 60 failures within ten minutes, up to a minute, against trying one
-  password on many accounts.
+  password on many accounts; again only of accounts that were not logged in from there, so that one guesser in an office
+  keeps nobody out who works there.
 
 An IPv6 address counts as its /64, which is what one customer is given. Whether there is such an account makes no
 difference to any of it. Who waits is told for how long: 429 `too_many_attempts`, before a password is even looked at.
@@ -56,10 +57,10 @@ class LoginThrottle:
         pair = f"{who}:{where}"
         is_known = await self._failures.remembers(f"known:{pair}")
         counted = [
-            Counted(f"pair:{pair}", PAIR_FREE, HOUR, KNOWN_LONGEST if is_known else UNKNOWN_LONGEST, is_cleared=True),
-            Counted(f"address:{where}", ADDRESS_FREE, TEN_MINUTES, ADDRESS_LONGEST),
+            Counted(f"pair:{pair}", PAIR_FREE, HOUR, KNOWN_LONGEST if is_known else UNKNOWN_LONGEST, is_cleared=True)
         ]
         if not is_known:
+            counted.append(Counted(f"address:{where}", ADDRESS_FREE, TEN_MINUTES, ADDRESS_LONGEST))
             counted.append(Counted(f"account:{who}", ACCOUNT_FREE, HOUR, ACCOUNT_LONGEST))
         await self._begin(counted)
         try:

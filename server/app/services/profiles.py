@@ -21,23 +21,26 @@ class ProfileService:
         if request.email is None or request.email == caller.user.email:
             async with self._uow() as work:
                 user = await work.accounts.lock_user(caller.user.id)
-                if user is not None:
-                    _rename(user, request)
-                    work.audit.record(Action.USER_CHANGED, caller.by, user.id, fields=["display_name"])
+                if user is not None and (changed := _rename(user, request)):
+                    work.audit.record(Action.USER_CHANGED, caller.by, user.id, fields=changed)
         elif request.password is None:
             # Where mails go decides who may set a new password.
             raise PasswordNeeded("the password is needed to change the address")
         else:
             async with self._proofs.of_user(caller.user.id, request.password) as (work, user):
-                _rename(user, request)
+                changed = _rename(user, request)
                 await _move(work, user, request.email)
-                work.audit.record(Action.USER_CHANGED, caller.by, user.id, fields=["email"])
+                work.audit.record(Action.USER_CHANGED, caller.by, user.id, fields=["email", *changed])
         self._callers.forget(caller.credential_id)
         return (await self._callers.look_again(caller)).read()
 
 
-def _rename(user: User, request: ProfileUpdate) -> None:
+def _rename(user: User, request: ProfileUpdate) -> list[str]:
+    """The names of what it changed."""
+    if request.display_name in {None, "", user.display_name}:
+        return []
     user.display_name = request.display_name or user.display_name
+    return ["display_name"]
 
 
 async def _move(work: UnitOfWork, user: User, email: str) -> None:
