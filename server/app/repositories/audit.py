@@ -17,6 +17,8 @@ from app.models import AuditEvent
 LIST = "audit_events"
 # Of failed logins: more of them in a minute say nothing new, and must not fill the disk.
 FAILURES_SECONDS = 60.0
+APART_MILLISECONDS = 1_000
+"""By which the making of an id and the moment that is written beside it may differ."""
 MOST_FAILURES_ALIKE, MOST_FAILURES = 10, 100
 _RECORD_FAILURE = text(
     """
@@ -131,13 +133,15 @@ def _matching(wanted: AuditFilter) -> list[ColumnElement[bool]]:
         conditions.append(AuditEvent.user_id == wanted.user_id)
     if wanted.workspace_id is not None:
         conditions.append(AuditEvent.workspace_id == wanted.workspace_id)
-    # An id tells when it was made, to the millisecond: so the key's index finds the time, and the column the rest.
+    # An id tells when it was made, which is not the very moment of the deed: so the key's index finds about the time,
+    # and the column what is meant.
     if wanted.since is not None:
-        conditions += [AuditEvent.id >= first_id_at(wanted.since), AuditEvent.created_at >= wanted.since]
+        conditions += [AuditEvent.id >= _id_about(wanted.since, -1), AuditEvent.created_at >= wanted.since]
     if wanted.until is not None:
-        conditions += [AuditEvent.id < _behind(wanted.until), AuditEvent.created_at < wanted.until]
+        conditions += [AuditEvent.id < _id_about(wanted.until, 1), AuditEvent.created_at < wanted.until]
     return conditions
 
 
-def _behind(moment: datetime) -> UUID:
-    return UUID(int=first_id_at(moment).int + (2 << 80))  # two milliseconds later
+def _id_about(moment: datetime, times: int) -> UUID:
+    """The first of a time that is `APART_MILLISECONDS` before or after."""
+    return UUID(int=max(0, first_id_at(moment).int + times * (APART_MILLISECONDS << 80)))

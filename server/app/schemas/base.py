@@ -47,6 +47,7 @@ Line = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
     AfterValidator(storable),
     AfterValidator(on_one_line),
+    Field(json_schema_extra={"pattern": r"\S"}),  # more than blanks
 ]
 """A name or title: one line of 1 to 200 characters after trimming."""
 

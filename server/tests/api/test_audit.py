@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from app.core.ids import new_id
 from app.domain.audit import AuditFilter, By
 from app.domain.discussion import Status
 from app.repositories import audit
@@ -262,3 +263,19 @@ async def test_an_export_holds_no_connection_between_its_pages(arena, portal, ow
 async def test_nothing_is_taken_out_of_the_log(sql, owner, statement):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         sql(statement.format("audit_events"))
+
+
+@pytest.mark.parametrize("milliseconds", [-3, 3])
+async def test_a_deed_is_found_by_its_moment_and_not_by_that_of_its_id(
+    client, make_agent, address, told, monkeypatch, milliseconds
+):
+    """The one is written a little before or after the other, perhaps in another millisecond."""
+    agent = await make_agent()
+    monkeypatch.setattr(audit, "new_id", lambda: UUID(int=new_id().int + (milliseconds << 80)))
+    await client.delete(f"/api/v1/agents/{agent.id}")
+    [event] = (await client.get(address, params={"action": "agent.deleted"})).json()["items"]
+    moment = datetime.fromisoformat(event["created_at"])
+
+    for query in ({"since": moment}, {"until": moment + timedelta(microseconds=1)}):
+        asked = {name: value.isoformat() for name, value in query.items()}
+        assert [target for _, target in await told(action="agent.deleted", **asked)] == [agent.id], query

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from app.config import ModelSettings
 from app.domain.prompt import ChatMessage
@@ -124,18 +125,17 @@ async def test_no_secret_is_in_a_recording(catalog, server, tmp_path):
     assert b"canary" not in written
 
 
-async def test_a_disk_that_fails_is_logged_once_and_fails_no_call(server, tmp_path, capsys, caplog):
+async def test_a_disk_that_fails_is_logged_once_and_fails_no_call(server, tmp_path):
     blocked = tmp_path / "a file where the folder should be"
     blocked.write_text("")
     catalog = ModelCatalog(ModelSettings(openai_base_url=server.base_url, record=blocked))
 
-    for _ in range(3):
-        assert await listen(catalog.get("openai/fake"))
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert await listen(catalog.get("openai/fake"))
+        await catalog.close()
 
-    await catalog.close()
-    shown = capsys.readouterr()
-    # Where logging is set up, records go by its handlers; else structlog prints them.
-    assert (shown.out + caplog.text).count("recording_failed") == 1
+    assert [line["event"] for line in logs].count("recording_failed") == 1
 
 
 async def test_a_disk_that_hangs_holds_a_call_up_no_longer_than_told(catalog, tmp_path):
