@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from app.core.errors import ArenaError, Invalid, NotFound, Unavailable
-from app.dependencies import Declared, Services, bearer_of, declared_by
+from app.dependencies import Declared, bearer_of, declared_by, services_of
 from app.services.callers import Actor, Callers, CurrentUser
 from app.services.idempotency import KeptAnswer
 
@@ -54,16 +54,16 @@ class CreatingRoute(APIRoute):
 
     async def _owner_of(self, request: Request) -> UUID | None:
         """Who calls, if they may still do this; None if not, which the route itself will say."""
-        services: Services = request.app.state.services
+        callers = services_of(request).callers
         token = bearer_of(request)
         declared = declared_by(self.dependant)
         if token is None:
             # Each address has a space of its own: two who know nothing of each other may choose the same key.
             return uuid5(NOBODY, request.url.path) if declared is None or declared.takes_nobody else None
         try:
-            user = await services.callers.identify(token)
+            user = await callers.identify(token)
             if declared is not None:
-                declared.check(await _caller_of(declared, request, services.callers, user))
+                declared.check(await _caller_of(declared, request, callers, user))
         except Unavailable:
             raise
         except ArenaError:
@@ -83,8 +83,7 @@ async def _caller_of(declared: Declared, request: Request, callers: Callers, use
 async def _once(
     request: Request, owner_id: UUID, key: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]
 ) -> Response:
-    services: Services = request.app.state.services
-    requests = services.idempotency
+    requests = services_of(request).idempotency
     begun = await requests.begin(
         owner_id,
         key,

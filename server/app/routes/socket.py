@@ -11,7 +11,7 @@ from app.config import ServerSettings
 from app.core.error_handlers import problem, status_of
 from app.core.errors import ArenaError, Unauthenticated
 from app.core.requests import PREFIX
-from app.dependencies import Services
+from app.dependencies import Services, services_of
 from app.routes.socket_frames import error_frame, read_frame, receive_text, send
 from app.routes.socket_session import UNEXPECTED, SocketSession
 from app.schemas.socket import AuthFrame
@@ -31,7 +31,7 @@ _PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 @router.websocket("/ws")
 async def open_socket(websocket: WebSocket, ticket: str | None = None) -> None:
     """Serve one socket to its end. What is wrong with it is told in an `error` frame before it is closed."""
-    services: Services = websocket.app.state.services
+    services = services_of(websocket)
     if not is_welcome(websocket.headers.get("origin"), websocket.headers.get("host", ""), services.settings.server):
         sentence = "pages of this origin may not open a WebSocket here; see ARENA_ALLOWED_ORIGINS"
         await websocket.send_denial_response(problem(403, "origin_not_allowed", sentence))
