@@ -62,6 +62,7 @@ from app.routes import (
 )
 from app.routes.openapi import install_openapi
 from app.routes.rate_limits import RateLimits
+from app.routes.repeated import RepeatedReads
 from app.services.administration import AdministrationService
 from app.services.agents import AgentService
 from app.services.ai_models import ModelCatalog
@@ -143,6 +144,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _install_guards(app: FastAPI, settings: Settings) -> None:
     """The layers around the routes. The last one added is the outermost."""
     limits = settings.server
+    app.add_middleware(RepeatedReads)
     if limits.rate_limits == "on":
         app.add_middleware(RateLimits)
     places = app.state.places = Places(settings.database.database_pool_size, limits.max_waiting)

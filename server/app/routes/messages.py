@@ -9,14 +9,15 @@ from app.core.errors import Unauthenticated
 from app.core.requests import PREFIX
 from app.dependencies import Cursor, Limit, MaySpeak, Messages, ReadsDiscussions, Services, services_of
 from app.repositories.message_pages import PageOf
-from app.routes.repeated import RepeatedRoute, repeat_with
+from app.routes.idempotent import CreatingRoute
+from app.routes.repeated import repeat_with
 from app.routes.responses import problems
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.callers import Actor
 
 router = APIRouter(
-    prefix=PREFIX + "/discussions/{discussion_id}/messages", tags=["messages"], route_class=RepeatedRoute
+    prefix=PREFIX + "/discussions/{discussion_id}/messages", tags=["messages"], route_class=CreatingRoute
 )
 
 
@@ -35,8 +36,9 @@ async def list_messages(
     async def give(services: Services, reader: Actor) -> Response:
         return Response(await services.pages.get(reader, asked), media_type="application/json")
 
+    response = await give(services_of(request), actor)
     repeat_with(request, give)
-    return await give(services_of(request), actor)
+    return response
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))

@@ -1,52 +1,86 @@
 """Reads that come again and again: an address that FastAPI has read once is not read again.
 
-Reading an address (matching parameters to types, solving dependencies) costs more than what these routes then do. What
-it comes to depends on nothing but the address, and is remembered; who asks, and what they may, is looked at each time.
+Reading an address (finding its route, matching parameters to types, solving dependencies) costs more than what these
+routes then do. What it comes to depends on nothing but the address, and is remembered; who asks, and what they may, is
+looked at each time.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from cachetools import LRUCache
 from fastapi import Request, Response
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.core.headers import header_of
 from app.dependencies import Require, Services, declared_by, services_of, workspace_of
-from app.routes.idempotent import CreatingRoute
 from app.services.callers import Actor
 
 MOST_ADDRESSES, MOST_QUERY_BYTES = 10_000, 300
+_GIVE = "arena.give"
 
 Give = Callable[[Services, Actor], Awaitable[Response]]
-_Address = tuple[str, bytes, str | None]
+_Address = tuple[str, bytes, bytes]
 
 
 def repeat_with(request: Request, give: Give) -> None:
-    """From now on, answer requests for this address with what `give` returns for their caller."""
-    request.state.give = give
+    """From now on, answer requests for this address with what `give` returns for their caller.
+
+    The route must `Require` a permission, which callers are asked for again.
+    """
+    request.scope[_GIVE] = give
 
 
-class RepeatedRoute(CreatingRoute):
-    """A route of which a GET, which must `Require` a permission, may say `repeat_with`."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What an address comes to."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        require = declared_by(self.dependant)
-        if self.methods != {"GET"} or not isinstance(require, Require):
-            return handle
-        known: LRUCache[_Address, tuple[Give, UUID | None]] = LRUCache(MOST_ADDRESSES)
+    give: Give
+    require: Require
+    workspace_id: UUID | None
+    found: dict[str, Any]
+    """What the router puts into the scope."""
 
-        async def handle_again(request: Request) -> Response:
-            workspace = request.headers.get("x-workspace-id")
-            address = request.scope["path"], request.scope["query_string"], workspace
-            read = known.get(address)
-            if read is not None:
-                give, workspace_id = read
-                return await give(services_of(request), await require(request, workspace_id))
-            response = await handle(request)
-            told: Give | None = getattr(request.state, "give", None)
-            if told is not None and len(address[1]) <= MOST_QUERY_BYTES:
-                known[address] = told, workspace_of(request)
-            return response
 
-        return handle_again
+class RepeatedReads:
+    """Pure ASGI, around the routes: answers what a route has said `repeat_with` of."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._known: LRUCache[_Address, _Read] = LRUCache(MOST_ADDRESSES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        address = scope["path"], scope["query_string"], header_of(scope, b"x-workspace-id")
+        read = self._known.get(address)
+        response = None if read is None else await _repeat(read, scope)
+        if response is not None:
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+        if _GIVE in scope and len(scope["query_string"]) <= MOST_QUERY_BYTES:
+            self._known[address] = _read(scope)
+
+
+async def _repeat(read: _Read, scope: Scope) -> Response | None:
+    """The answer; None where it is to be refused or fails: the way that all requests take tells so."""
+    connection = HTTPConnection(scope)
+    try:
+        actor = await read.require(connection, read.workspace_id)
+        response = await read.give(services_of(connection), actor)
+    except Exception:
+        return None
+    scope.update(read.found)
+    return response
+
+
+def _read(scope: Scope) -> _Read:
+    require = declared_by(scope["route"].dependant)
+    assert isinstance(require, Require)
+    found = {"route": scope["route"], "path_params": scope["path_params"]}
+    return _Read(scope.pop(_GIVE), require, workspace_of(Request(scope)), found)
