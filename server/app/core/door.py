@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import orjson
 import structlog
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.core.security_headers import OF_PROBLEMS
@@ -47,6 +48,8 @@ class Door:
     connections: int = 10_000
     gateways: frozenset[str] = frozenset()
     by_address: Counter[str] = field(default_factory=Counter)
+    held_bytes: int = 0
+    """Of messages on sockets that are not whole yet."""
 
     def has_room(self, taken: int, address: str) -> bool:
         """Whether one more may come from that address, which is counted already, as it is in `taken`."""
@@ -56,10 +59,18 @@ class Door:
             return True
         return self.by_address[address] <= self.connections * ADDRESS_SHARE
 
+    def enter(self, address: str) -> None:
+        self.by_address[address] += 1
+
     def leave(self, address: str) -> None:
         self.by_address[address] -= 1
         if self.by_address[address] <= 0:
             del self.by_address[address]
+
+
+def door_of_server(config: Config) -> Door:
+    """`app.state.door` of the server's application, if it has one."""
+    return getattr(getattr(config.app, "state", None), "door", None) or Door()
 
 
 class _Refused(Exception):
@@ -67,11 +78,11 @@ class _Refused(Exception):
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """uvicorn's protocol with a door; `app.state.door` of its application, if it has one."""
+    """uvicorn's protocol with a door."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._door: Door = getattr(getattr(self.config.app, "state", None), "door", None) or Door()
+        self._door = door_of_server(self.config)
         self._address = ""
         self._refusal: tuple[int, str, str] | None = None
         self._is_dropping = False
@@ -85,7 +96,7 @@ class GuardedHttp(HttpToolsProtocol):
         """Count it in; there is a time to say something in."""
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
-        self._door.by_address[self._address] += 1
+        self._door.enter(self._address)
         if self._door.has_room(len(self.connections), self._address):
             self._await_head()
             return
@@ -163,7 +174,7 @@ class GuardedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """What comes now is another protocol's, with limits of its own."""
+        """What comes now is another protocol's (`core/paced_websocket.py`), which counts it in."""
         self._stop_timer()
         self._count_out()
         super().handle_websocket_upgrade()

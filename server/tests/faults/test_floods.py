@@ -1,36 +1,21 @@
 """Whoever sends far more frames than anybody has to say waits; others do not."""
 
 import asyncio
-import base64
-import os
-import struct
 import time
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import orjson
 import pytest
 
 from app.core.paced_websocket import FRAMES_PER_SECOND
-from tests.fixtures.socket import socket_of, ticket_of
+from tests.fixtures.raw_socket import BINARY, CONTINUATION, PING, TEXT, frame, long_frame, raw_socket
+from tests.fixtures.socket import socket_of
 
 pytestmark = pytest.mark.anyio
 
 SECONDS = 1.5
 LONGEST_WAIT_SECONDS = 0.5  # before, one read of a flood took seconds
-TEXT, BINARY, CONTINUATION, PING = 1, 2, 0, 9
 PONG = b"\x8a\x00"
-
-
-def frame(payload: bytes, opcode: int, *, is_last: bool = True) -> bytes:
-    """A masked frame (RFC 6455, 5.2), its mask being zero."""
-    assert len(payload) < 126
-    return struct.pack(">BB4x", (0x80 if is_last else 0) | opcode, 0x80 | len(payload)) + payload
-
-
-def long_frame(payload: bytes) -> bytes:
-    """A masked text frame of more than 64 KiB."""
-    return struct.pack(">BBQ4x", 0x80 | TEXT, 0x80 | 127, len(payload)) + payload
 
 
 FLOODS = {
@@ -42,25 +27,6 @@ FLOODS = {
     "a message in endless pieces": (frame(b"", TEXT, is_last=False), frame(b"", CONTINUATION, is_last=False)),
 }
 """What comes first, and then again and again."""
-
-
-@asynccontextmanager
-async def raw_socket(url, person):
-    """Both ends of a WebSocket, to be sent frames as they are."""
-    address = urlsplit(url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    key = base64.b64encode(os.urandom(16)).decode()
-    writer.write(
-        f"GET /api/v1/ws?ticket={await ticket_of(person.http)} HTTP/1.1\r\nHost: {address.netloc}\r\n"
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
-    )
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert b" 101 " in head
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
 
 
 @asynccontextmanager
