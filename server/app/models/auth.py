@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, LargeBinary, Text, func, text
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, LargeBinary, Text, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Identified, Timestamped
@@ -43,13 +43,18 @@ class Workspace(Identified, Timestamped, Base):
 
 
 class Membership(Base):
-    """A user's role in a workspace."""
+    """A user's role in a workspace.
+
+    `is_address_told` says that those who manage the members may see the user's address: they named it, or it is of
+    whoever made the workspace. A user's id, which every colleague sees, is enough to be added, and tells nothing more.
+    """
 
     __tablename__ = "memberships"
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True)
     role: Mapped[str]
+    is_address_told: Mapped[bool] = mapped_column(server_default=false())
 
 
 class Session(Identified, Timestamped, Base):

@@ -51,7 +51,7 @@ class AccountRepository:
         workspace.personal_of = user.id
         self._session.add(workspace)
         await self._session.flush()
-        self._session.add(Membership(workspace_id=workspace.id, user_id=user.id, role=Role.OWNER))
+        self._session.add(Membership(workspace_id=workspace.id, user_id=user.id, role=Role.OWNER, is_address_told=True))
 
     async def write_email(self) -> None:
         """Send a user's new address to the database; raise `EmailTaken`."""

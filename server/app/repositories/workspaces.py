@@ -34,10 +34,11 @@ _CLEARED = ((Discussion, 10), (Document, 50), (Agent, 200))
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user, and their role in a workspace."""
+    """A user, their role in a workspace, and whether its managers were told their address."""
 
     user: User
     role: Role
+    is_address_told: bool
 
 
 class WorkspaceRepository:
@@ -49,7 +50,9 @@ class WorkspaceRepository:
     async def add(self, workspace: Workspace, owner_id: UUID) -> None:
         self._session.add(workspace)
         await self._session.flush()
-        self._session.add(Membership(workspace_id=workspace.id, user_id=owner_id, role=Role.OWNER))
+        self._session.add(
+            Membership(workspace_id=workspace.id, user_id=owner_id, role=Role.OWNER, is_address_told=True)
+        )
         await self._session.flush()
 
     async def lock_person(self, user_id: UUID) -> None:
@@ -99,13 +102,15 @@ class WorkspaceRepository:
         self, workspace_id: UUID, limit: int, cursor: str | None
     ) -> tuple[Sequence[Member], str | None]:
         """In the order of their accounts' age."""
-        query = select(User, Membership.role).join(Membership, Membership.user_id == User.id)
+        query = select(User, Membership.role, Membership.is_address_told).join(
+            Membership, Membership.user_id == User.id
+        )
         query = query.where(Membership.workspace_id == workspace_id)
         if cursor is not None:
             query = query.where(Membership.user_id > decode_id(cursor, MEMBERS))
         rows = (await self._session.execute(query.order_by(Membership.user_id).limit(limit + 1))).all()
         following = encode_cursor(MEMBERS, rows[limit - 1][0].id) if len(rows) > limit else None
-        return [Member(user, Role(role)) for user, role in rows[:limit]], following
+        return [Member(user, Role(role), is_told) for user, role, is_told in rows[:limit]], following
 
     async def count_owners(self, workspace_id: UUID) -> int:
         query = select(func.count()).where(Membership.workspace_id == workspace_id, Membership.role == Role.OWNER)
@@ -114,6 +119,15 @@ class WorkspaceRepository:
     async def set_role(self, workspace_id: UUID, user_id: UUID, role: Role) -> None:
         """Make them a member, or change their role; the caller has the workspace's row locked."""
         await self._session.merge(Membership(workspace_id=workspace_id, user_id=user_id, role=role))
+
+    async def tell_address(self, workspace_id: UUID, user_id: UUID) -> None:
+        """From now on those who manage the members may see the address of this one."""
+        await self._session.merge(Membership(workspace_id=workspace_id, user_id=user_id, is_address_told=True))
+
+    async def is_address_told(self, workspace_id: UUID, user_id: UUID) -> bool:
+        query = select(Membership.is_address_told)
+        query = query.where(Membership.workspace_id == workspace_id, Membership.user_id == user_id)
+        return bool(await self._session.scalar(query))
 
     async def remove_member(self, workspace_id: UUID, user_id: UUID) -> None:
         await self._session.execute(

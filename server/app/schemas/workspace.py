@@ -72,5 +72,7 @@ class MemberRead(Read):
 
     user_id: UUID
     display_name: str
-    email: str | None = Field(description="Shown to those who manage the members.")
+    email: str | None = Field(
+        description="Shown to those who manage the members, of whoever was added by it or made the workspace."
+    )
     role: Role

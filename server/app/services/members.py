@@ -33,14 +33,17 @@ class MemberService:
 
     async def list_page(self, actor: Actor, limit: int, cursor: str | None) -> Page[MemberRead]:
         """The oldest accounts first."""
-        shows_email = actor.may(Permission.WORKSPACE_MANAGE)
+        manages = actor.may(Permission.WORKSPACE_MANAGE)
         async with self._uow.reading(actor.workspace_id) as work:
             rows, following = await work.workspaces.list_members(actor.workspace_id, limit, cursor)
-        items = [_read(row.user, row.role, shows_email=shows_email) for row in rows]
+        items = [
+            _read(row.user, row.role, shows_email=manages and (row.is_address_told or row.user.id == actor.user_id))
+            for row in rows
+        ]
         return Page(items=items, next_cursor=following)
 
     async def put(self, actor: Actor, user_id: UUID, role: Role) -> MemberRead:
-        """Make them a member, or change what they are."""
+        """Make them a member, or change what they are. Whoever is added by an id alone keeps their address."""
         async with self._uow(actor.workspace_id) as work:
             workspace, own = await lock_workspace(work, actor, Permission.WORKSPACE_MANAGE)
             user = await work.accounts.find_user(user_id)
@@ -48,7 +51,8 @@ class MemberService:
             if user is None or (before is None and user.disabled_at is not None):
                 raise UserNotFound("there is no such user")
             await _set(work, actor, workspace, user, own, before, role)
-        return _read(user, role, shows_email=True)
+            is_told = user_id == actor.user_id or await work.workspaces.is_address_told(workspace.id, user_id)
+        return _read(user, role, shows_email=is_told)
 
     async def add(self, actor: Actor, request: MemberAdd) -> MemberRead:
         """The same by their address. For so many addresses an hour that nobody has, it is answered; then no more."""
@@ -63,6 +67,7 @@ class MemberService:
             else:
                 before = await work.workspaces.find_role(workspace.id, user.id)
                 await _set(work, actor, workspace, user, own, before, request.role)
+                await work.workspaces.tell_address(workspace.id, user.id)
         # Raised only now: that it was asked must be committed first.
         if user is None:
             raise UserNotFound("nobody here has this address; they need an account first")

@@ -82,8 +82,10 @@ async def test_addresses_cannot_be_tried_one_after_another(address, client, stra
     assert int(refused.headers["Retry-After"]) > 0
 
 
-async def test_addresses_are_shown_to_those_who_manage_members_only(address, client, colleague, owner):
-    viewer = await colleague("viewer")
+async def test_addresses_are_shown_to_those_who_manage_members_only(address, client, make_user, owner):
+    viewer = await make_user("Charles Babbage")
+    await client.post(address, json={"email": viewer.email, "role": "viewer"})
+    viewer.http.headers["X-Workspace-ID"] = owner.workspace_id
 
     for_admins = (await client.get(address)).json()["items"]
     for_others = (await viewer.http.get(address)).json()["items"]
@@ -91,6 +93,30 @@ async def test_addresses_are_shown_to_those_who_manage_members_only(address, cli
     assert [(one["user_id"], one["role"]) for one in for_admins] == [(owner.id, "owner"), (viewer.id, "viewer")]
     assert [one["email"] for one in for_admins] == [owner.email, viewer.email]
     assert for_others == [{**one, "email": None} for one in for_admins]
+
+
+async def test_an_id_is_not_enough_to_learn_an_address(client, owner, colleague):
+    """A colleague's id is on every message; a workspace of one's own is made in a moment."""
+    nosy, victim = await colleague("viewer"), await colleague("member", "Grace Hopper")
+    mine = await nosy.http.post("/api/v1/workspaces", json={"name": "Mine"})
+    there = f"/api/v1/workspaces/{mine.json()['id']}/members"
+
+    async def shown():
+        return {one["user_id"]: one["email"] for one in (await nosy.http.get(there)).json()["items"]}
+
+    for role in ("viewer", "admin"):
+        added = await nosy.http.put(f"{there}/{victim.id}", json={"role": role})
+        assert (added.status_code, added.json()["email"]) == (200, None)
+        assert await shown() == {nosy.id: nosy.email, victim.id: None}
+    victim.http.headers.pop("X-Workspace-ID")
+    own = (await victim.http.get(there)).json()["items"]
+    assert {one["user_id"]: one["email"] for one in own} == {nosy.id: nosy.email, victim.id: victim.email}
+
+    named = await nosy.http.post(there, json={"email": victim.email, "role": "admin"})
+    assert named.json()["email"] == victim.email
+    changed = await nosy.http.put(f"{there}/{victim.id}", json={"role": "member"})
+    assert changed.json()["email"] == victim.email
+    assert await shown() == {nosy.id: nosy.email, victim.id: victim.email}
 
 
 async def test_members_come_a_page_at_a_time(address, client, colleague, owner):
