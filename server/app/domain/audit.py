@@ -49,6 +49,7 @@ class Action(StrEnum):
     PROVIDER_CHANGED = "provider.changed"
     PROVIDER_DELETED = "provider.deleted"
     KEYS_ROTATED = "keys.rotated"
+    KEYS_RESEALED = "keys.resealed"
     AUDIT_EXPORTED = "audit.exported"
     AUDIT_PRUNED = "audit.pruned"
 

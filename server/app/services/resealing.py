@@ -1,7 +1,8 @@
 """Sealing anew, with the newest secret key, what older ones sealed: in small steps, beside the running product.
 
 Each value is written only if it is still the one that was read, so that nothing newer is lost; who reads it meanwhile
-opens the old one or the new one. May be stopped at any time and begun again.
+opens the old one or the new one. May be stopped at any time and begun again: each step tells the audit log in its own
+transaction how many values it wrote, so that what is told is what was done.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.core.sealing import SealBroken, Sealer
+from app.domain.audit import Action, By
 from app.models.sealed import SEALED_COLUMNS, SealedColumn
 from app.repositories.sealed_values import SealedValue
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -62,8 +64,12 @@ class Resealing:
     ) -> list[SealedValue]:
         async with self._uow(tenant) as work:
             values = await work.sealed_values.list_other_than(sealed, self._sealer.beginning, tenant, after, BATCH)
+            before = count.resealed
             for value in values:
                 await self._value(work, sealed, value, count)
+            if resealed := count.resealed - before:
+                by = By(workspace_id=tenant)
+                work.audit.record(Action.KEYS_RESEALED, by, column=sealed.name, resealed=resealed)
         if values:
             self._tell(count)
         return list(values)

@@ -7,6 +7,7 @@ import sys
 import psycopg
 import pytest
 from sqlalchemy import LargeBinary
+from sqlalchemy.exc import IntegrityError
 
 from app.cli.installation import open_installation
 from app.core.ids import new_id
@@ -112,6 +113,13 @@ def contents(database):
     return found
 
 
+def told(database):
+    """(column, how many, of which workspace) of each step that is in the audit log."""
+    told = database.execute("SELECT action, detail, workspace_id FROM audit_events ORDER BY id").fetchall()
+    assert {action for action, *_ in told} <= {"keys.resealed"}
+    return [(detail["column"], detail["resealed"], workspace) for _, detail, workspace in told]
+
+
 def test_every_sealed_column_of_the_tables_is_in_the_registry_with_its_primary_key():
     named = {
         f"{table.name}.{column.name}": tuple(key.name for key in table.primary_key)
@@ -137,8 +145,12 @@ async def test_every_kind_of_secret_is_sealed_anew_in_its_place_and_only_once(da
     after = contents(database)
     assert {place: NEW.unseal(value, place) for place, value in after.items()} == secrets
     assert database.execute(changed).fetchall() == times
+    workspaces = dict(database.execute("SELECT 'providers.api_key_sealed', id FROM workspaces").fetchall())
+    one_each = [(sealed.name, 1, workspaces.get(sealed.name)) for sealed in SEALED_COLUMNS]
+    assert told(database) == one_each
     assert await reseal() == {}
     assert contents(database) == after
+    assert told(database) == one_each
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 7])
@@ -148,6 +160,19 @@ async def test_any_number_of_values_is_gone_through(database, reseal, count):
 
     assert await reseal() == ({"users.totp_secret_sealed": (count, 0)} if count else {})
     assert all(NEW.is_newest(value) for value in contents(database).values())
+    steps = [BATCH] * (count // BATCH) + ([count % BATCH] if count % BATCH else [])
+    assert told(database) == [("users.totp_secret_sealed", resealed, None) for resealed in steps]
+
+
+async def test_a_step_that_fails_is_undone_and_not_told_and_those_before_it_stay(database, reseal):
+    last = max(add_users(database, BATCH + 2))
+    database.execute(f"ALTER TABLE users ADD CONSTRAINT refused CHECK (id <> '{last}') NOT VALID")
+
+    with pytest.raises(IntegrityError):
+        await reseal()
+
+    assert sum(NEW.is_newest(value) for value in contents(database).values()) == BATCH
+    assert told(database) == [("users.totp_secret_sealed", BATCH, None)]
 
 
 async def test_what_no_key_opens_is_left_as_it_was_and_keeps_nothing_else_back(database, reseal):
@@ -162,6 +187,7 @@ async def test_what_no_key_opens_is_left_as_it_was_and_keeps_nothing_else_back(d
 
     after = contents(database)
     assert len([place for place in after if after[place] == before[place]]) == 3
+    assert told(database) == [("users.totp_secret_sealed", 1, None)]
 
 
 async def test_a_value_that_somebody_changes_meanwhile_is_not_overwritten(database, reseal, monkeypatch):
@@ -181,6 +207,7 @@ async def test_a_value_that_somebody_changes_meanwhile_is_not_overwritten(databa
     monkeypatch.undo()
 
     assert contents(database)[place] == newer
+    assert told(database) == []
     assert await reseal() == {"users.totp_secret_sealed": (1, 0)}
     assert NEW.unseal(contents(database)[place], place) == b"set just now"
 
@@ -191,6 +218,7 @@ async def test_two_at_once_do_no_harm(database, reseal):
     both = await asyncio.gather(reseal(), reseal())
 
     assert sum(resealed for counts in both for resealed, _left in counts.values()) == 250
+    assert sum(resealed for _, resealed, _ in told(database)) == 250
     assert {TOTP_SECRETS.place(user): b"totp of %s" % user.bytes for user in ids} == {
         place: NEW.unseal(value, place) for place, value in contents(database).items()
     }
