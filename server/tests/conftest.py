@@ -38,6 +38,7 @@ pytest_plugins = [
     "tests.factories.providers",
     "tests.fixtures.receivers",
     "tests.fixtures.things",
+    "tests.fixtures.given",
 ]
 
 # What a developer has set for other purposes must not reach the tests, nor the processes they start.

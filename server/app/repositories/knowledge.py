@@ -60,10 +60,9 @@ class KnowledgeRepository(Repository):
         self._session.add(document)
         await self._session.flush()
 
-    async def get_document(self, document_id: UUID) -> Document:
-        document: Document | None = await self._session.scalar(
-            select(Document).where(Document.workspace_id == self._workspace_id, Document.id == document_id)
-        )
+    async def get_document(self, document_id: UUID, *, for_update: bool = False) -> Document:
+        query = select(Document).where(Document.workspace_id == self._workspace_id, Document.id == document_id)
+        document: Document | None = await self._session.scalar(query.with_for_update() if for_update else query)
         if document is None:
             raise NotFound("there is no such document")
         return document

@@ -202,9 +202,9 @@ class AuthService:
         if user.by_api_key:
             raise NotASession("an API key is no session: its owner revokes it with DELETE /auth/api-keys/{id}")
         async with self._uow() as work:
-            await work.sessions.end(user.user.id, user.credential_id, utc_now())
-            by = By(user.user.id, user.credential_id)
-            work.audit.record(Action.SESSION_ENDED, by, user.credential_id, reason="logged_out")
+            # Not if another request of it came first.
+            if await work.sessions.end(user.user.id, user.credential_id, utc_now()):
+                work.audit.record(Action.SESSION_ENDED, user.by, user.credential_id, reason="logged_out")
         self._callers.forget(user.credential_id)
 
     def _rotate(self, session: Session, visit: Visit, now: datetime) -> TokenPair:

@@ -94,5 +94,5 @@ class KnowledgeService:
 
     async def delete_document(self, actor: Actor, document_id: UUID) -> None:
         async with self._uow(actor.workspace_id) as work:
-            await work.knowledge.delete_document(await work.knowledge.get_document(document_id))
+            await work.knowledge.delete_document(await work.knowledge.get_document(document_id, for_update=True))
             work.audit.record(Action.DOCUMENT_DELETED, actor, document_id)

@@ -80,7 +80,8 @@ class ModelProviders:
                 provider.api_key_sealed = self._seal(provider, request.api_key)
             provider.name = request.name or provider.name
             await work.providers.save(provider)
-            work.audit.record(Action.PROVIDER_CHANGED, actor, provider.id, fields=sorted(request.model_fields_set))
+            if fields := sorted(request.model_fields_set):
+                work.audit.record(Action.PROVIDER_CHANGED, actor, provider.id, fields=fields)
         return self._read(provider)
 
     async def delete(self, actor: Actor, provider_id: UUID) -> None:

@@ -21,14 +21,6 @@ PROMISED_SECONDS = 2.0
 
 
 @pytest.fixture
-async def admin(make_user, sql):
-    """Somebody who administers the shared installation."""
-    person = await make_user("Root Admin")
-    sql("UPDATE users SET is_superuser = true WHERE id = %s", person.id)
-    return person
-
-
-@pytest.fixture
 def account(sql):
     """(name, whether it administers, whether it is disabled) of an account."""
     statement = "SELECT display_name, is_superuser, disabled_at IS NOT NULL FROM users WHERE id = %s"

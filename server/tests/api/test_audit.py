@@ -31,13 +31,6 @@ def address(owner):
 
 
 @pytest.fixture
-async def admin(make_user, sql):
-    person = await make_user("Root Admin")
-    sql("UPDATE users SET is_superuser = true WHERE id = %s", person.id)
-    return person
-
-
-@pytest.fixture
 def told(client, address):
     """(action, what it was done to) of the owner's workspace, oldest first."""
 
@@ -127,6 +120,24 @@ async def test_what_was_refused_is_not_told_as_done(client, colleague, make_agen
     problem(await client.delete(f"/api/v1/agents/{uuid4()}"), 404, "not_found")
 
     assert await told() == before
+
+
+async def test_what_changes_nothing_is_not_told(client, owner, admin, stranger, colleague, make_provider):
+    provider, viewer = (await make_provider())["id"], await colleague("viewer")
+    idle = [
+        (client, "PATCH", f"ai/providers/{provider}", {}),
+        (client, "PATCH", f"workspaces/{owner.workspace_id}", {}),
+        (client, "PUT", f"workspaces/{owner.workspace_id}/members/{viewer.id}", {"role": "viewer"}),
+        (client, "PATCH", "auth/me", {"display_name": "Ada Byron", "email": owner.email}),
+        (client, "DELETE", "auth/sessions", None),
+        (admin.http, "PATCH", f"admin/users/{stranger.id}", {"is_disabled": False, "is_superuser": False}),
+    ]
+    before = (await admin.http.get(LOG)).json()["items"]
+
+    for http, method, path, body in idle:
+        (await http.request(method, f"/api/v1/{path}", json=body)).raise_for_status()
+
+    assert (await admin.http.get(LOG)).json()["items"] == before
 
 
 @pytest.mark.usefixtures("every_failure_is_told")
