@@ -62,5 +62,5 @@ async def export_audit_events(
     form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.NDJSON,
 ) -> StreamingResponse:
     """The same as a file, oldest first. That it was exported is in the log, too."""
-    by = By(user.user.id, user.credential_id)
+    by = By(user.user.id, user.credential_id, workspace_id)
     return as_file(await log.export(by, replace(wanted, workspace_id=workspace_id), form), form)

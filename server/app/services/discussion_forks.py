@@ -65,7 +65,9 @@ class DiscussionForks:
             parent = await work.discussions.get_to_copy(parent_id)
             at_seq = await _fork_point(work, parent, request.at_seq)
             discussion = _new_fork(actor, parent, request, at_seq)
-            work.audit.record(Action.DISCUSSION_FORKED, actor, discussion.id, parent_id=str(parent_id))
+            work.audit.record(
+                Action.DISCUSSION_FORKED, actor, discussion.id, parent_id=str(parent_id), is_started=request.start
+            )
             participants = await _Copy(work, parent, discussion, at_seq).make(request)
             if request.start:
                 begin(work, discussion, participants, await history_of(work, discussion))

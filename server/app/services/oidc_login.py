@@ -346,7 +346,8 @@ class OidcLogins:
         user = User(id=new_id(), email=email, display_name=name)
         await work.accounts.add_user(user, Workspace(id=new_id(), name=f"{name}'s workspace"[:200]))
         await work.identities.add(person.issuer, person.subject, user.id)
-        work.audit.record(Action.USER_CREATED, By(user.id), user.id)
+        work.audit.record(Action.USER_CREATED, By(user.id), user.id, is_superuser=False)
+        work.audit.record(Action.IDENTITY_LINKED, By(user.id), user.id)
         return user
 
 

@@ -90,11 +90,18 @@ class PasswordService:
             # Only now: another use of the token may have come first.
             if locked is None or (await _who_may_reset(work, digest)).id != user.id:
                 raise _invalid_token()
-            ended = await _set(work, locked, new_hash)
-            ended += await work.api_keys.revoke_all(user.id)
+            sessions = await _set(work, locked, new_hash)
+            keys = await work.api_keys.revoke_all(user.id)
             unlinked = await work.identities.remove_all(user.id)
-            work.audit.record(Action.PASSWORD_RESET, By(), user.id, ended=len(ended), identities_unlinked=unlinked)
-        self._callers.forget(*ended)
+            work.audit.record(
+                Action.PASSWORD_RESET,
+                By(),
+                user.id,
+                sessions_ended=len(sessions),
+                api_keys_revoked=len(keys),
+                identities_unlinked=unlinked,
+            )
+        self._callers.forget(*sessions, *keys)
 
     async def close(self) -> None:
         """Give up what is not sent yet; people ask again."""
