@@ -3,10 +3,12 @@
 import json
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, TextIO
+from uuid import UUID
 
 import orjson
 import structlog
@@ -17,6 +19,8 @@ from app.core.request_context import current_origin
 
 Event = MutableMapping[str, Any]
 
+REQUESTS = "arena.request"
+"""The logger of requests' lines."""
 _SECRET_WORDS = ("password", "token", "secret", "api_key", "authorization", "cookie", "content", "persona", "ticket")
 _HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms"}
 
@@ -24,13 +28,13 @@ _HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms
 def _add_origin(process: str, _logger: object, _method: str, event: Event) -> Event:
     """Say of every line when which process wrote it, and for which request of whose."""
     event.setdefault("process", process)
-    event["timestamp"] = utc_now().isoformat().replace("+00:00", "Z")
+    event["timestamp"] = utc_now()
     origin = current_origin()
     if origin.request_id is not None:
         event.setdefault("request_id", origin.request_id)
     if origin.user_id is not None:
-        event.setdefault("user_id", str(origin.user_id))
-        event.setdefault("credential_id", str(origin.credential_id))
+        event.setdefault("user_id", origin.user_id)
+        event.setdefault("credential_id", origin.credential_id)
     return event
 
 
@@ -49,9 +53,18 @@ def _is_secret(name: str) -> bool:
 
 def _dumps(event: object, **_options: object) -> str:
     try:
-        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()
     except TypeError:  # half a surrogate pair, a number of more than 64 bits
-        return json.dumps(event, default=str)
+        return json.dumps(event, default=_in_words)
+
+
+def _in_words(value: object) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+
+
+def _for_people(_logger: object, _method: str, event: Event) -> Event:
+    """Write out what JSON has forms of its own for."""
+    return {name: _in_words(value) if isinstance(value, (datetime, UUID)) else value for name, value in event.items()}
 
 
 def _is_ours_to_tell(record: logging.LogRecord) -> bool:
@@ -78,6 +91,25 @@ class _Writer(structlog.WriteLogger):
     fatal = failure = err = error = critical = exception = msg
 
 
+_tell_request: Callable[[str, Event], None] | None = None
+
+
+def log_request(level: str, event: Event) -> None:
+    """Log a request, by fields that hold no secret.
+
+    Where lines are JSON it goes past structlog, whose chain takes four times as long as all else about a line.
+    """
+    if _tell_request is not None:
+        _tell_request(level, event)
+    else:
+        getattr(structlog.stdlib.get_logger(REQUESTS), level)("request", **event)
+
+
+def _write_request(writer: _Writer, process: str, level: str, event: Event) -> None:
+    event.update(event="request", level=level, logger=REQUESTS)
+    writer.msg(_dumps(_add_origin(process, writer, level, event)))
+
+
 def configure_logging(settings: LogSettings, process: str) -> None:
     """Send structlog's and the standard library's records to stderr in one format."""
     wants_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
@@ -93,7 +125,10 @@ def configure_logging(settings: LogSettings, process: str) -> None:
         if wants_json
         # Its default shows the local variables of every frame: tokens, passwords, whispers.
         else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            _for_people,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ]
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -113,6 +148,9 @@ def configure_logging(settings: LogSettings, process: str) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_ours_to_tell)
     # At DEBUG it would log every frame, and with it whatever a first one proves.
     logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.getLevelName(settings.log_level)))
+    global _tell_request  # noqa: PLW0603 - as structlog's configuration, there is one a process
+    is_told = wants_json and logging.getLevelName(settings.log_level) <= logging.INFO
+    _tell_request = partial(_write_request, _Writer(sys.stderr), process) if is_told else None
     structlog.configure(
         processors=[*shared, *final],
         logger_factory=partial(_Writer, sys.stderr),

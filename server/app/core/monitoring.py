@@ -5,14 +5,12 @@ from collections.abc import Callable
 from secrets import token_hex
 from time import perf_counter
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.headers import header_of
+from app.core.logging import log_request
 from app.core.request_context import Origin, current_origin, set_origin
 from app.core.security_headers import Headers, headers_for
-
-log = structlog.stdlib.get_logger("arena.request")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 PLAIN_SEND = "arena.send"
@@ -97,13 +95,12 @@ def _address_of(scope: Scope) -> str | None:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    tell = log.error if 500 <= status < 600 else log.info
     parameters = scope.get("path_params") or {}
-    tell(
-        "request",
-        method=scope.get("method", "WEBSOCKET"),
-        route=getattr(scope.get("route"), "path", "unmatched"),
-        status=status,
-        duration_ms=round(seconds * 1000, 2),
+    event = {
+        "method": scope.get("method", "WEBSOCKET"),
+        "route": getattr(scope.get("route"), "path", "unmatched"),
+        "status": status,
+        "duration_ms": round(seconds * 1000, 2),
         **{_TOLD_AS.get(name, name): value for name, value in parameters.items() if name.endswith("_id")},
-    )
+    }
+    log_request("error" if 500 <= status < 600 else "info", event)

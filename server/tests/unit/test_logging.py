@@ -6,12 +6,15 @@ import logging
 import sys
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import structlog
 
 from app.config import LogSettings
-from app.core.logging import configure_logging
+from app.core import logging as app_logging
+from app.core.logging import configure_logging, log_request
+from app.core.request_context import Origin, set_origin
 
 SECRETS = [
     *("password", "new_password", "PASSWORD", "access_token", "refresh_token", "token", "authorization", "cookie"),
@@ -26,6 +29,7 @@ def log_lines(monkeypatch):
     root, configured = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     written = io.StringIO()
+    monkeypatch.setattr(app_logging, "_tell_request", None)
     monkeypatch.setattr(sys, "stderr", written)
     configure_logging(LogSettings(log_format="json"), "test")
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
@@ -52,6 +56,42 @@ def test_a_line_is_a_json_object_with_its_fields(log_lines):
         "turn": 3,
         "duration_ms": 1.5,
     }
+
+
+def test_a_requests_line_is_what_structlog_would_make_of_it(log_lines):
+    user_id, credential_id = uuid4(), uuid4()
+    set_origin(Origin("127.0.0.1", "r1", user_id, credential_id))
+    fields = {"method": "GET", "route": "/api/v1/agents", "status": 200, "duration_ms": 1.5}
+    log_request("info", dict(fields))
+    structlog.stdlib.get_logger("arena.request").bind().info("request", **fields)
+    set_origin(Origin())
+
+    direct, by_structlog = log_lines()
+    assert direct.pop("timestamp") <= by_structlog.pop("timestamp")
+    assert direct == by_structlog
+    assert (direct["user_id"], direct["credential_id"]) == (str(user_id), str(credential_id))
+
+
+@pytest.mark.parametrize(("level", "told"), [("INFO", [200, 500]), ("WARNING", [500]), ("ERROR", [500])])
+@pytest.mark.usefixtures("log_lines")
+def test_a_requests_line_obeys_the_level(capsys, level, told):
+    configure_logging(LogSettings(log_format="json", log_level=level), "test")
+    log_request("info", {"status": 200})
+    log_request("error", {"status": 500})
+
+    assert [json.loads(line)["status"] for line in capsys.readouterr().err.splitlines()] == told
+
+
+@pytest.mark.usefixtures("log_lines")
+def test_a_requests_line_is_for_people_on_a_terminal(capsys):
+    configure_logging(LogSettings(log_format="console"), "test")
+    set_origin(Origin(request_id="r1", user_id=uuid4(), credential_id=uuid4()))
+    log_request("info", {"status": 201})
+    set_origin(Origin())
+    shown = capsys.readouterr().err
+    assert "status=201" in shown
+    assert "UUID(" not in shown
+    assert "datetime" not in shown
 
 
 @pytest.mark.parametrize("name", SECRETS)
