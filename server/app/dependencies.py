@@ -172,14 +172,6 @@ async def get_current_user(connection: HTTPConnection) -> CurrentUser:
     return await services_of(connection).callers.identify(token)
 
 
-async def _in_workspace(callers: Callers, user: CurrentUser, workspace_id: UUID | None) -> Actor:
-    """The caller there. One who is not known to belong to it may have come to it a moment ago, so is looked up anew."""
-    if workspace_id is not None and not user.belongs_to(workspace_id):
-        callers.forget(user.credential_id)
-        user = await callers.look_again(user)
-    return user.actor(workspace_id)
-
-
 class Declared:
     """A dependency that lets in only who has the permission; the OpenAPI document shows it.
 
@@ -219,7 +211,7 @@ class Require(Declared):
 
     async def __call__(self, connection: HTTPConnection, x_workspace_id: WorkspaceHeader = None) -> Actor:
         user = await get_current_user(connection)
-        actor = await _in_workspace(services_of(connection).callers, user, x_workspace_id)
+        actor = await services_of(connection).callers.in_workspace(user, x_workspace_id)
         self.check(actor)
         return actor
 
@@ -247,7 +239,7 @@ class RequireIn(Declared):
     async def __call__(
         self, workspace_id: UUID, user: Annotated[CurrentUser, Depends(get_current_user)], callers: WhoIsCalling
     ) -> Actor:
-        actor = await _in_workspace(callers, user, workspace_id)
+        actor = await callers.in_workspace(user, workspace_id)
         self.check(actor)
         return actor
 
@@ -262,7 +254,7 @@ class RequireInUnlessOneself(Declared):
         user: Annotated[CurrentUser, Depends(get_current_user)],
         callers: WhoIsCalling,
     ) -> Actor:
-        actor = await _in_workspace(callers, user, workspace_id)
+        actor = await callers.in_workspace(user, workspace_id)
         # An owner's role allows whatever there is to ask for, so that only the scopes count.
         self.check(replace(actor, role=Role.OWNER) if user_id == actor.user_id else actor)
         return actor
@@ -302,7 +294,7 @@ class RequireToSpeak(Declared):
     ) -> Actor | None:
         if "authorization" not in request.headers and await _shows_turn_token(request):
             return None
-        actor = await _in_workspace(callers, await get_current_user(request), x_workspace_id)
+        actor = await callers.in_workspace(await get_current_user(request), x_workspace_id)
         self.check(actor)
         return actor
 

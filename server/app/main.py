@@ -236,7 +236,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         knowledge=KnowledgeService(uow),
         providers=ModelProviders(uow, sealer, outgoing),
         usage=UsageService(uow, settings.budgets),
-        viewings=Viewings(uow, bus, hub),
+        viewings=Viewings(uow, callers, bus, hub),
         stream_access=StreamAccess(uow, signer, callers),
         streams=streams,
         hub=hub,

@@ -16,6 +16,7 @@ from app.dependencies import (
     StatusNotices,
     Streams,
     StreamTokenParameter,
+    WhoIsCalling,
     WorkspaceHeader,
     bearer_of,
     get_current_user,
@@ -40,6 +41,7 @@ class RequireListener(Declared):
         self,
         connection: HTTPConnection,
         access: Access,
+        callers: WhoIsCalling,
         stream_token: StreamTokenParameter = None,
         workspace_id: Annotated[UUID | None, Query(description="Instead of the header `X-Workspace-ID`.")] = None,
         x_workspace_id: WorkspaceHeader = None,
@@ -48,7 +50,7 @@ class RequireListener(Declared):
             user = await access.identify(stream_token)
         else:
             user = await get_current_user(connection)
-        actor = user.actor(x_workspace_id or workspace_id)
+        actor = await callers.in_workspace(user, x_workspace_id or workspace_id)
         self.check(actor)
         return actor
 

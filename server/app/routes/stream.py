@@ -20,6 +20,7 @@ from app.dependencies import (
     ServerConfig,
     Streams,
     StreamTokenParameter,
+    WhoIsCalling,
     WorkspaceHeader,
     bearer_of,
     get_current_user,
@@ -50,6 +51,7 @@ class RequireViewer(Declared):
         connection: HTTPConnection,
         access: Access,
         admission: Admission,
+        callers: WhoIsCalling,
         wants_stream: WantsStream,
         stream_token: StreamTokenParameter = None,
         x_workspace_id: WorkspaceHeader = None,
@@ -59,7 +61,7 @@ class RequireViewer(Declared):
                 raise Unauthenticated("a stream token opens a live stream only; ask for `Accept: text/event-stream`")
             actor = await admission.actor(await access.identify(stream_token), discussion_id)
         else:
-            actor = (await get_current_user(connection)).actor(x_workspace_id)
+            actor = await callers.in_workspace(await get_current_user(connection), x_workspace_id)
         self.check(actor)
         return actor
 

@@ -160,6 +160,13 @@ class Callers:
         """The same user as they are now; raise `SessionEnded` if the credential is over."""
         return await self.recognise(user.credential_id, user.user.id)
 
+    async def in_workspace(self, user: CurrentUser, workspace_id: UUID | None) -> Actor:
+        """The user there. One who is not known to belong to it may have come to it a moment ago, so is looked up."""
+        if workspace_id is not None and not user.belongs_to(workspace_id):
+            self.forget(user.credential_id)
+            user = await self.look_again(user)
+        return user.actor(workspace_id)
+
     def forget(self, *credential_ids: UUID) -> None:
         """Look the sessions or keys up anew when they are next seen."""
         for credential_id in credential_ids:

@@ -1,12 +1,13 @@
 """Who may follow which discussion, and from where on."""
 
 import asyncio
+from contextlib import suppress
 from uuid import UUID
 
 from app.core.errors import NotFound
 from app.domain.visibility import Reader
 from app.models import Discussion
-from app.services.callers import Actor, CurrentUser
+from app.services.callers import Actor, Callers, CurrentUser
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
 from app.services.live.position import MOST_CHARACTERS_SPOKEN, EventIdAhead, Position
@@ -19,8 +20,9 @@ LOOK_SECONDS = 0.2  # nobody waits longer for a Valkey that is frozen
 class Viewings:
     """Admits viewers; what becomes of their rights later is the business of `live.streams`."""
 
-    def __init__(self, uow: UnitOfWorkFactory, bus: LiveBus, hub: Hub) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, callers: Callers, bus: LiveBus, hub: Hub) -> None:
         self._uow = uow
+        self._callers = callers
         self._bus = bus
         self._hub = hub
 
@@ -28,9 +30,10 @@ class Viewings:
         """The user in the workspace that the discussion belongs to, whichever of theirs it is."""
         async with self._uow.reading() as work:
             workspace_id = await work.log.workspace_of(discussion_id)
-        if workspace_id is None or not user.belongs_to(workspace_id):
-            raise NotFound("there is no such discussion")
-        return user.actor(workspace_id)
+        if workspace_id is not None:
+            with suppress(NotFound):
+                return await self._callers.in_workspace(user, workspace_id)
+        raise NotFound("there is no such discussion")
 
     async def begin(self, actor: Actor, discussion_id: UUID, position: Position) -> Position:
         """Let the actor in at the position; raise `EventIdAhead` if nobody can have been there."""

@@ -5,10 +5,12 @@ from uuid import uuid4
 
 import pytest
 
+from app.domain.discussion import Status
 from app.domain.permissions import Role
 from app.services import members
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.problems import problem
+from tests.fixtures.socket import channel_of, socket_of
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +50,34 @@ async def test_who_was_added_gets_in_at_once(address, client, owner, stranger):
     await client.put(f"{address}/{stranger.id}", json={"role": "viewer"})
 
     assert (await stranger.http.get("/api/v1/agents", headers=there)).status_code == 200
+
+
+@pytest.mark.parametrize("by_token", [False, True])
+@pytest.mark.parametrize("place", ["discussions/{}/events", "notifications"])
+async def test_who_was_added_follows_at_once(
+    address, client, owner, stranger, anonymous, make_discussion, place, by_token
+):
+    live = f"/api/v1/{place.format((await make_discussion(status=Status.DRAFT)).id)}"
+    token = (await stranger.http.post("/api/v1/auth/stream-token")).json()["token"]
+    http, query = (anonymous, {"stream_token": token}) if by_token else (stranger.http, {})
+    there = {"Accept": "text/event-stream", "X-Workspace-ID": owner.workspace_id}
+    problem(await http.get(live, params=query, headers=there), 404, "not_found")
+
+    await client.put(f"{address}/{stranger.id}", json={"role": "viewer"})
+
+    async with http.stream("GET", live, params=query, headers=there) as stream:
+        assert stream.status_code == 200
+
+
+async def test_who_was_added_subscribes_at_once(address, client, stranger, make_discussion):
+    draft = await make_discussion(status=Status.DRAFT)
+    async with socket_of(stranger) as socket:
+        refused = await socket.answer_to({"type": "subscribe", "channel": channel_of(draft)})
+        assert refused["code"] == "not_found"
+
+        await client.put(f"{address}/{stranger.id}", json={"role": "viewer"})
+
+        await socket.subscribe(draft)
 
 
 async def test_a_colleague_is_added_by_address_in_whatever_case(address, client, stranger, roles):
