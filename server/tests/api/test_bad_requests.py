@@ -18,7 +18,8 @@ NAMES = (
     *("agent_id", "newcomer_id", "discussion_id", "participant_id", "base_id", "document_id"),
     *("session_id", "key_id", "user_id", "workspace_id", "provider_id"),
 )
-IDS = dict.fromkeys(NAMES, UNKNOWN) | {"version": "1", "user_email": "x@arena.example"}
+IDS = dict.fromkeys(NAMES, UNKNOWN) | {"version": "1", "code": "000000"}
+IDS |= dict.fromkeys(("user_email", "new_email"), "x@arena.example")
 JSON_BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/auth/register": {"email": "x@arena.example", "password": "seventeen elephants", "display_name": "X"},
     "/api/v1/agents": agent_body(),

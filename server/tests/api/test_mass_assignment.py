@@ -87,6 +87,8 @@ async def things(owner, make_agent, make_base, make_document, make_discussion, m
         "provider_id": (await make_provider())["id"],
         "user_id": other.id,
         "user_email": other.email,
+        "new_email": "new@arena.example",
+        "code": "000000",
         "base_id": base.id,
         "agent_id": agent.id,
         "newcomer_id": (await make_agent("Newcomer")).id,
