@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Header, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security.utils import get_authorization_scheme_param
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
 
 from app.config import Settings
@@ -143,6 +144,7 @@ StatusNotices = Annotated[Notices, _service("notices")]
 Live = Annotated[Hub, _service("hub")]
 Health = Annotated[HealthService, _service("health")]
 
+_ID = TypeAdapter(UUID)
 WorkspaceHeader = Annotated[UUID | None, Header(description="default: the personal workspace")]
 StreamTokenParameter = Annotated[
     Text | None,
@@ -156,13 +158,21 @@ def bearer_of(connection: HTTPConnection) -> str | None:
     return token if scheme.lower() == "bearer" and token else None
 
 
-def workspace_of(request: Request) -> UUID | None:
-    """The workspace that the header names; raise `Invalid` if it names none."""
-    given = request.headers.get("X-Workspace-ID")
+class BadWorkspaceHeader(Invalid):
+    """`X-Workspace-ID` holds no id."""
+
+    where = ("header", "x-workspace-id")
+
+
+def workspace_of(connection: HTTPConnection) -> UUID | None:
+    """The workspace that the header names; None: the personal one. Raise `BadWorkspaceHeader`."""
+    given = connection.headers.get("X-Workspace-ID")
+    if given is None:
+        return None
     try:
-        return UUID(given) if given else None
-    except ValueError:
-        raise Invalid("X-Workspace-ID must be an id") from None
+        return _ID.validate_strings(given)
+    except ValidationError:
+        raise BadWorkspaceHeader("X-Workspace-ID must be an id") from None
 
 
 async def get_current_user(connection: HTTPConnection) -> CurrentUser:
@@ -198,8 +208,8 @@ class Declared:
 class Require(Declared):
     """Gives the caller in the workspace that the request is about, if they may.
 
-    `of_others` is what the service asks for besides where the thing is somebody else's. All is in one dependency: each
-    further one costs a request as much as its authentication does.
+    `of_others` is what the service asks for besides where the thing is somebody else's. All is in one dependency that
+    reads headers itself: each further dependency or parameter costs a request as much as its authentication does.
     """
 
     def __init__(self, permission: Permission, *, of_others: Permission | None = None) -> None:
@@ -209,9 +219,9 @@ class Require(Declared):
     def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
         return user.actor(workspace_of(request))
 
-    async def __call__(self, connection: HTTPConnection, x_workspace_id: WorkspaceHeader = None) -> Actor:
+    async def __call__(self, connection: HTTPConnection) -> Actor:
         user = await get_current_user(connection)
-        actor = await services_of(connection).callers.in_workspace(user, x_workspace_id)
+        actor = await services_of(connection).callers.in_workspace(user, workspace_of(connection))
         self.check(actor)
         return actor
 

@@ -64,8 +64,10 @@ def _show_permissions(app: FastAPI, paths: dict[str, dict[str, Any]]) -> None:
             if declared is not None and method.upper() in (getattr(route, "methods", None) or ()):
                 operation["security"] = [{SECURITY: []}]
                 operation["x-permission"] = str(declared.permission or "caller")
-                if isinstance(declared, Require) and declared.of_others is not None:
-                    operation["x-permission-of-others"] = str(declared.of_others)
+                if isinstance(declared, Require):
+                    operation.setdefault("parameters", []).append(WORKSPACE_HEADER)
+                    if declared.of_others is not None:
+                        operation["x-permission-of-others"] = str(declared.of_others)
 
 
 def _complete(operation: dict[str, Any], *, is_versioned: bool, is_idempotent: bool) -> None:
@@ -94,6 +96,13 @@ def _sendable(schema: dict[str, Any]) -> dict[str, Any]:
     return {**kinds[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
 
 
+WORKSPACE_HEADER = {
+    "name": "x-workspace-id",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "format": "uuid", "title": "X-Workspace-Id"},
+    "description": "default: the personal workspace",
+}
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",

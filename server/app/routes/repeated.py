@@ -8,22 +8,20 @@ looked at each time.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from cachetools import LRUCache
 from fastapi import Request, Response
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.core.headers import header_of
-from app.dependencies import Require, Services, declared_by, services_of, workspace_of
+from app.dependencies import Require, Services, declared_by, services_of
 from app.services.callers import Actor
 
 MOST_ADDRESSES, MOST_QUERY_BYTES = 10_000, 300
 _GIVE = "arena.give"
 
 Give = Callable[[Services, Actor], Awaitable[Response]]
-_Address = tuple[str, bytes, bytes]
+_Address = tuple[str, bytes]
 
 
 def repeat_with(request: Request, give: Give) -> None:
@@ -40,7 +38,6 @@ class _Read:
 
     give: Give
     require: Require
-    workspace_id: UUID | None
     found: dict[str, Any]
     """What the router puts into the scope."""
 
@@ -56,7 +53,7 @@ class RepeatedReads:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        address = scope["path"], scope["query_string"], header_of(scope, b"x-workspace-id")
+        address = scope["path"], scope["query_string"]
         read = self._known.get(address)
         response = None if read is None else await _repeat(read, scope)
         if response is not None:
@@ -71,7 +68,7 @@ async def _repeat(read: _Read, scope: Scope) -> Response | None:
     """The answer; None where it is to be refused or fails: the way that all requests take tells so."""
     connection = HTTPConnection(scope)
     try:
-        actor = await read.require(connection, read.workspace_id)
+        actor = await read.require(connection)
         response = await read.give(services_of(connection), actor)
     except Exception:
         return None
@@ -83,4 +80,4 @@ def _read(scope: Scope) -> _Read:
     require = declared_by(scope["route"].dependant)
     assert isinstance(require, Require)
     found = {"route": scope["route"], "path_params": scope["path_params"]}
-    return _Read(scope.pop(_GIVE), require, workspace_of(Request(scope)), found)
+    return _Read(scope.pop(_GIVE), require, found)
