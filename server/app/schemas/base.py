@@ -22,8 +22,13 @@ T = TypeVar("T")
 
 
 def storable(text: str) -> str:
+    """The text, if UTF-8 and PostgreSQL have such a one; JSON has more."""
     if "\x00" in text:
         raise ValueError("text must not contain the NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text must not contain half a surrogate pair") from None
     return text
 
 
@@ -39,7 +44,7 @@ _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 Text = Annotated[str, AfterValidator(storable)]
-"""Any text without NUL; lone surrogates are refused by Pydantic itself."""
+"""Any text that can be kept."""
 
 # On `Text` the lengths would be checked before the trimming.
 Line = Annotated[
