@@ -13,6 +13,8 @@ from app.core.request_context import Origin, current_origin, set_origin
 from app.core.security_headers import Headers, headers_for
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+# Whatever else stands in an id's place of an address may be a secret.
+_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 PLAIN_SEND = "arena.send"
 """Where the scope holds the server's own `send`: each layer around it costs a stream as much as a frame's encoding.
 
@@ -101,6 +103,10 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         "route": getattr(scope.get("route"), "path", "unmatched"),
         "status": status,
         "duration_ms": round(seconds * 1000, 2),
-        **{_TOLD_AS.get(name, name): value for name, value in parameters.items() if name.endswith("_id")},
+        **{
+            _TOLD_AS.get(name, name): value
+            for name, value in parameters.items()
+            if name.endswith("_id") and _ID.fullmatch(value)
+        },
     }
     log_request("error" if 500 <= status < 600 else "info", event)

@@ -90,6 +90,7 @@ async def _discuss(person, model):
     await person.http.post(f"{address}/messages", json={"content": f"Words {CANARY}"})
     await person.http.get("/api/v1/agents", params={"q": CANARY, "cursor": CANARY})
     await person.http.get("/api/v1/discussions", params={"q": CANARY})
+    await person.http.get(f"/api/v1/discussions/{CANARY}")
     await watch_to_the_end(person.http, discussion["id"])
     await person.http.get(f"{address}/transcript")
     return discussion
