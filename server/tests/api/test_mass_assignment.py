@@ -5,17 +5,13 @@ from uuid import uuid4
 
 import pytest
 
-from app.config import Settings
-from app.main import create_app
 from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body
 from tests.fixtures.problems import problem
-from tests.fixtures.routes import BODIES, filled
+from tests.fixtures.routes import BODIES, DOCUMENT, SCHEMAS, filled, reachable
 
 pytestmark = pytest.mark.anyio
 
-DOCUMENT = create_app(Settings(data_dir="/nowhere")).openapi()
-COMPONENTS = DOCUMENT["components"]["schemas"]
 CREATIONS: dict[str, dict[str, Any]] = {
     "/api/v1/auth/register": {
         "email": "mass@arena.example",
@@ -40,7 +36,7 @@ PRIVILEGED = {
 def json_bodies() -> dict[tuple[str, str], str]:
     """The name of the model of each body that is JSON."""
     found = {}
-    for path, operations in DOCUMENT["paths"].items():
+    for path, operations in DOCUMENT.items():
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {})
             if "application/json" in content:
@@ -51,29 +47,12 @@ def json_bodies() -> dict[tuple[str, str], str]:
 JSON_BODIES = json_bodies()
 
 
-def reachable(schema: Any) -> set[str]:
-    """The names of all models that a part of the document refers to, through others too."""
-    found: set[str] = set()
-    waiting = [schema]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, list):
-            waiting += part
-        elif isinstance(part, dict):
-            name = str(part.get("$ref", "")).rpartition("/")[2]
-            if name and name not in found:
-                found.add(name)
-                waiting.append(COMPONENTS[name])
-            waiting += part.values()
-    return found
-
-
 def test_every_model_inside_every_body_refuses_what_it_does_not_know():
     models = set().union(*(reachable({"$ref": f"#/{name}"}) for name in JSON_BODIES.values()))
-    objects = {name for name in models if COMPONENTS[name].get("type") == "object"}
+    objects = {name for name in models if SCHEMAS[name].get("type") == "object"}
 
     assert len(objects) > len(set(JSON_BODIES.values()))
-    lenient = {name for name in objects if COMPONENTS[name].get("additionalProperties") is not False}
+    lenient = {name for name in objects if SCHEMAS[name].get("additionalProperties") is not False}
     assert lenient == {"PluginConfig"}, "the rules of a policy that is a plug-in, which checks them itself"
 
 
@@ -115,7 +94,7 @@ def everything(sql, owner, rows_of):
 
 @pytest.mark.parametrize(("method", "path"), JSON_BODIES)
 async def test_mass_assignment_is_refused_and_changes_nothing(client, things, everything, method, path):
-    known = COMPONENTS[JSON_BODIES[method, path]].get("properties", {})
+    known = SCHEMAS[JSON_BODIES[method, path]].get("properties", {})
     foreign, before = str(uuid4()), everything()
     body = body_of(method, path, things)
 
