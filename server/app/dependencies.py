@@ -28,6 +28,7 @@ from app.services.discussion_forks import DiscussionForks
 from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
+from app.services.downloads import Downloads
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.knowledge import KnowledgeService
@@ -68,6 +69,7 @@ class Services:
     members: MemberService
     administration: AdministrationService
     audit: AuditService
+    downloads: Downloads
     request_limits: RequestLimits
     throttle: LoginThrottle
     oidc: OidcLogins
@@ -123,6 +125,7 @@ ApiKeys = Annotated[ApiKeyService, _service("api_keys")]
 Workspaces = Annotated[WorkspaceService, _service("workspaces")]
 Members = Annotated[MemberService, _service("members")]
 Administration = Annotated[AdministrationService, _service("administration")]
+Sent = Annotated[Downloads, _service("downloads")]
 AuditLog = Annotated[AuditService, _service("audit")]
 SigningKeyRing = Annotated[KeyRing, _service("signing_keys")]
 Agents = Annotated[AgentService, _service("agents")]

@@ -76,6 +76,7 @@ from app.services.discussion_forks import DiscussionForks
 from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
+from app.services.downloads import Downloads
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
@@ -220,6 +221,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         members=MemberService(uow),
         administration=AdministrationService(uow),
         audit=AuditService(uow),
+        downloads=Downloads(),
         request_limits=RequestLimits(RateLimiter(cache), settings.rates, is_on=settings.server.rate_limits == "on"),
         throttle=throttle,
         signing_keys=keys,

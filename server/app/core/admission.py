@@ -43,6 +43,8 @@ CROWD = 2
 LOOK_SECONDS, LOOKS = 0.05, 8
 REPORT_SECONDS = 5.0
 KEPT_FOR_CRITICAL = 2
+PLACE = "arena.place"
+"""Where the scope holds the request's place."""
 MOST_DISTANT = 100
 _EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 RETRY_SECONDS = {LoadClass.CRITICAL: 1, LoadClass.DISTANT: 5, LoadClass.INTERACTIVE: 2, LoadClass.BULK: 5}
@@ -215,7 +217,7 @@ class Admission:
         except Overloaded:
             await self._turn_away(kind, scope, receive, send)
             return
-        place = _Place(self._places, kind)
+        place = scope[PLACE] = Place(self._places, kind)
         scope[ON_BEGIN].append(place.leave_if_it_stays_open)
         try:
             await self._app(scope, receive, send)
@@ -239,8 +241,8 @@ class Admission:
             self._reported_at = monotonic()
 
 
-class _Place:
-    """A place that is given back once."""
+class Place:
+    """A place that is given back once, if need be before the request ends."""
 
     def __init__(self, places: Places, kind: LoadClass) -> None:
         self._give_back: Callable[[LoadClass], None] | None = places.give_back

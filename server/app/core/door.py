@@ -26,6 +26,8 @@ log = structlog.stdlib.get_logger(__name__)
 LINGER_SECONDS = 2.0
 OVERHEAD_BYTES = 4
 """Of a header line: colon, blank and line break."""
+LINE_BYTES = 8_000
+"""Of the address or a header of a WebSocket's handshake: its library reads little more, and does not say so."""
 SAID_ONCE = (b"host", b"authorization", b"x-workspace-id")
 """Of two, one reader would take the first and another the last."""
 CROWDED_SHARE, ADDRESS_SHARE = 0.5, 0.1
@@ -159,10 +161,24 @@ class GuardedHttp(HttpToolsProtocol):
         for name in SAID_ONCE:
             if names.count(name) > 1:
                 self._refuse(400, "malformed_request", f"there is more than one {name.decode()} header")
+        if self._get_upgrade() == b"websocket":
+            self._check_handshake()
         self._in_head = self._has_begun = False
         self._body_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
+
+    def _check_handshake(self) -> None:
+        """Refuse what the WebSocket library would neither take nor answer."""
+        names = {name for name, value in self.headers if value != b"0"}
+        if not names.isdisjoint({b"transfer-encoding", b"content-length"}):
+            self._refuse(400, "malformed_request", "a handshake has no body")
+        if len(self.url) > LINE_BYTES:
+            self._refuse(414, "uri_too_long", f"the address is over the limit of {LINE_BYTES} bytes")
+        if any(len(name) + len(value) > LINE_BYTES for name, value in self.headers):
+            self._refuse(431, "headers_too_large", f"a header is over the limit of {LINE_BYTES} bytes")
+        if self._is_answering():
+            self._refuse(400, "malformed_request", "the request before it is still to be answered")
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

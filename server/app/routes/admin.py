@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from app.core.requests import PREFIX
-from app.dependencies import Administers, Administration, AuditLog, Cursor, Limit, SearchText
+from app.dependencies import Administers, Administration, AuditLog, Cursor, Limit, SearchText, Sent
 from app.domain.audit import By
 from app.routes.audit_parameters import FILE, Filter, as_file
+from app.routes.downloads import Download
 from app.routes.responses import problems
 from app.schemas.admin import AccountRead, AccountUpdate
 from app.schemas.audit import AuditEventRead, ExportFormat
@@ -57,10 +58,11 @@ async def list_audit_events(
 async def export_audit_events(
     user: Administers,
     log: AuditLog,
+    downloads: Sent,
     wanted: Filter,
     workspace_id: InWorkspace = None,
     form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.NDJSON,
-) -> StreamingResponse:
+) -> Download:
     """The same as a file, oldest first. That it was exported is in the log, too."""
     by = By(user.user.id, user.credential_id, workspace_id)
-    return as_file(await log.export(by, replace(wanted, workspace_id=workspace_id), form), form)
+    return as_file(downloads, log, by, replace(wanted, workspace_id=workspace_id), form)

@@ -1,15 +1,17 @@
 """What both lists of the audit log are asked with, and how the log is sent as a file."""
 
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query
-from starlette.responses import StreamingResponse
 
-from app.domain.audit import Action, AuditFilter
+from app.domain.audit import Action, AuditFilter, Doer
+from app.routes.downloads import Download
 from app.schemas.audit import ExportFormat
 from app.schemas.base import Instant
+from app.services.audit import AuditService
+from app.services.downloads import Downloads
 
 Since = Annotated[Instant | None, Query(description="Not earlier (RFC 3339).")]
 Until = Annotated[Instant | None, Query(description="Earlier (RFC 3339).")]
@@ -34,6 +36,9 @@ async def get_filter(
 Filter = Annotated[AuditFilter, Depends(get_filter)]
 
 
-def as_file(pages: AsyncIterator[bytes], form: ExportFormat) -> StreamingResponse:
+def as_file(downloads: Downloads, log: AuditService, by: Doer, wanted: AuditFilter, form: ExportFormat) -> Download:
+    """What is in the log, as a file for whoever asks."""
+    assert by.user_id is not None
     headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="audit.{form}"'}
-    return StreamingResponse(pages, media_type=MEDIA_TYPES[form], headers=headers)
+    export = partial(log.export, by, wanted, form)
+    return Download(downloads, by.user_id, export, media_type=MEDIA_TYPES[form], headers=headers)

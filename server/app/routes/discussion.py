@@ -1,5 +1,6 @@
 """Discussions: open, read, change, delete, transcript."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -17,10 +18,12 @@ from app.dependencies import (
     Limit,
     ReadsDiscussions,
     SearchText,
+    Sent,
     Transcripts,
     WritesDiscussions,
 )
 from app.domain.discussion import Status
+from app.routes.downloads import Download
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems, tagged
 from app.schemas.base import Page
@@ -110,8 +113,9 @@ async def get_transcript(
     discussion_id: UUID,
     actor: ReadsDiscussions,
     transcripts: Transcripts,
+    downloads: Sent,
     form: Annotated[TranscriptFormat, Query(alias="format")] = "json",
-) -> StreamingResponse:
+) -> Download:
     """The whole discussion as one document, without whispers."""
-    pieces = await transcripts.write(actor, discussion_id, form)
-    return StreamingResponse(pieces, media_type=MEDIA_TYPES[form])
+    write = partial(transcripts.write, actor, discussion_id, form)
+    return Download(downloads, actor.user_id, write, media_type=MEDIA_TYPES[form])

@@ -20,9 +20,11 @@ from app.dependencies import (
     Members,
     ReadsAudit,
     ReadsWorkspace,
+    Sent,
     Workspaces,
 )
 from app.routes.audit_parameters import FILE, Filter, as_file
+from app.routes.downloads import Download
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
 from app.schemas.audit import AuditEventRead, ExportFormat
@@ -117,8 +119,9 @@ async def list_workspace_audit_events(
 async def export_workspace_audit_events(
     actor: ReadsAudit,
     log: AuditLog,
+    downloads: Sent,
     wanted: Filter,
     form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.NDJSON,
-) -> StreamingResponse:
+) -> Download:
     """The same as a file, oldest first. That it was exported is in the log, too."""
-    return as_file(await log.export(actor, replace(wanted, workspace_id=actor.workspace_id), form), form)
+    return as_file(downloads, log, actor, replace(wanted, workspace_id=actor.workspace_id), form)

@@ -1,14 +1,17 @@
 """What a socket's client begins to say and does not end costs others nothing: neither time, memory nor connections."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
 from app.core import paced_websocket
+from app.core.door import GuardedHttp
+from app.core.paced_websocket import PacedWebSocket
+from app.domain.discussion import Status
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.raw_request import raw_connection
-from tests.fixtures.raw_socket import CONTINUATION, TEXT, close_code, frame, long_frame, raw_socket
+from tests.fixtures.raw_socket import CONTINUATION, PING, TEXT, close_code, frame, long_frame, raw_socket
 from tests.fixtures.socket import socket_of
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +34,68 @@ def hurried(make_arena):
 @pytest.fixture
 async def person(hurried, make_user):
     return await make_user(at=hurried)
+
+
+ODD_HANDSHAKES = {
+    "a long address": (b"GET /api/v1/ws?ticket=" + b"x" * 9_000 + b" HTTP/1.1\r\n", 414, "uri_too_long"),
+    "a long header": (b"GET /api/v1/ws HTTP/1.1\r\nX-Long: " + b"x" * 9_000 + b"\r\n", 431, "headers_too_large"),
+    "a body": (b"GET /api/v1/ws HTTP/1.1\r\nContent-Length: 5\r\n", 400, "malformed_request"),
+    "a body in chunks": (b"GET /api/v1/ws HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", 400, "malformed_request"),
+}
+HANDSHAKE = (
+    b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(("head", "status", "code"), ODD_HANDSHAKES.values(), ids=ODD_HANDSHAKES)
+async def test_a_handshake_that_the_library_does_not_take_is_refused(arena, head, status, code):
+    async with raw_connection(arena.url) as connection:
+        await connection.send(head + HANDSHAKE)
+
+        (await connection.answer(3)).problem(status, code)
+        assert await connection.is_closed(3)
+
+
+@pytest.mark.parametrize(("head", "status", "code"), ODD_HANDSHAKES.values(), ids=ODD_HANDSHAKES)
+async def test_a_handshake_that_only_the_library_finds_wrong_is_closed(arena, monkeypatch, head, status, code):
+    monkeypatch.setattr(GuardedHttp, "_check_handshake", lambda self: None)
+    async with raw_connection(arena.url) as connection:
+        await connection.send(head + HANDSHAKE)
+
+        assert b" 101 " not in await connection.rest(3)
+        assert await connection.is_closed(0.1)
+
+
+async def test_a_handshake_behind_an_unanswered_request_is_refused(arena, owner, make_discussion):
+    talk = await make_discussion(status=Status.WAITING)
+    head = f"GET /api/v1/discussions/{talk.id}/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+    async with raw_connection(arena.url) as connection:
+        await connection.send(f"{head}Authorization: Bearer {owner.access_token}\r\n\r\n".encode())
+        assert (await connection.line()).startswith(b"HTTP/1.1 200 ")
+        await connection.send(b"GET /api/v1/ws HTTP/1.1\r\n" + HANDSHAKE)
+
+        assert b" 101 " not in await connection.rest(1)
+
+
+async def test_who_reads_no_answers_is_asked_nothing_more(arena, owner, monkeypatch):
+    kept = []
+    handle_ping = PacedWebSocket.handle_ping
+
+    def handle_and_look(self):
+        handle_ping(self)
+        kept.append(self.transport.get_write_buffer_size())
+
+    monkeypatch.setattr(PacedWebSocket, "handle_ping", handle_and_look)
+    async with raw_socket(arena.url, owner, receive_bytes=4096) as (_reader, writer):
+        flood = frame(b"x" * 125, PING) * 500
+        with suppress(TimeoutError):
+            async with asyncio.timeout(15):
+                while True:
+                    writer.write(flood)
+                    await writer.drain()
+
+    assert 64 * 1024 < max(kept) < 128 * 1024, "it was never full, or is filled on"
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS)
