@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.cursors import decode_id, encode_cursor
@@ -123,6 +123,12 @@ class WorkspaceRepository:
     async def tell_address(self, workspace_id: UUID, user_id: UUID) -> None:
         """From now on those who manage the members may see the address of this one."""
         await self._session.merge(Membership(workspace_id=workspace_id, user_id=user_id, is_address_told=True))
+
+    async def untell_address(self, user_id: UUID) -> None:
+        """It is another one, which nobody was told."""
+        await self._session.execute(
+            update(Membership).where(Membership.user_id == user_id).values(is_address_told=False)
+        )
 
     async def is_address_told(self, workspace_id: UUID, user_id: UUID) -> bool:
         query = select(Membership.is_address_told)

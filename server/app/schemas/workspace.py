@@ -73,6 +73,7 @@ class MemberRead(Read):
     user_id: UUID
     display_name: str
     email: str | None = Field(
-        description="Shown to those who manage the members, of whoever was added by it or made the workspace."
+        description="Shown to those who manage the members, of whoever was added by it or made the workspace, "
+        "until they take another."
     )
     role: Role

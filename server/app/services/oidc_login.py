@@ -342,7 +342,7 @@ class OidcLogins:
         if person.verified_email is None:
             raise EmailNotVerified("the provider of identities does not say that the address is yours")
         email = _address(person.verified_email)
-        name = _display_name(person.name, email)
+        name = _display_name(person.name)
         user = User(id=new_id(), email=email, display_name=name)
         await work.accounts.add_user(user, Workspace(id=new_id(), name=f"{name}'s workspace"[:200]))
         await work.identities.add(person.issuer, person.subject, user.id)
@@ -358,13 +358,12 @@ def _address(text: str) -> str:
         raise BadIdToken("what the provider of identities says cannot be relied on: the address is none") from None
 
 
-def _display_name(name: str | None, email: str) -> str:
-    for candidate in (name, email.partition("@")[0]):
-        try:
-            return _NAME.validate_python(candidate)
-        except ValidationError:
-            continue
-    return "New user"
+def _display_name(name: str | None) -> str:
+    """Never a part of the address: every colleague sees the name, and knows the rest."""
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
+        return "New user"
 
 
 def _with(address: str, **query: str) -> str:

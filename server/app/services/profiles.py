@@ -44,7 +44,8 @@ def _rename(user: User, request: ProfileUpdate) -> list[str]:
 
 
 async def _move(work: UnitOfWork, user: User, email: str) -> None:
-    """Whoever reads the old address may set no password any more."""
+    """Whoever reads the old address may set no password any more; nobody who was told it is told the new one."""
     user.email = email
     await work.accounts.write_email()
+    await work.workspaces.untell_address(user.id)
     await work.credentials.drop_resets(user.id)

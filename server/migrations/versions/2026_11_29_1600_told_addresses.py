@@ -18,7 +18,10 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.add_column("memberships", sa.Column("is_address_told", sa.Boolean, server_default=sa.false(), nullable=False))
-    op.execute("UPDATE memberships SET is_address_told = true WHERE role = 'owner'")
+    op.execute(
+        "UPDATE memberships SET is_address_told = true FROM workspaces"
+        " WHERE workspaces.id = workspace_id AND personal_of = user_id"
+    )
 
 
 def downgrade() -> None:

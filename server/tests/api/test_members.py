@@ -9,6 +9,7 @@ from app.domain.discussion import Status
 from app.domain.permissions import Role
 from app.services import members
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.people import PASSWORD
 from tests.fixtures.problems import problem
 from tests.fixtures.socket import channel_of, socket_of
 
@@ -147,6 +148,10 @@ async def test_an_id_is_not_enough_to_learn_an_address(client, owner, colleague)
     changed = await nosy.http.put(f"{there}/{victim.id}", json={"role": "member"})
     assert changed.json()["email"] == victim.email
     assert await shown() == {nosy.id: nosy.email, victim.id: victim.email}
+
+    moved = await victim.http.patch("/api/v1/auth/me", json={"email": "new@arena.example", "password": PASSWORD})
+    assert moved.status_code == 200
+    assert await shown() == {nosy.id: nosy.email, victim.id: None}
 
 
 async def test_members_come_a_page_at_a_time(address, client, colleague, owner):
