@@ -7,7 +7,9 @@ compared: a busy minute of the machine is then everybody's.
 
 import argparse
 import asyncio
+import itertools
 import json
+import random
 import signal
 import statistics
 import sys
@@ -33,7 +35,7 @@ SHORT, LONG = 100, 10_000
 RATE = 200.0
 STATEMENTS = 500
 OVERLOAD = 5
-PAUSES, PAUSE_EVERY_SECONDS = 150, 0.05
+PAUSES, LEAST_PAUSES, PAUSE_EVERY_SECONDS = 150, 40, 0.05
 _FILL = """
     INSERT INTO messages (id, workspace_id, discussion_id, seq, turn, attempt, participant_id, handle, name, kind,
         content, status, prompt_tokens, completion_tokens, cost_usd, created_at)
@@ -165,15 +167,33 @@ class Bench:
         return {"auth_overhead_ms_p50": mine - its + tenancy}
 
     async def _lengths(self, short: str, long: str) -> dict[str, float]:
+        """Of pages that are read for the first time: those that are kept are as long whatever they are pages of."""
         of_short, of_long = [], []
         asked: dict[str, Any] = {"connections": 1, "seconds": self._seconds / 2}
+        shorts, longs = await self._many_pages(short), await self._many_pages(long)
         for _ in range(ROUNDS):
-            of_short.append(await load(self._messages(short), token=self._arena.token, **asked))
-            of_long.append(await load(self._messages(long), token=self._arena.token, **asked))
+            of_short.append(await load(*shorts, token=self._arena.token, **asked))
+            of_long.append(await load(*longs, token=self._arena.token, **asked))
+        kept = await load(self._messages(long), token=self._arena.token, **asked)
+        print(
+            f"one after the other: {median(of_long, 'rps'):.0f} pages/s read for the first time, "
+            f"{kept['rps']:.0f}/s read again, p50 {kept['p50_ms']:.2f} ms",
+            flush=True,
+        )
         return {
             f"messages_ms_p50_at_{SHORT}": median(of_short, "p50_ms"),
             f"messages_ms_p50_at_{LONG}": median(of_long, "p50_ms"),
         }
+
+    async def _many_pages(self, discussion: str) -> list[str]:
+        """Addresses of more pages than are kept, from both ends of the discussion, and alike for each."""
+        pages = []
+        for order, count in itertools.product(("asc", "desc"), range(1, 21)):
+            path = f"/discussions/{discussion}/messages?order={order}"
+            cursor = (await self._arena.call("GET", f"{path}&limit={count}"))["next_cursor"]
+            pages += [f"{self._api}{path}&cursor={cursor}&limit={limit}" for limit in range(25, 76)]
+        random.Random(1).shuffle(pages)
+        return pages
 
     async def _overload(self, short: str, long: str) -> dict[str, float]:
         """`pause`, each of another discussion, while five times as much is asked as the server can answer."""
@@ -202,6 +222,8 @@ class Bench:
             await asyncio.sleep(PAUSE_EVERY_SECONDS)
         flooded = await flood
         grown = self._arena.rss_mb("api") - before
+        if len(times) < LEAST_PAUSES:
+            raise RuntimeError(f"the flood ended after {len(times)} pauses, too few to say anything")
         times.sort()
         p50, p99 = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
         print(

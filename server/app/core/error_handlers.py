@@ -82,6 +82,11 @@ def retry_after(seconds: float | None) -> dict[str, str]:
 
 async def _on_arena_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ArenaError)
+    return answer_to(error)
+
+
+def answer_to(error: errors.ArenaError) -> Response:
+    """The problem that an error of ours is."""
     headers = {}
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"

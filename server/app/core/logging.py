@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
@@ -22,6 +23,7 @@ Event = MutableMapping[str, Any]
 REQUESTS = "arena.request"
 """The logger of requests' lines."""
 _SECRET_WORDS = ("password", "token", "secret", "api_key", "authorization", "cookie", "content", "persona", "ticket")
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms"}
 
 
@@ -63,8 +65,16 @@ def _in_words(value: object) -> str:
 
 
 def _for_people(_logger: object, _method: str, event: Event) -> Event:
-    """Write out what JSON has forms of its own for."""
-    return {name: _in_words(value) if isinstance(value, (datetime, UUID)) else value for name, value in event.items()}
+    """Write out what JSON has forms of its own for, and nothing that a terminal would obey."""
+    return {name: _shown(value) for name, value in event.items()}
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, (datetime, UUID)):
+        return _in_words(value)
+    if isinstance(value, str):
+        return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], value)
+    return value
 
 
 def _is_ours_to_tell(record: logging.LogRecord) -> bool:

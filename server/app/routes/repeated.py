@@ -14,6 +14,8 @@ from fastapi import Request, Response
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.core.error_handlers import answer_to
+from app.core.errors import ArenaError
 from app.dependencies import Require, Services, declared_by, services_of
 from app.services.callers import Actor
 
@@ -55,8 +57,8 @@ class RepeatedReads:
             return
         address = scope["path"], scope["query_string"]
         read = self._known.get(address)
-        response = None if read is None else await _repeat(read, scope)
-        if response is not None:
+        if read is not None:
+            response = await _repeat(read, scope)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -64,16 +66,14 @@ class RepeatedReads:
             self._known[address] = _read(scope)
 
 
-async def _repeat(read: _Read, scope: Scope) -> Response | None:
-    """The answer; None where it is to be refused or fails: the way that all requests take tells so."""
+async def _repeat(read: _Read, scope: Scope) -> Response:
     connection = HTTPConnection(scope)
+    scope.update(read.found)
     try:
         actor = await read.require(connection)
-        response = await read.give(services_of(connection), actor)
-    except Exception:
-        return None
-    scope.update(read.found)
-    return response
+        return await read.give(services_of(connection), actor)
+    except ArenaError as error:
+        return answer_to(error)
 
 
 def _read(scope: Scope) -> _Read:

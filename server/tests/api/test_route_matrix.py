@@ -4,6 +4,7 @@ It is generated: a route without a declared permission that is not listed as pub
 lets in whoever the table does not, or keeps out whom it does.
 """
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.fixtures.things import call, make_things
 pytestmark = pytest.mark.anyio
 
 CALLER = "caller"
+TOKEN_SECONDS = 600
 OF_WORKSPACES = frozenset().union(*GRANTS.values())
 OWN_WORKSPACES = ("get", "/api/v1/workspaces")
 """Asks for `workspace:read` in whichever workspace: everybody has one of their own."""
@@ -59,14 +61,18 @@ def known() -> dict[Any, Any]:
 
 
 @pytest.fixture
-def person_as(known, make_user, connect, sql):
-    """Somebody of that name, with a client of this call's own."""
+def person_as(known, make_user, connect, anonymous, sql):
+    """Somebody of that name, with a client of this call's own and a token that is good for a while."""
 
     async def find(name):
         if name not in known:
-            known[name] = await make_user(name)
-            sql("UPDATE users SET is_superuser = %s WHERE id = %s", name == SUPERUSER, known[name].id)
-        return replace(known[name], http=await connect(known[name].access_token))
+            known[name] = await make_user(name), time.monotonic()
+            sql("UPDATE users SET is_superuser = %s WHERE id = %s", name == SUPERUSER, known[name][0].id)
+        person, since = known[name]
+        if time.monotonic() - since > TOKEN_SECONDS / 2:
+            person = replace(person, access_token=(await log_in(anonymous, person.email))["access_token"])
+            known[name] = person, time.monotonic()
+        return replace(person, http=await connect(person.access_token))
 
     return find
 

@@ -147,6 +147,19 @@ def test_a_traceback_on_a_terminal_shows_no_local_variables(log_lines, capsys):
     assert turn_token not in shown
 
 
+@pytest.mark.usefixtures("log_lines")
+def test_a_terminal_is_told_nothing_to_obey(capsys):
+    configure_logging(LogSettings(log_format="console"), "test")
+
+    logger().info("odd", value="\x1b]0;owned\x07", name="\u202egnissim", number=7)
+    logging.getLogger("another.library").warning("\x1b[2J gone")
+
+    shown = capsys.readouterr().err
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "\\x1b]0;owned\\x07" in shown
+    assert "number=7" in shown
+
+
 @pytest.mark.parametrize("value", ["\ud800", 2**70, {1: "one"}, {"a", "b"}])
 def test_what_is_no_json_is_a_line_all_the_same(log_lines, value):
     logger().info("odd", value=value)
