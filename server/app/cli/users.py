@@ -30,7 +30,7 @@ DEFAULT_ADMIN = "admin@arena.example"
 
 def create(
     email: Annotated[str, typer.Argument(help="The address to log in with.")],
-    name: Annotated[str, typer.Option(help="The name shown to others.")] = "",
+    name: Annotated[str, typer.Option(help="The name shown to others; without one, what stands before the @.")] = "",
     admin: Annotated[bool, typer.Option("--admin", help="May administer the installation.")] = False,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input; else one is made.")
