@@ -203,7 +203,7 @@ class Declared:
     takes_nobody = False
     """Whether it also lets in who shows no credential, which the service then looks at."""
 
-    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+    async def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
         """Who would be asked for the permission by this request; raise `NotFound` or `Invalid` as the route would."""
         return user
 
@@ -219,8 +219,8 @@ class Require(Declared):
         super().__init__(permission)
         self.of_others = of_others
 
-    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
-        return user.actor(workspace_of(request))
+    async def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+        return await services_of(request).callers.in_workspace(user, workspace_of(request))
 
     async def __call__(self, connection: HTTPConnection) -> Actor:
         user = await get_current_user(connection)
@@ -243,11 +243,12 @@ def declared_by(dependant: Dependant) -> Declared | None:
 class RequireIn(Declared):
     """Gives the caller in the workspace of the address, whatever the header says, if they may."""
 
-    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+    async def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
         try:
-            return user.actor(UUID(request.path_params["workspace_id"]))
+            workspace_id = UUID(request.path_params["workspace_id"])
         except ValueError:
             raise Invalid("this is no id") from None
+        return await services_of(request).callers.in_workspace(user, workspace_id)
 
     async def __call__(
         self, workspace_id: UUID, user: Annotated[CurrentUser, Depends(get_current_user)], callers: WhoIsCalling
@@ -296,8 +297,8 @@ class RequireToSpeak(Declared):
 
     takes_nobody = True
 
-    def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
-        return user.actor(workspace_of(request))
+    async def caller_of(self, request: Request, user: CurrentUser) -> Actor | CurrentUser:
+        return await services_of(request).callers.in_workspace(user, workspace_of(request))
 
     async def __call__(
         self,

@@ -24,6 +24,7 @@ REQUESTS = "arena.request"
 """The logger of requests' lines."""
 _SECRET_WORDS = ("password", "token", "secret", "api_key", "authorization", "cookie", "content", "persona", "ticket")
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that reverse what is read, but for tab and line break."""
 _HARMLESS = {"prompt_tokens", "completion_tokens", "max_tokens", "first_token_ms"}
 
 

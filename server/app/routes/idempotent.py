@@ -8,9 +8,8 @@ from uuid import UUID, uuid5
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from app.core.errors import ArenaError, Invalid, NotFound, Unavailable
-from app.dependencies import Declared, bearer_of, declared_by, services_of
-from app.services.callers import Actor, Callers, CurrentUser
+from app.core.errors import ArenaError, Invalid, Unavailable
+from app.dependencies import bearer_of, declared_by, services_of
 from app.services.idempotency import KeptAnswer
 
 HEADER = "Idempotency-Key"
@@ -54,30 +53,20 @@ class CreatingRoute(APIRoute):
 
     async def _owner_of(self, request: Request) -> UUID | None:
         """Who calls, if they may still do this; None if not, which the route itself will say."""
-        callers = services_of(request).callers
         token = bearer_of(request)
         declared = declared_by(self.dependant)
         if token is None:
             # Each address has a space of its own: two who know nothing of each other may choose the same key.
             return uuid5(NOBODY, request.url.path) if declared is None or declared.takes_nobody else None
         try:
-            user = await callers.identify(token)
+            user = await services_of(request).callers.identify(token)
             if declared is not None:
-                declared.check(await _caller_of(declared, request, callers, user))
+                declared.check(await declared.caller_of(request, user))
         except Unavailable:
             raise
         except ArenaError:
             return None
         return user.user.id
-
-
-async def _caller_of(declared: Declared, request: Request, callers: Callers, user: CurrentUser) -> Actor | CurrentUser:
-    """One who is not known to belong to a workspace may have come to it a moment ago, so is looked up anew."""
-    try:
-        return declared.caller_of(request, user)
-    except NotFound:
-        callers.forget(user.credential_id)
-        return declared.caller_of(request, await callers.look_again(user))
 
 
 async def _once(

@@ -33,13 +33,9 @@ class MemberService:
 
     async def list_page(self, actor: Actor, limit: int, cursor: str | None) -> Page[MemberRead]:
         """The oldest accounts first."""
-        manages = actor.may(Permission.WORKSPACE_MANAGE)
         async with self._uow.reading(actor.workspace_id) as work:
             rows, following = await work.workspaces.list_members(actor.workspace_id, limit, cursor)
-        items = [
-            _read(row.user, row.role, shows_email=manages and (row.is_address_told or row.user.id == actor.user_id))
-            for row in rows
-        ]
+        items = [_read(actor, row.user, row.role, is_told=row.is_address_told) for row in rows]
         return Page(items=items, next_cursor=following)
 
     async def put(self, actor: Actor, user_id: UUID, role: Role) -> MemberRead:
@@ -51,8 +47,8 @@ class MemberService:
             if user is None or (before is None and user.disabled_at is not None):
                 raise UserNotFound("there is no such user")
             await _set(work, actor, workspace, user, own, before, role)
-            is_told = user_id == actor.user_id or await work.workspaces.is_address_told(workspace.id, user_id)
-        return _read(user, role, shows_email=is_told)
+            is_told = await work.workspaces.is_address_told(workspace.id, user_id)
+        return _read(actor, user, role, is_told=is_told)
 
     async def add(self, actor: Actor, request: MemberAdd) -> MemberRead:
         """The same by their address. For so many addresses an hour that nobody has, it is answered; then no more."""
@@ -71,7 +67,7 @@ class MemberService:
         # Raised only now: that it was asked must be committed first.
         if user is None:
             raise UserNotFound("nobody here has this address; they need an account first")
-        return _read(user, request.role, shows_email=True)
+        return _read(actor, user, request.role, is_told=True)
 
     async def remove(self, actor: Actor, user_id: UUID) -> None:
         """Take somebody's role away; whoever wants to leave may, but for the last owner."""
@@ -119,6 +115,7 @@ async def _check(
         check_stays_owned(before, after, await work.workspaces.count_owners(workspace.id))
 
 
-def _read(user: User, role: Role, *, shows_email: bool) -> MemberRead:
+def _read(actor: Actor, user: User, role: Role, *, is_told: bool) -> MemberRead:
+    shows_email = actor.may(Permission.WORKSPACE_MANAGE) and (is_told or user.id == actor.user_id)
     email = user.email if shows_email else None
     return MemberRead(user_id=user.id, display_name=user.display_name, email=email, role=role)
