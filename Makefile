@@ -40,7 +40,8 @@ serve: install  ## the product on this machine
 	  { rm -rf .venv-semgrep; echo "semgrep cannot be installed here; the tests with our rules are skipped"; }
 
 test: install .venv-semgrep/installed  ## the whole test suite, on its own PostgreSQL and Valkey
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone"
+	$(BIN)/python -m pytest -m alone -n 0
 
 check: install  ## style, types, layers, migrations, the committed OpenAPI document
 	$(BIN)/ruff check .

@@ -39,7 +39,9 @@ def check_password_strength(password: str, *, email: str, display_name: str, pub
     own name and address, and what the product and the host of its `public_url` are called. Takes milliseconds.
     """
     own_words = [email, email.partition("@")[0], display_name, *_WORDS_OF_THE_PRODUCT, *_words_of(public_url)]
-    estimate = zxcvbn(password[:_JUDGED_CHARACTERS], user_inputs=own_words)
+    # Its search for dates takes a line's end for nothing (`$` of `re`) and then for a number.
+    judged = password[:_JUDGED_CHARACTERS].replace("\n", " ")
+    estimate = zxcvbn(judged, user_inputs=own_words)
     if estimate["guesses"] < _FEWEST_GUESSES:
         raise WeakPassword("this password is easily guessed; choose one that is less like a common one or your name")
 

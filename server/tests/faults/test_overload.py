@@ -35,6 +35,7 @@ async def crowded(start_api, make_settings_like):
     return await start_api(make_settings_like(server={"max_waiting": 50}))
 
 
+@pytest.mark.alone
 async def test_a_pause_is_answered_at_once_under_five_times_the_load(
     crowded, make_user, make_agent, make_discussion, owner, client
 ):

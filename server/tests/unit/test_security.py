@@ -1,9 +1,10 @@
 """Passwords and refresh tokens: what is ours is read, whatever has been touched is refused."""
 
+from contextlib import suppress
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pwdlib import PasswordHash
 
@@ -65,6 +66,13 @@ def test_what_is_not_of_its_form_is_no_refresh_token(text):
 )
 def test_a_good_password_is_accepted(password):
     check_password_strength(password, email="ada@arena.example", display_name="Ada Byron")
+
+
+@given(password=st.text("0123456789 /.-\n\r\t\v\u0085\u2028٣²Ⅷaß", min_size=12, max_size=40))
+@example(password="a quiet harbour 1234\nlamps")
+def test_any_characters_in_any_order_are_judged(password):
+    with suppress(WeakPassword):
+        check_password_strength(password, email="ada@arena.example", display_name="Ada Byron")
 
 
 @pytest.mark.parametrize(
