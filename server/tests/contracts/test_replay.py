@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 LIMITS = {Scenario.CUT_SHORT: 3, Scenario.ENDLESS_SLOW: 20}
 NEVER_ENDING = {Scenario.ENDLESS}
-IMPATIENT = ModelTimeouts(connect_seconds=5, first_token_seconds=0.3, idle_seconds=0.3, total_seconds=10)
+IMPATIENT = ModelTimeouts(connect_seconds=5, first_token_seconds=1, idle_seconds=1, total_seconds=10)
 
 
 async def record(folder: Path, times: int = 1) -> None:
