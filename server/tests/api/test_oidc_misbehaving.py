@@ -230,25 +230,25 @@ async def test_an_answer_without_an_id_token_lets_nobody_in(browser, issuer, tok
 @pytest.mark.parametrize("place", ["discovery", "token", "jwks"])
 async def test_a_slow_issuer_is_given_up(make_site, open_browser, issuer, place):
     browser = await open_browser(make_site(outgoing={"outgoing_seconds": 0.5}))
-    await issuer.behaves(**{place: {"seconds": 3}})
+    await issuer.behaves(**{place: {"seconds": 6}})
     began = time.monotonic()
 
     answer = await (browser.begin() if place == "discovery" else browser.log_in())
 
     problem(answer, 502, "oidc_issuer_failed")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 5
 
 
 @keeps_out
 async def test_many_who_wait_for_a_slow_issuer_wait_together(make_site, open_browser, issuer):
     browser = await open_browser(make_site(outgoing={"outgoing_seconds": 0.5}))
-    await issuer.behaves(discovery={"seconds": 3})
+    await issuer.behaves(discovery={"seconds": 6})
     began = time.monotonic()
 
     answers = await asyncio.gather(*(browser.begin() for _ in range(10)))
 
     assert {answer.status_code for answer in answers} == {502}
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 5
     assert len(await issuer.asked("discovery")) == 1
 
 

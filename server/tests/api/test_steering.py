@@ -180,6 +180,7 @@ async def _has(client, discussion, kind):
     return kind in await log_types(client, discussion)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("step", ["interrupt", "stop"])
 async def test_a_speaker_is_cut_within_a_second_from_any_replica(client, talk, make_arena, connect, owner, step):
     discussion, _model = await talk(ENDLESS.removeprefix("openai/fake?"))

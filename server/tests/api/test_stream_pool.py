@@ -53,6 +53,7 @@ async def seconds_of_requests(http, discussion):
         yield await seconds_of(http.post(f"{address}/messages", json={"content": "Hello."}))
 
 
+@pytest.mark.alone
 async def test_five_hundred_open_streams_hold_no_connection(place, person, make_agent, make_discussion, sessions):
     agents = [await make_agent(by=person)]
     drafts = [await make_discussion(by=person, status=Status.DRAFT, agents=agents) for _ in range(CHANNELS)]

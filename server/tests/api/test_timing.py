@@ -15,7 +15,7 @@ from app.core import security
 from tests.fixtures.people import PASSWORD
 from tests.fixtures.problems import problem
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 ROUNDS = 7
 MOST_UNLIKE = 2.0

@@ -44,6 +44,7 @@ def hours_ahead(worker):
     return round((said - datetime.now(UTC)).total_seconds() / 3600)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("moved", ["+2h", "-2h"])
 async def test_nothing_happens_to_discussions_when_a_workers_clock_is_moved_mid_turn(
     moved, trial, place, models, clock, start_worker

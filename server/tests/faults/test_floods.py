@@ -11,7 +11,7 @@ from app.core.paced_websocket import FRAMES_PER_SECOND
 from tests.fixtures.raw_socket import BINARY, CONTINUATION, PING, TEXT, frame, long_frame, raw_socket
 from tests.fixtures.socket import socket_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 SECONDS = 1.5
 LONGEST_WAIT_SECONDS = 0.5  # before, one read of a flood took seconds

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 SPEAKING = [f"tokens=10&delay_ms={30 + 10 * n}" for n in range(6)]
 MOST_SECONDS_SILENT = 2.0

@@ -153,6 +153,7 @@ async def test_an_installation_starts_without_it(data_folder, make_place, make_u
     assert ready.status_code == 200
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("is_spoken", [False, True], ids=["in silence", "beside a speaker"])
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
 async def test_what_people_say_is_shown_within_a_second_and_new_streams_open(valkey, person, talk, fault, is_spoken):

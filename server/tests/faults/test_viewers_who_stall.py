@@ -19,7 +19,7 @@ from tests.fixtures.raw_stream import open_raw
 from tests.fixtures.socket import channel_of, socket_of, ticket_of
 from tests.fixtures.viewer import Checker, Seen, watching, watching_from_the_start
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 CROWD = 20
 WINDOW_BYTES = 4096

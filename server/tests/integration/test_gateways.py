@@ -70,6 +70,7 @@ def test_the_caddyfile_is_written_as_caddy_writes_it():
     )
 
 
+@pytest.mark.alone
 async def test_words_are_seen_while_they_are_spoken(client, through, make_agent, make_discussion):
     agent = await make_agent(model="openai/fake?tokens=12&delay_ms=150")
     draft = await make_discussion(status="draft", agents=[agent], limits={"max_turns": 1})

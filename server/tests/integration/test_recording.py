@@ -228,7 +228,7 @@ async def test_what_is_recorded_later_is_found_without_a_restart(catalog):
 
 async def test_a_replay_can_take_the_time_that_was_recorded(catalog, tmp_path):
     now = asyncio.get_running_loop().time
-    name = "openai/fake?tokens=5&delay_ms=100"
+    name = "openai/fake?tokens=5&delay_ms=300"
     await listen(catalog.get(name))
 
     took = []
@@ -239,5 +239,5 @@ async def test_a_replay_can_take_the_time_that_was_recorded(catalog, tmp_path):
             pass
         took.append(now() - started)
 
-    assert took[0] > 0.35
-    assert took[1] < 0.3
+    assert took[0] > 1
+    assert took[1] < 0.9

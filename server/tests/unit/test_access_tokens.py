@@ -303,6 +303,7 @@ async def test_ten_thousand_tokens_with_as_many_kids_cost_little_and_ask_once(si
     assert keys.loads - loads <= took + 1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("part", ["payload", "header", "signature", "all"])
 @pytest.mark.parametrize("size", [5_000, 1_000_000])
 def test_a_huge_token_is_refused_unread(signer, part, size):
