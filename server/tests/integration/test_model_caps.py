@@ -76,7 +76,7 @@ async def test_a_crowd_that_waits_neither_passes_the_cap_nor_falls_out_of_it(mak
         async with caps.slot():
             under_way += 1
             most = max(most, under_way)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
             under_way -= 1
 
     await asyncio.gather(*(call(processes[number % 2]) for number in range(300)))

@@ -51,13 +51,14 @@ def last_warnings(viewer):
     return [event for event in viewer.of_type("limit.warning") if event.data.get("wrap_up")]
 
 
-def says_last_words(viewer):
-    """The turn that was announced as the last one has a message, and no other follows it."""
+def last_words(viewer):
+    """What comes of the turn that was announced as the last one: a message, and no other follows it.
+
+    It may be taken twice: who waits for a busy disk while the budget is locked is taken for dead.
+    """
     [announced] = last_warnings(viewer)
-    return [event.type for event in viewer.events if event.is_durable and event.at > announced.at] == [
-        "message.completed",
-        "discussion.ended",
-    ]
+    after = [event.type for event in viewer.events if event.is_durable and event.at > announced.at]
+    return [kind for kind in after if kind != "turn.retried"]
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -84,7 +85,7 @@ async def test_discussions_on_two_workers_never_exceed_a_budget_together(
     assert {end["end_reason"] for end in ends} == {"max_tokens" if "tokens" in name else "max_cost"}
     assert all(whose in end["detail"] for end in ends)
     assert [[one.data["limit"] for one in last_warnings(viewer)] for viewer in viewers] == [[name]] * DISCUSSIONS
-    assert all(says_last_words(viewer) for viewer in viewers)
+    assert [last_words(viewer) for viewer in viewers] == [["message.completed", "discussion.ended"]] * DISCUSSIONS
     tokens, dollars = total()
     most = BUDGETS[name]
     assert 0.5 * most < (tokens if "tokens" in name else dollars) <= most
