@@ -74,7 +74,7 @@ secrets: install  ## note in .secrets.baseline what looks like a secret and is n
 	$(BIN)/detect-secrets scan --baseline .secrets.baseline
 
 lock:  ## resolve the requirements anew (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev --all-extras pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -c requirements-dev.lock -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url requirements-semgrep.in -o requirements-semgrep.lock
 

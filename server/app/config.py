@@ -280,6 +280,10 @@ class WorkerSettings(_Group):
     """How a worker drives discussions."""
 
     worker_concurrency: int = Field(200, ge=1, le=5000, description="Discussions one worker drives at once.")
+    worker_documents: int = Field(2, ge=1, le=100, description="Documents one worker takes in at once.")
+    worker_assistants: int = Field(
+        8, ge=1, le=1000, description="Summaries, extractions and the like that one worker works on at once."
+    )
     worker_slice_seconds: float = Field(10, gt=0, description="A driver gives way after this long when others wait.")
     worker_ageing_seconds: float = Field(
         10, gt=0, description="A background discussion that has waited this long waits like an interactive one."

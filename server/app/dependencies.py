@@ -31,7 +31,7 @@ from app.services.discussions import DiscussionService
 from app.services.downloads import Downloads
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
-from app.services.knowledge import KnowledgeService
+from app.services.knowledge.bases import KnowledgeService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams

@@ -80,7 +80,7 @@ from app.services.downloads import Downloads
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
-from app.services.knowledge import KnowledgeService
+from app.services.knowledge.bases import KnowledgeService
 from app.services.last_seen import LastSeen
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub

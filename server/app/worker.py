@@ -1,6 +1,7 @@
 """The worker process: drives discussions, delivers webhooks and does chores until it is told to stop.
 
-Turns and the rest have queues and slots of their own, so that agents outside, however slow, never keep a turn waiting.
+Turns and the rest have queues and slots of their own, so that agents outside, documents and models on the side, however
+slow, never keep a turn waiting.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from app.engines.secret_keys import find_secret_keys
 from app.jobs import clear, deliver, drive
 from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
-from app.repositories.jobs import CHORES_QUEUE, DELIVERIES_QUEUE, TURNS_QUEUE
+from app.repositories.jobs import ASSISTANT_QUEUE, CHORES_QUEUE, DELIVERIES_QUEUE, KNOWLEDGE_QUEUE, TURNS_QUEUE
 from app.repositories.turns import TurnRepository
 from app.services.ai_models import ModelCatalog
 from app.services.external_calls import ExternalCalls
@@ -48,6 +49,8 @@ RESTART_SECONDS = 0.5
 DELIVERIES_AT_ONCE = 50
 # A try that is cut is made again by another worker.
 DELIVERIES_DRAIN_SECONDS = 2.0
+# The same of documents and of what asks models on the side.
+BESIDE_DRAIN_SECONDS = 2.0
 
 
 async def run_worker(settings: Settings) -> None:
@@ -103,8 +106,16 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     deliver.register(queue, calls)
     sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
     clear.register(queue, WorkspaceClearing(uow))
-    beside = (DELIVERIES_QUEUE, CHORES_QUEUE)
-    deliveries = _procrastinate_worker(queue, beside, DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS)
+    sizes = settings.worker
+    beside = {
+        "deliveries": ((DELIVERIES_QUEUE, CHORES_QUEUE), DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS),
+        "documents": ((KNOWLEDGE_QUEUE,), sizes.worker_documents, BESIDE_DRAIN_SECONDS),
+        "assistants": ((ASSISTANT_QUEUE,), sizes.worker_assistants, BESIDE_DRAIN_SECONDS),
+    }
+    others = {
+        name: partial(_run_until_stopped_or_cut_off, _procrastinate_worker(queue, *slots))
+        for name, slots in beside.items()
+    }
     try:
         async with (
             queue.open_async(),
@@ -112,7 +123,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
                 live_bus=bus.run,
                 leases=leases.run,
                 sweep=sweep.run,
-                deliveries=partial(_run_until_stopped_or_cut_off, deliveries),
+                **others,
             ),
         ):
             yield (

@@ -1,7 +1,7 @@
 """Tables."""
 
 from app.models.agent import Agent, AgentVersion
-from app.models.ai import Provider
+from app.models.ai import Provider, ToolServer
 from app.models.audit import AuditEvent
 from app.models.auth import (
     ApiKey,
@@ -21,9 +21,11 @@ from app.models.base import Base
 from app.models.discussion import Discussion, Participant
 from app.models.event import DiscussionEvent
 from app.models.idempotency import IdempotentRequest
-from app.models.knowledge import Document, KnowledgeBase
+from app.models.knowledge import Chunk, ChunkEmbedding, Document, Extraction, KnowledgeBase, OriginalPart
+from app.models.memory import DiscussionSummary, Distillation, Memory
 from app.models.message import Message, Turn
 from app.models.spending import DailySpending, Reservation
+from app.models.version import ResourceVersion
 
 __all__ = [
     "Agent",
@@ -31,25 +33,34 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "Base",
+    "Chunk",
+    "ChunkEmbedding",
     "DailySpending",
     "Discussion",
     "DiscussionEvent",
+    "DiscussionSummary",
+    "Distillation",
     "Document",
+    "Extraction",
     "IdempotentRequest",
     "Identity",
     "KnowledgeBase",
     "LoginCode",
     "Membership",
+    "Memory",
     "Message",
     "OidcLogin",
+    "OriginalPart",
     "Participant",
     "PasswordReset",
     "Provider",
     "RecoveryCode",
     "Reservation",
+    "ResourceVersion",
     "Session",
     "SigningKey",
     "SocketTicket",
+    "ToolServer",
     "Turn",
     "User",
     "Workspace",

@@ -1,29 +1,74 @@
-"""Knowledge bases and their documents."""
+"""Knowledge bases, their documents, and what documents are cut into to be found again."""
 
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Computed,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import JSONB, REGCONFIG, TSVECTOR
+from sqlalchemy.orm import Mapped, deferred, mapped_column
 
 from app.models.base import Base, Identified, Owned, Timestamped
 
+INDEXED_DIMENSIONS = (64, 128, 256, 384, 512, 768, 1024, 1536, 3072)
+"""Lengths of vectors that have an index; those of another length are compared one by one."""
+
 
 class KnowledgeBase(Identified, Timestamped, Owned, Base):
-    """A named collection of documents."""
+    """A named collection of documents.
+
+    `embedding_model` is the one whose vectors are searched. While the base changes to another, that is
+    `next_embedding_model`, `embedding_progress` (0 to 1) says how far it is, and the old vectors serve. `model` fills
+    summaries and extractions; null: the installation's.
+    """
 
     __tablename__ = "knowledge_bases"
     __table_args__ = (UniqueConstraint("workspace_id", "name"),)
 
     name: Mapped[str]
     description: Mapped[str | None]
+    embedding_model: Mapped[str] = mapped_column(server_default=sql("'local/wordllama-256'"))
+    next_embedding_model: Mapped[str | None]
+    embedding_progress: Mapped[float | None]
+    embedding_error: Mapped[str | None]
+    model: Mapped[str | None]
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
 
 
 class Document(Identified, Timestamped, Owned, Base):
-    """A document and its text, whole."""
+    """A document and its text, whole.
+
+    `source` is `text`, `file` or `url`; `content_hash` is the SHA-256 of what came, `original_id` where that is kept.
+    `generation` counts the contents it has had: what was worked out for another one is not written. `page_starts` are
+    the places in `text`, in code points, where its pages begin. `enrichment` is `none`, `queued`, `ready` or `failed`.
+    """
 
     __tablename__ = "documents"
-    __table_args__ = (Index("ix_documents_base_id_id", "base_id", "id"),)
+    __table_args__ = (
+        Index("ix_documents_base_id_id", "base_id", "id"),
+        Index(
+            "uq_documents_base_id_content_hash",
+            "base_id",
+            "content_hash",
+            unique=True,
+            postgresql_where=sql("content_hash IS NOT NULL"),
+        ),
+    )
 
     base_id: Mapped[UUID] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
     title: Mapped[str]
@@ -33,4 +78,123 @@ class Document(Identified, Timestamped, Owned, Base):
     status: Mapped[str]
     progress: Mapped[float]
     error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    source: Mapped[str] = mapped_column(server_default=sql("'text'"))
+    url: Mapped[str | None]
+    file_name: Mapped[str | None]
+    content_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    original_id: Mapped[UUID | None]
+    generation: Mapped[int] = mapped_column(server_default=sql("1"))
+    page_starts: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
+    language: Mapped[str | None]
+    chunk_count: Mapped[int] = mapped_column(server_default=sql("0"))
+    embedded_count: Mapped[int] = mapped_column(server_default=sql("0"))
+    enrichment: Mapped[str] = mapped_column(server_default=sql("'none'"))
+    summary: Mapped[str | None]
+    keywords: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    entities: Mapped[list[Any] | None] = mapped_column(JSONB)
+    ingested_at: Mapped[datetime | None]
+    created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+
+
+class Chunk(Identified, Owned, Base):
+    """A piece of a document that can be found: `span_start` to `span_end` of its text, in code points.
+
+    `heading` is the path of headings it stands under, `page` the page on which it begins, counted from 1.
+    """
+
+    __tablename__ = "chunks"
+    __table_args__ = (
+        Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
+        Index("ix_chunks_workspace_id_base_id", "workspace_id", "base_id"),
+        Index("ix_chunks_base_id", "base_id"),
+        Index("ix_chunks_tsv", "tsv", postgresql_using="gin"),
+    )
+
+    base_id: Mapped[UUID] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
+    document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    ordinal: Mapped[int]
+    heading: Mapped[str | None]
+    text: Mapped[str]
+    page: Mapped[int | None]
+    span_start: Mapped[int]
+    span_end: Mapped[int]
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    language: Mapped[str] = mapped_column(REGCONFIG)
+    tsv: Mapped[Any] = deferred(
+        mapped_column(
+            TSVECTOR,
+            Computed(
+                "setweight(to_tsvector(language, arena_fold(coalesce(heading, ''))), 'A')"
+                " || to_tsvector(language, arena_fold(text))",
+                persisted=True,
+            ),
+            nullable=False,
+        )
+    )
+
+
+def _hnsw(dimensions: int) -> Index:
+    return Index(
+        f"ix_chunk_embeddings_hnsw_{dimensions}",
+        literal_column(f"(embedding::halfvec({dimensions}))").label("vector"),
+        postgresql_using="hnsw",
+        postgresql_ops={"vector": "halfvec_cosine_ops"},
+        postgresql_where=sql(f"dimensions = {dimensions}"),
+    )
+
+
+class ChunkEmbedding(Owned, Base):
+    """A chunk as a vector of one embedding model, of length 1."""
+
+    __tablename__ = "chunk_embeddings"
+    __table_args__ = (
+        Index("ix_chunk_embeddings_workspace_id_base_id", "workspace_id", "base_id"),
+        Index("ix_chunk_embeddings_document_id", "document_id"),
+        *map(_hnsw, INDEXED_DIMENSIONS),
+    )
+
+    chunk_id: Mapped[UUID] = mapped_column(ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    base_id: Mapped[UUID]
+    document_id: Mapped[UUID]
+    dimensions: Mapped[int]
+    embedding: Mapped[Any] = mapped_column(HALFVEC)
+
+
+class OriginalPart(Owned, Base):
+    """A part of what a document was made of, where originals are kept in the database."""
+
+    __tablename__ = "original_parts"
+    __table_args__ = (Index("ix_original_parts_workspace_id", "workspace_id"),)
+
+    original_id: Mapped[UUID] = mapped_column(primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Extraction(Identified, Timestamped, Owned, Base):
+    """A caller's JSON Schema, filled from a document.
+
+    `partial` is what has been read so far, so that a crash costs one call; `sources` tells of each field, by its JSON
+    Pointer, where in the document it came from.
+    """
+
+    __tablename__ = "extractions"
+    __table_args__ = (Index("ix_extractions_document_id_id", "document_id", "id"),)
+
+    document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    generation: Mapped[int]
+    schema: Mapped[Any] = mapped_column(JSONB)
+    model: Mapped[str]
+    status: Mapped[str]
+    progress: Mapped[float] = mapped_column(server_default=sql("0"))
+    partial: Mapped[Any | None] = mapped_column(JSONB)
+    result: Mapped[Any | None] = mapped_column(JSONB)
+    sources: Mapped[Any | None] = mapped_column(JSONB)
+    error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger, server_default=sql("0"))
+    completion_tokens: Mapped[int] = mapped_column(BigInteger, server_default=sql("0"))
+    cost_usd: Mapped[Decimal] = mapped_column(Numeric(16, 8), server_default=sql("0"))
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))

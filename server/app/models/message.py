@@ -2,10 +2,12 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ForeignKey, Index, Numeric, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Identified, Scoped
@@ -14,7 +16,8 @@ from app.models.base import Base, Identified, Scoped
 class Message(Identified, Scoped, Base):
     """A message at its place in the log; `turn` is null outside the speaking order.
 
-    `visible_to` names the participants that a whisper is for; null: everybody.
+    `visible_to` names the participants that a whisper is for; null: everybody. `citations`, `tools` (what was called)
+    and `parsed` (a reply by a schema, as the schema has it) are null where there are none.
     """
 
     __tablename__ = "messages"
@@ -41,6 +44,9 @@ class Message(Identified, Scoped, Base):
     status: Mapped[str]
     reply_to: Mapped[UUID | None]
     visible_to: Mapped[list[UUID] | None] = mapped_column(ARRAY(postgresql.UUID(as_uuid=True)))
+    citations: Mapped[list[Any] | None] = mapped_column(JSONB)
+    tools: Mapped[list[Any] | None] = mapped_column(JSONB)
+    parsed: Mapped[Any | None] = mapped_column(JSONB)
     prompt_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]
     cost_usd: Mapped[Decimal | None] = mapped_column(Numeric(16, 8))

@@ -14,8 +14,13 @@ TELL_TASK = "tell_external"
 DELIVERIES_QUEUE = "deliveries"
 CLEAR_TASK = "clear_workspace"
 CHORES_QUEUE = "chores"
+KNOWLEDGE_QUEUE = "knowledge"
+"""What takes this machine's time: parsing and embedding."""
+ASSISTANT_QUEUE = "assistant"
+"""What asks models on the side: summaries, facts to remember, extractions."""
 PRIORITIES = {"interactive": 10, "background": 0}
 _IS_QUEUED = text("SELECT 1 FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'")
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
 _OTHERS_WAIT = text(
     "SELECT 1 FROM procrastinate_jobs WHERE queue_name = :queue AND status = 'todo'"
     " AND (scheduled_at IS NULL OR scheduled_at <= now()) LIMIT 1"
@@ -38,7 +43,7 @@ _PUT_BACK = text(
     """
     UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL WHERE id IN (
         SELECT j.id FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
-        WHERE j.status = 'doing' AND j.queue_name IN (:deliveries, :chores)
+        WHERE j.status = 'doing' AND j.queue_name = ANY(:queues)
           AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => :dead_after))
         LIMIT :limit FOR UPDATE OF j SKIP LOCKED
     )
@@ -134,20 +139,37 @@ class JobRepository:
             await self.drive(discussion_id, priority)
         return len(priorities)
 
+    async def defer(self, task: str, queue: str, *, at: datetime | None = None, **arguments: str | int) -> None:
+        """Queue the task in this transaction, by default at once."""
+        raw = await (await self._session.connection()).get_raw_connection()
+        await self._queue.configure_task(
+            task, queue=queue, schedule_at=at, connection=raw.driver_connection
+        ).defer_async(**arguments)
+
+    async def defer_once(self, task: str, queue: str, lock: str, **arguments: str | int) -> None:
+        """The same, unless a task with that `lock` waits already: it will see what is committed here.
+
+        Two transactions that do so at once are told apart here, so that neither is undone by the other.
+        """
+        await self._session.execute(_ONE_AT_A_TIME, {"lock": lock})
+        if await self._session.scalar(_IS_QUEUED, {"lock": lock}):
+            return
+        raw = await (await self._session.connection()).get_raw_connection()
+        await self._queue.configure_task(
+            task, queue=queue, queueing_lock=lock, connection=raw.driver_connection
+        ).defer_async(**arguments)
+
     async def clear_workspace(self, workspace_id: UUID) -> None:
         """Queue the clearing away of a workspace that was deleted."""
-        raw = await (await self._session.connection()).get_raw_connection()
-        await self._queue.configure_task(CLEAR_TASK, queue=CHORES_QUEUE, connection=raw.driver_connection).defer_async(
-            workspace_id=str(workspace_id)
-        )
+        await self.defer(CLEAR_TASK, CHORES_QUEUE, workspace_id=str(workspace_id))
 
     async def put_back(self, dead_after_seconds: float) -> int:
-        """Let others take the webhooks and chores that dead workers had in hand; how many.
+        """Let others take what else dead workers had in hand: webhooks, chores, documents and the like; how many.
 
-        A webhook may be delivered twice, a chore is done once more.
+        A webhook may be delivered twice, the others go on from where they had come to.
         """
-        queues = {"deliveries": DELIVERIES_QUEUE, "chores": CHORES_QUEUE}
-        values = {**queues, "dead_after": dead_after_seconds, "limit": REVIVED_AT_ONCE}
+        queues = [DELIVERIES_QUEUE, CHORES_QUEUE, KNOWLEDGE_QUEUE, ASSISTANT_QUEUE]
+        values = {"queues": queues, "dead_after": dead_after_seconds, "limit": REVIVED_AT_ONCE}
         return len((await self._session.execute(_PUT_BACK, values)).all())
 
     async def age(self, waited_seconds: float, limit: int) -> int:

@@ -6,8 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from app.core.errors import UpstreamFailed
-from app.domain.prompt import ChatMessage
+from app.domain.prompt import ChatMessage, ToolCall
 from app.domain.usage import NOTHING, Used
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that a model may ask for; `parameters` is the JSON Schema of its arguments, an object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,7 @@ class ChatRequest:
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     response_schema: dict[str, Any] | None = None  # JSON Schema; a provider that cannot keep to it may refuse
+    tools: Sequence[ToolSpec] = field(default_factory=tuple)  # a provider that knows none may refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +45,15 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last item of every complete stream; token counts are None if the provider did not tell."""
+    """The last item of every complete stream; token counts are None if the provider did not tell.
+
+    `tool_calls` are what the model wants called before it goes on, in its order; none unless tools were offered.
+    """
 
     finish_reason: str
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    tool_calls: Sequence[ToolCall] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True)

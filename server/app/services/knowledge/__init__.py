@@ -1,0 +1,1 @@
+"""The workspace's knowledge: documents that are parsed, cut, embedded and found again."""

@@ -1,0 +1,199 @@
+"""Documents that are parsed, cut and found again; memories and summaries; tools of other servers.
+
+Vectors of every model are in one table. An index has to know their length, so there is one for each usual length;
+vectors of another length are compared one by one.
+
+Revision ID: 0007
+Revises: 0006
+"""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+revision: str = "0007"
+down_revision: str | None = "0006"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+INDEXED_DIMENSIONS = (64, 128, 256, 384, 512, 768, 1024, 1536, 3072)
+_HERE = "(SELECT arena_workspace())"
+# Without the accents of letters, for people who search without them. Immutable, since an index is made of it.
+_FOLD = r"""
+CREATE FUNCTION arena_fold(given text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN regexp_replace(normalize(given, NFD), U&'[\0300-\036f]', '', 'g')
+"""
+_COLUMNS = {
+    "knowledge_bases": (
+        "embedding_model text NOT NULL DEFAULT 'local/wordllama-256'",
+        "next_embedding_model text",
+        "embedding_progress double precision",
+        "embedding_error text",
+        "model text",
+    ),
+    "documents": (
+        "source text NOT NULL DEFAULT 'text'",
+        "url text",
+        "file_name text",
+        "content_hash bytea",
+        "original_id uuid",
+        "generation integer NOT NULL DEFAULT 1",
+        "page_starts integer[]",
+        "language text",
+        "error_code text",
+        "chunk_count integer NOT NULL DEFAULT 0",
+        "embedded_count integer NOT NULL DEFAULT 0",
+        "enrichment text NOT NULL DEFAULT 'none'",
+        "summary text",
+        "keywords text[]",
+        "entities jsonb",
+        "ingested_at timestamptz",
+    ),
+    "messages": ("citations jsonb", "tools jsonb", "parsed jsonb"),
+}
+_OWNED = "workspace_id uuid NOT NULL CONSTRAINT fk_{table}_workspace_id REFERENCES workspaces ON DELETE CASCADE"
+_TIMES = "created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now()"
+_CREATOR = "created_by uuid CONSTRAINT fk_{table}_created_by REFERENCES users ON DELETE SET NULL"
+_TABLES = {
+    "chunks": f"""
+        id uuid CONSTRAINT pk_chunks PRIMARY KEY,
+        {_OWNED},
+        base_id uuid NOT NULL CONSTRAINT fk_chunks_base_id REFERENCES knowledge_bases ON DELETE CASCADE,
+        document_id uuid NOT NULL CONSTRAINT fk_chunks_document_id REFERENCES documents ON DELETE CASCADE,
+        ordinal integer NOT NULL,
+        heading text,
+        text text NOT NULL,
+        page integer,
+        span_start integer NOT NULL,
+        span_end integer NOT NULL,
+        content_hash bytea NOT NULL,
+        language regconfig NOT NULL,
+        tsv tsvector NOT NULL GENERATED ALWAYS AS (
+            setweight(to_tsvector(language, arena_fold(coalesce(heading, ''))), 'A')
+            || to_tsvector(language, arena_fold(text))) STORED""",
+    "chunk_embeddings": f"""
+        chunk_id uuid NOT NULL CONSTRAINT fk_chunk_embeddings_chunk_id REFERENCES chunks ON DELETE CASCADE,
+        model text NOT NULL,
+        {_OWNED},
+        base_id uuid NOT NULL,
+        document_id uuid NOT NULL,
+        dimensions integer NOT NULL,
+        embedding halfvec NOT NULL,
+        CONSTRAINT pk_chunk_embeddings PRIMARY KEY (chunk_id, model)""",
+    "original_parts": f"""
+        original_id uuid NOT NULL,
+        part integer NOT NULL,
+        {_OWNED},
+        data bytea NOT NULL,
+        CONSTRAINT pk_original_parts PRIMARY KEY (original_id, part)""",
+    "extractions": f"""
+        id uuid CONSTRAINT pk_extractions PRIMARY KEY,
+        {_OWNED},
+        document_id uuid NOT NULL CONSTRAINT fk_extractions_document_id REFERENCES documents ON DELETE CASCADE,
+        generation integer NOT NULL,
+        schema jsonb NOT NULL,
+        model text NOT NULL,
+        status text NOT NULL,
+        progress double precision NOT NULL DEFAULT 0,
+        partial jsonb,
+        result jsonb,
+        sources jsonb,
+        error text,
+        error_code text,
+        prompt_tokens bigint NOT NULL DEFAULT 0,
+        completion_tokens bigint NOT NULL DEFAULT 0,
+        cost_usd numeric(16, 8) NOT NULL DEFAULT 0,
+        {_CREATOR},
+        {_TIMES}""",
+    "memories": f"""
+        id uuid CONSTRAINT pk_memories PRIMARY KEY,
+        {_OWNED},
+        agent_id uuid NOT NULL CONSTRAINT fk_memories_agent_id REFERENCES agents ON DELETE CASCADE,
+        content text NOT NULL,
+        importance double precision NOT NULL,
+        source text NOT NULL,
+        discussion_id uuid CONSTRAINT fk_memories_discussion_id REFERENCES discussions ON DELETE SET NULL,
+        source_seqs integer[],
+        embedding_model text,
+        embedding halfvec,
+        recalled_at timestamptz,
+        recall_count integer NOT NULL DEFAULT 0,
+        {_CREATOR},
+        {_TIMES}""",
+    "distillations": f"""
+        discussion_id uuid NOT NULL
+            CONSTRAINT fk_distillations_discussion_id REFERENCES discussions ON DELETE CASCADE,
+        agent_id uuid NOT NULL CONSTRAINT fk_distillations_agent_id REFERENCES agents ON DELETE CASCADE,
+        {_OWNED},
+        through_seq integer NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        CONSTRAINT pk_distillations PRIMARY KEY (discussion_id, agent_id)""",
+    "discussion_summaries": """
+        discussion_id uuid CONSTRAINT pk_discussion_summaries PRIMARY KEY
+            CONSTRAINT fk_discussion_summaries_discussion_id REFERENCES discussions ON DELETE CASCADE,
+        workspace_id uuid NOT NULL,
+        text text NOT NULL,
+        through_seq integer NOT NULL,
+        model text NOT NULL,
+        updated_at timestamptz NOT NULL DEFAULT now()""",
+    "tool_servers": f"""
+        id uuid CONSTRAINT pk_tool_servers PRIMARY KEY,
+        {_OWNED},
+        name text NOT NULL,
+        transport text NOT NULL,
+        url text,
+        token_sealed bytea,
+        command text[],
+        {_CREATOR},
+        {_TIMES},
+        CONSTRAINT uq_tool_servers_workspace_id_name UNIQUE (workspace_id, name)""",
+    "resource_versions": """
+        workspace_id uuid NOT NULL,
+        kind text NOT NULL,
+        version bigint NOT NULL,
+        CONSTRAINT pk_resource_versions PRIMARY KEY (workspace_id, kind)""",
+}
+_INDEXES = (
+    "UNIQUE INDEX uq_documents_base_id_content_hash ON documents (base_id, content_hash)"
+    " WHERE content_hash IS NOT NULL",
+    "INDEX ix_chunks_document_id_ordinal ON chunks (document_id, ordinal)",
+    "INDEX ix_chunks_workspace_id_base_id ON chunks (workspace_id, base_id)",
+    "INDEX ix_chunks_base_id ON chunks (base_id)",
+    "INDEX ix_chunks_tsv ON chunks USING gin (tsv)",
+    "INDEX ix_chunk_embeddings_workspace_id_base_id ON chunk_embeddings (workspace_id, base_id)",
+    "INDEX ix_chunk_embeddings_document_id ON chunk_embeddings (document_id)",
+    *(
+        f"INDEX ix_chunk_embeddings_hnsw_{length} ON chunk_embeddings"
+        f" USING hnsw ((embedding::halfvec({length})) halfvec_cosine_ops) WHERE dimensions = {length}"
+        for length in INDEXED_DIMENSIONS
+    ),
+    "INDEX ix_original_parts_workspace_id ON original_parts (workspace_id)",
+    "INDEX ix_extractions_document_id_id ON extractions (document_id, id)",
+    "INDEX ix_memories_workspace_id_agent_id_id ON memories (workspace_id, agent_id, id)",
+    "INDEX ix_memories_agent_id ON memories (agent_id)",
+    "INDEX ix_memories_discussion_id ON memories (discussion_id) WHERE discussion_id IS NOT NULL",
+    "INDEX ix_distillations_agent_id ON distillations (agent_id)",
+)
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute(_FOLD)
+    for table, columns in _COLUMNS.items():
+        op.execute(f"ALTER TABLE {table} " + ", ".join(f"ADD COLUMN {column}" for column in columns))
+    for table, columns in _TABLES.items():
+        op.execute(f"CREATE TABLE {table} ({columns.format(table=table)})")
+        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        op.execute(f"CREATE POLICY tenant ON {table} USING (workspace_id = {_HERE})")
+    for index in _INDEXES:
+        op.execute(f"CREATE {index}")
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    for table in reversed(_TABLES):
+        op.execute(f"DROP TABLE {table}")
+    op.execute("DROP INDEX uq_documents_base_id_content_hash")
+    for table, columns in _COLUMNS.items():
+        op.execute(f"ALTER TABLE {table} " + ", ".join(f"DROP COLUMN {column.split()[0]}" for column in columns))
+    op.execute("DROP FUNCTION arena_fold")
