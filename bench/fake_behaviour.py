@@ -3,11 +3,14 @@
 `fake` answers 64 words at once; `fake?tokens=20&delay_ms=50` slower; `fake?fail_times=2&status=503` fails twice first.
 """
 
+import json
 import random
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote
 
 VARIANTS = 16
@@ -77,6 +80,12 @@ class Behaviour:
     hang_end: bool = False  # after the finish_reason
     chatter: bool = False  # while silent, send comments
     drop: bool = False  # close before any header
+    calls: str = ""  # ask for these tools: `name{JSON}name{JSON}`, percent-encoded, see `scripted_calls`
+    call_rounds: int = 1  # as often, in requests that follow each other's results; then answer in words
+    call_words: int = 0  # words said before the calls
+    call_bytes: int = 0  # send arguments in pieces so long, instead of each call whole
+    call_wire: str = ""  # how unlike OpenAI: any of `no_id`, `no_index`, `same_index`, `objects`, `together`
+    unasked: bool = False  # ask for them even where no tools are offered
     fail_times: int = 0  # only the first requests of `key` misbehave, with `status` 500 unless told
     key: str = ""
 
@@ -114,6 +123,23 @@ _FAULTS = (
     *("hang_first", "drop", "no_finish", "no_done", "fail_times", "empty", "whitespace", "endless", "json"),
 )
 _TYPES: dict[str, object] = {field.name: field.type for field in fields(Behaviour)}
+
+
+def scripted_calls(calls: str) -> list[tuple[str, dict[str, Any]]]:
+    """Names and arguments of `calculator{"expression":"2+3"}clock{}`; raise `ValueError` if it is not written so."""
+    decoder = json.JSONDecoder()
+    found: list[tuple[str, dict[str, Any]]] = []
+    while calls:
+        start = calls.index("{")
+        arguments, length = decoder.raw_decode(calls[start:])
+        found.append((calls[:start], arguments))
+        calls = calls[start + length :]
+    return found
+
+
+def written(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:
+    """The option `calls` for these, yet to be percent-encoded."""
+    return "".join(name + json.dumps(arguments, separators=(",", ":")) for name, arguments in calls)
 
 
 def short_name(model: str) -> str:

@@ -6,6 +6,7 @@ In a test: `async with FakeModelServer() as model:` and `model.base_url`. As a p
 
 import argparse
 import asyncio
+import itertools
 import math
 import os
 import re
@@ -21,7 +22,7 @@ import orjson
 
 from bench import fake_wire as wire
 from bench import stamps
-from bench.fake_behaviour import VARIANTS, Behaviour, UnknownOptionError, behaviour_of, reply_tokens
+from bench.fake_behaviour import VARIANTS, Behaviour, behaviour_of, reply_tokens, scripted_calls
 from bench.fake_connection import Connection
 from bench.fake_stamps import Metronomes, StampedReply
 
@@ -58,6 +59,7 @@ class _Chat:
     wants_usage: bool
     max_tokens: int | None
     body: bytes
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def prompt_tokens(self) -> int:
@@ -67,6 +69,8 @@ class _Chat:
         """The words of the reply and why it ends."""
         if self.behaviour.echo is not None:
             return _digest(self.body, self.behaviour.echo), "stop"
+        if self.calls:
+            return reply_tokens(self.model, self.ordinal, default)[: self.behaviour.call_words], "tool_calls"
         is_mute = self.behaviour.empty or self.behaviour.whitespace
         tokens = reply_tokens(self.model, self.ordinal, default, healed=not is_mute)
         if self.max_tokens is not None and self.max_tokens < len(tokens) and not self.behaviour.ignore_max_tokens:
@@ -154,7 +158,7 @@ class FakeModelServer:
             return _error(400, "you must provide a model parameter")
         try:
             chat = self._chat(found[1].decode(), body)
-        except UnknownOptionError as problem:
+        except ValueError as problem:
             return _error(400, str(problem))
         if self._record:
             self.requests.append(Recorded(path, _headers(head), orjson.loads(body), chat.model, chat.ordinal))
@@ -190,6 +194,7 @@ class FakeModelServer:
             wants_usage=not behaviour.no_usage and _INCLUDE_USAGE.search(body) is not None,
             max_tokens=int(limit[1]) if limit else None,
             body=body,
+            calls=scripted_calls(behaviour.calls) if behaviour.calls and _is_to_call(behaviour, body) else [],
         )
 
     def _whole(self, chat: _Chat) -> bytes:
@@ -244,11 +249,20 @@ class FakeModelServer:
             if step is None:
                 return
         usage = chunks.usage(chat.prompt_tokens, len(tokens)) if chat.wants_usage else b""
+        if chat.calls:
+            yield from wire.cut([(0.0, chunks.calls(chat.calls))], behaviour)
         yield from wire.cut([(0.0, chunks.finish(reason))], behaviour)
         if behaviour.hang_end:
             yield from wire.cut(wire.silence(behaviour), behaviour)
         yield from wire.cut([(0.0, usage), (0.0, chunks.done())], behaviour)
         yield 0.01 * behaviour.late_end, wire.STREAM_END
+
+
+def _is_to_call(behaviour: Behaviour, body: bytes) -> bool:
+    request = orjson.loads(body)
+    since = list(itertools.takewhile(lambda message: message["role"] != "user", reversed(request["messages"])))
+    rounds = sum(1 for message in since if message.get("tool_calls"))
+    return rounds < behaviour.call_rounds and (behaviour.unasked or bool(request.get("tools")))
 
 
 def _context_exceeded(chat: _Chat) -> bytes:

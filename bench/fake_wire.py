@@ -74,6 +74,28 @@ class Chunks:
     def token(self, text: str) -> bytes:
         return self._choice({"content": text})
 
+    def calls(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> bytes:
+        """Calls of tools, whole or in pieces, one chunk each unless all come together."""
+        quirks = set(self._behaviour.call_wire.split(","))
+        pieces = [
+            piece
+            for place, (name, arguments) in enumerate(calls)
+            for piece in self._pieces(place, name, arguments, quirks)
+        ]
+        groups = [pieces] if "together" in quirks else [[piece] for piece in pieces]
+        return b"".join(self._choice({"tool_calls": group}) for group in groups)
+
+    def _pieces(self, place: int, name: str, arguments: dict[str, Any], quirks: set[str]) -> Iterator[dict[str, Any]]:
+        written = json.dumps(arguments)
+        size = self._behaviour.call_bytes or len(written)
+        index = {} if "no_index" in quirks else {"index": 0 if "same_index" in quirks else place}
+        call_id = {} if "no_id" in quirks else {"id": f"call_{place}"}
+        first = arguments if "objects" in quirks else written[:size]
+        yield {**index, **call_id, "type": "function", "function": {"name": name, "arguments": first}}
+        if "objects" not in quirks:
+            for at in range(size, len(written), size):
+                yield {**index, "function": {"arguments": written[at : at + size]}}
+
     def finish(self, reason: str) -> bytes:
         return b"" if self._behaviour.no_finish else self._choice({}, reason)
 

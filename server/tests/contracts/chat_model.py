@@ -4,14 +4,16 @@
 """
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
 import pytest
 
-from app.domain.prompt import ChatMessage
+from app.domain.prompt import ChatMessage, ToolCall
 from app.services.providers.base import (
     ChatModel,
     ChatRequest,
@@ -28,6 +30,7 @@ from app.services.providers.base import (
     ModelUnauthorized,
     ModelUnavailable,
     TextDelta,
+    ToolSpec,
 )
 
 
@@ -58,6 +61,7 @@ class Scenario(StrEnum):
     FALLS_SILENT = "falls_silent"  # after 2 tokens
     ENDLESS = "endless"  # fast
     ENDLESS_SLOW = "endless_slow"
+    CALLS = "calls"  # two words, then `CALLS`, in pieces; words once their results are there
 
 
 class Subject(Protocol):
@@ -79,6 +83,22 @@ class Subject(Protocol):
         ...
 
 
+CALLS = [("calculator", {"expression": "2 + 3 > 4"}), ("look_up", {"about": 'a "café"', "most": 3})]
+"""What `Scenario.CALLS` asks for."""
+
+TOOLS = (
+    ToolSpec(
+        "calculator",
+        "Reckons.",
+        {"type": "object", "properties": {"expression": {"type": "string"}}, "required": ["expression"]},
+    ),
+    ToolSpec(
+        "look_up",
+        "Finds what is known.",
+        {"type": "object", "properties": {"about": {"type": "string"}, "most": {"type": "integer"}}},
+    ),
+)
+
 PATIENT = ModelTimeouts(connect_seconds=5, first_token_seconds=10, idle_seconds=10, total_seconds=30)
 
 
@@ -86,9 +106,24 @@ def request(name: str, **params: int) -> ChatRequest:
     return ChatRequest(name, [ChatMessage("system", "You doubt."), ChatMessage("user", "Go remote?")], **params)
 
 
+def with_tools(name: str) -> ChatRequest:
+    return replace(request(name), tools=TOOLS)
+
+
+def with_results(name: str, calls: Sequence[ToolCall]) -> ChatRequest:
+    """The next request, after a reply of `Scenario.CALLS`."""
+    first = with_tools(name)
+    results = [ChatMessage("tool", f"result of {call.name}", tool_call_id=call.id) for call in calls]
+    return replace(first, messages=[*first.messages, ChatMessage("assistant", "Well,", tool_calls=calls), *results])
+
+
 async def collect(subject: Subject, scenario: Scenario, **params: int) -> tuple[str, Finished]:
     """The whole reply, having checked its form: texts, none empty, then `Finished`, then nothing."""
-    items = [item async for item in subject.model.stream(request(subject.name_of(scenario), **params))]
+    return await collect_reply(subject, request(subject.name_of(scenario), **params))
+
+
+async def collect_reply(subject: Subject, asked: ChatRequest) -> tuple[str, Finished]:
+    items = [item async for item in subject.model.stream(asked)]
     texts, last = items[:-1], items[-1]
     assert isinstance(last, Finished)
     assert all(isinstance(item, TextDelta) and item.text for item in texts)
@@ -290,6 +325,23 @@ class ChatModelContract:
             await task
 
         assert await settles(lambda: subject.open_calls() == 0, seconds=1.5)
+
+    async def test_tools_that_the_model_wants_called_are_told_at_the_end(self, subject):
+        text, end = await collect_reply(subject, with_tools(subject.name_of(Scenario.CALLS)))
+
+        assert len(text.split()) == 2
+        assert end.finish_reason == "tool_calls"
+        assert [(call.name, json.loads(call.arguments)) for call in end.tool_calls] == CALLS
+        assert len({call.id for call in end.tool_calls}) == len([call.id for call in end.tool_calls if call.id]) == 2
+
+    async def test_after_the_results_of_its_calls_the_model_goes_on(self, subject):
+        name = subject.name_of(Scenario.CALLS)
+        _, asked = await collect_reply(subject, with_tools(name))
+
+        text, end = await collect_reply(subject, with_results(name, asked.tool_calls))
+
+        assert text == subject.text_of(Scenario.CALLS, 1)
+        assert (end.finish_reason, tuple(end.tool_calls)) == ("stop", ())
 
     async def test_calls_at_once_do_not_mix(self, subject):
         replies = await asyncio.gather(*(collect(subject, Scenario.PLAIN) for _ in range(40)))

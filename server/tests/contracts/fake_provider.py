@@ -1,11 +1,12 @@
 """The fake model server as the provider behind a `ChatModel` under test."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from app.services.providers.base import ChatModel
-from bench.fake_behaviour import reply_text
+from bench.fake_behaviour import reply_text, written
 from bench.fake_model import FakeModelServer
-from tests.contracts.chat_model import Scenario
+from tests.contracts.chat_model import CALLS, Scenario
 
 KEY = "sk-very-secret-0123456789"
 NAMES = {
@@ -33,6 +34,7 @@ NAMES = {
     Scenario.FALLS_SILENT: "fake?hang_after=2",
     Scenario.ENDLESS: "fake?endless&token_bytes=4000",
     Scenario.ENDLESS_SLOW: "fake?endless&delay_ms=10",
+    Scenario.CALLS: f"fake?calls={quote(written(CALLS))}&call_words=2&call_bytes=5",
 }
 
 

@@ -21,8 +21,11 @@ from tests.contracts.chat_model import (  # noqa: E402 - after the assert rewrit
     ChatModelContract,
     Scenario,
     collect,
+    collect_reply,
     fail,
     request,
+    with_results,
+    with_tools,
 )
 from tests.contracts.fake_provider import KEY, NAMES  # noqa: E402
 
@@ -30,6 +33,7 @@ pytestmark = pytest.mark.anyio
 
 LIMITS = {Scenario.CUT_SHORT: 3, Scenario.ENDLESS_SLOW: 20}
 NEVER_ENDING = {Scenario.ENDLESS}
+WITH_TOOLS = {Scenario.CALLS}
 IMPATIENT = ModelTimeouts(connect_seconds=5, first_token_seconds=1, idle_seconds=1, total_seconds=10)
 
 
@@ -38,11 +42,13 @@ async def record(folder: Path, times: int = 1) -> None:
     async with FakeModelServer() as server:
         inner = OpenAICompatibleModel(server.base_url, KEY, IMPATIENT)
         model = RecordingModel(inner, "fake", 4096, Recorder(folder))
-        for scenario in [scenario for scenario in Scenario if scenario not in NEVER_ENDING] * times:
+        for scenario in [scenario for scenario in Scenario if scenario not in NEVER_ENDING | WITH_TOOLS] * times:
             params = {"max_tokens": LIMITS[scenario]} if scenario in LIMITS else {}
             with suppress(ModelError):  # which is part of the recording
                 async for _ in model.stream(request(NAMES[scenario], **params)):
                     pass
+        *_, end = [item async for item in model.stream(with_tools(NAMES[Scenario.CALLS]))]
+        await collect_reply(Subject(model), with_results(NAMES[Scenario.CALLS], end.tool_calls))
         await model.close()
 
 

@@ -7,16 +7,20 @@
  "finish": {"reason": "stop", "prompt_tokens": 61, "completion_tokens": 2, "ms": 31.2}}
 ```
 
+What asks for tools, or holds what came of them, has `tools` in its request, `tool_calls` and `tool_call_id` in its
+messages; a reply that wants some called has `tool_calls` in its `finish`, each with `id`, `name` and `arguments`.
 In place of `finish` it may have `error` (`code`, `detail`, `ms` and, where known, `retry_after_seconds` and `phase`),
 or neither, if the consumer ended the call. Times are milliseconds since its beginning.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 
+from app.domain.prompt import ChatMessage, ToolCall
 from app.services.providers import base
 from app.services.providers.base import ChatRequest, Finished, ModelError, ModelTimedOut
 
@@ -37,12 +41,25 @@ class ExchangeUnreadable(ValueError):
 def request_fields(request: ChatRequest) -> dict[str, Any]:
     """All that decides the reply, but for the model's name."""
     fields = {name: value for name, value in asdict(request).items() if name != "model" and value not in (None, ())}
-    fields["messages"] = [
-        {name: value for name, value in asdict(message).items() if value is not None} for message in request.messages
-    ]
+    if tools := fields.pop("tools", None):
+        fields["tools"] = list(tools)
+    fields["messages"] = [_message_fields(message) for message in request.messages]
     if "stop" in fields:
         fields["stop"] = list(fields["stop"])
     return fields
+
+
+def _message_fields(message: ChatMessage) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        fields["tool_calls"] = call_fields(message.tool_calls)
+    if message.tool_call_id is not None:
+        fields["tool_call_id"] = message.tool_call_id
+    return fields
+
+
+def call_fields(calls: Sequence[ToolCall]) -> list[dict[str, str]]:
+    return [asdict(call) for call in calls]
 
 
 def key_of(fields: dict[str, Any]) -> bytes:
@@ -87,7 +104,11 @@ def read_exchange(line: bytes) -> tuple[bytes, Exchange | None]:
         key = key_of(document["request"])
         deltas = [(float(ms) / 1000, str(text)) for ms, text in document["deltas"] if text]
         if end := document.get("finish"):
-            finished = Finished(str(end["reason"]), end.get("prompt_tokens"), end.get("completion_tokens"))
+            calls = tuple(
+                ToolCall(str(call["id"]), str(call["name"]), str(call["arguments"]))
+                for call in end.get("tool_calls") or ()
+            )
+            finished = Finished(str(end["reason"]), end.get("prompt_tokens"), end.get("completion_tokens"), calls)
             return key, Exchange(deltas, float(end["ms"]) / 1000, finished=finished)
         if end := document.get("error"):
             exchange = Exchange(deltas, float(end["ms"]) / 1000, error=end)

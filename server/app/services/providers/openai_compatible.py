@@ -28,6 +28,7 @@ from app.services.providers.base import (
 from app.services.providers.deadline import Deadline, Phase
 from app.services.providers.openai_errors import complaint_in, error_in, refusal, stream_error
 from app.services.providers.openai_reply import ReplyReader
+from app.services.providers.openai_tools import CallingReplyReader, message_as_sent, tools_as_sent
 from app.services.providers.pace import Pace
 
 _KEEPALIVE_SECONDS = 30
@@ -112,7 +113,8 @@ class OpenAICompatibleModel:
         loop = asyncio.get_running_loop()
         started = loop.time()
         response = await self._send(self._encode(request), started)
-        reply = ReplyReader(self._host, secret=self._key, max_tokens=request.max_tokens)
+        reader = CallingReplyReader if request.tools else ReplyReader
+        reply = reader(self._host, secret=self._key, max_tokens=request.max_tokens)
         deadline = Deadline(
             started + self._timeouts.total_seconds,
             lambda phase: response.content.set_exception(self._timed_out(phase)),
@@ -270,7 +272,8 @@ class OpenAICompatibleModel:
             "seed": request.seed,
             "stop": list(request.stop) or None,
             "response_format": _response_format(request.response_schema),
-            "messages": list(request.messages),
+            "tools": tools_as_sent(request.tools) or None,
+            "messages": [message_as_sent(message) for message in request.messages],
         }
         return orjson.dumps({name: value for name, value in body.items() if value is not None})
 

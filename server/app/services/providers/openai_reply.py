@@ -139,10 +139,15 @@ class ReplyReader:
         self._half = ""
         if not self.done and "\ud800" <= text[-1:] <= "\udbff":
             text, self._half = text[:-1], text[-1]
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return without_lone_surrogates(text)
 
     def _malformed(self, why: str) -> ModelMalformed:
         return ModelMalformed(f"{self._host} sent a reply that is not understood: {why}")
+
+
+def without_lone_surrogates(text: str) -> str:
+    """Join the halves of pairs, and replace those that stay alone by U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _text_parts(content: Any) -> str:

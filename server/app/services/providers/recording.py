@@ -15,7 +15,7 @@ import structlog
 
 from app.core.clock import rfc3339, utc_now
 from app.services.providers.base import ChatModel, ChatRequest, Finished, ModelError, TextDelta
-from app.services.providers.exchange import error_fields, request_fields
+from app.services.providers.exchange import call_fields, error_fields, request_fields
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -123,7 +123,9 @@ class RecordingModel:
 
 
 def _finish_fields(finished: Finished, milliseconds: float) -> dict[str, Any]:
+    calls = {"tool_calls": call_fields(finished.tool_calls)} if finished.tool_calls else {}
     return {
+        **calls,
         "reason": finished.finish_reason,
         "prompt_tokens": finished.prompt_tokens,
         "completion_tokens": finished.completion_tokens,
