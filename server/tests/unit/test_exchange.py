@@ -12,7 +12,9 @@ RECORDINGS = Path(__file__).parents[3] / "examples" / "recordings"
 
 
 def test_a_request_without_tools_is_what_it_was_before_there_were_any():
-    recorded = [orjson.loads(line)["request"] for path in RECORDINGS.glob("*.jsonl") for line in path.open("rb")]
+    recorded = [
+        orjson.loads(line)["request"] for path in RECORDINGS.glob("*.jsonl") for line in path.read_bytes().splitlines()
+    ]
     assert recorded
 
     for fields in recorded:
