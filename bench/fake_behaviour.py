@@ -66,6 +66,7 @@ class Behaviour:
     status: int = 0
     retry_after: str = ""
     context_tokens: int = 0  # refuse a longer prompt, at four bytes of the request a token
+    dimensions: int = 32  # of an embedding
     reject_format: bool = False  # refuse a `response_format`
     reject_temperature: bool = False  # refuse a `temperature`, as models that reason do
     message: str = ""  # of the error

@@ -24,6 +24,7 @@ from bench import fake_wire as wire
 from bench import stamps
 from bench.fake_behaviour import VARIANTS, Behaviour, behaviour_of, reply_tokens, scripted_calls
 from bench.fake_connection import Connection
+from bench.fake_embeddings import RefusedTextsError, embeddings
 from bench.fake_stamps import Metronomes, StampedReply
 
 # Inside a JSON string every quote is escaped, so these match keys of the body only.
@@ -138,6 +139,8 @@ class FakeModelServer:
         # A gateway's path may come before: prices are known by the whole address.
         if method == "POST" and path.endswith("/v1/chat/completions"):
             return self._answer_chat(head, body, path)
+        if method == "POST" and path.endswith("/v1/embeddings"):
+            return self._answer_embeddings(head, body, path)
         if path == "/v1/models":
             return wire.json_response(200, {"object": "list", "data": [{"id": "fake", "object": "model"}]})
         if path == "/health":
@@ -175,6 +178,22 @@ class FakeModelServer:
         if chat.stream and chat.behaviour.stamped:
             return self._stamped(chat)
         return self._steps(chat)
+
+    def _answer_embeddings(self, head: bytes, body: bytes, path: str) -> wire.Answer:
+        if self._api_key is not None and f"Bearer {self._api_key}".encode() not in head:
+            return _error(401, "Incorrect API key provided.")
+        request = orjson.loads(body)
+        chat = self._chat(request["model"], body)
+        if self._record:
+            self.requests.append(Recorded(path, _headers(head), request, chat.model, chat.ordinal))
+        if chat.behaviour.hang_first:
+            return iter([(wire.NEVER, b"")])
+        if chat.behaviour.status:
+            return _failure(chat.behaviour, head)
+        try:
+            return wire.json_response(200, embeddings(chat.model, chat.behaviour, request))
+        except RefusedTextsError as refused:
+            return _error(400, str(refused))
 
     def _chat(self, model: str, body: bytes) -> _Chat:
         behaviour = behaviour_of(model, self._default)

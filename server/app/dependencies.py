@@ -29,6 +29,7 @@ from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
 from app.services.downloads import Downloads
+from app.services.embeddings import EmbeddingService
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.knowledge.bases import KnowledgeService
@@ -86,6 +87,7 @@ class Services:
     transcripts: TranscriptService
     knowledge: KnowledgeService
     providers: ModelProviders
+    embeddings: EmbeddingService
     usage: UsageService
     viewings: Viewings
     stream_access: StreamAccess
@@ -139,6 +141,7 @@ Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Providers = Annotated[ModelProviders, _service("providers")]
+Embeddings = Annotated[EmbeddingService, _service("embeddings")]
 DailyUsage = Annotated[UsageService, _service("usage")]
 Admission = Annotated[Viewings, _service("viewings")]
 Access = Annotated[StreamAccess, _service("stream_access")]

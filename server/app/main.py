@@ -52,6 +52,7 @@ from app.routes import (
     notifications,
     oidc,
     participants,
+    providers,
     sessions,
     socket,
     stream,
@@ -77,6 +78,8 @@ from app.services.discussion_lifecycle import DiscussionLifecycle
 from app.services.discussion_seats import DiscussionSeats
 from app.services.discussions import DiscussionService
 from app.services.downloads import Downloads
+from app.services.embedding.catalog import EmbeddingCatalog
+from app.services.embeddings import EmbeddingService
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
@@ -132,7 +135,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Routes are tried one after the other: those first that are asked for most.
     discussions = (messages, stream, discussion, lifecycle, participants, forks, formats)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
-    others = (notifications, socket, agents, knowledge, usage, ai, docs, well_known)
+    others = (notifications, socket, agents, knowledge, usage, ai, providers, docs, well_known)
     for module in (*discussions, health, *accounts, *others):
         app.router.routes += module.router.routes  # FastAPI asks those of routers that it includes twice
     install_error_handlers(app)
@@ -187,6 +190,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     bus = LiveBus(cache, channels)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce, settings.auth.session_idle)
     models = ModelCatalog(settings.models, cache, settings.recordings_dir)
+    embedding_models = EmbeddingCatalog(settings.models)
     secret_keys = await find_secret_keys(settings)
     sealer = Sealer(secret_keys)
     keys = KeyRing(SigningKeys(uow, sealer).load)
@@ -237,6 +241,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
         providers=ModelProviders(uow, sealer, outgoing),
+        embeddings=EmbeddingService(embedding_models),
         usage=UsageService(uow, settings.budgets),
         viewings=Viewings(uow, callers, bus, hub),
         stream_access=StreamAccess(uow, signer, callers),
@@ -257,6 +262,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         await hub.close()
         await ends.close()
         await models.close()
+        await embedding_models.close()
         await outgoing.close()
         if oidc_client is not None:
             await oidc_client.close()

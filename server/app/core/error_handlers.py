@@ -31,6 +31,7 @@ STATUS_BY_KIND: dict[type[errors.ArenaError], int] = {
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.RateLimited: 429,
+    errors.DependencyFailed: 424,
     errors.UpstreamFailed: 502,
     errors.Unavailable: 503,
     errors.StartupFailed: 500,

@@ -94,6 +94,12 @@ class UpstreamFailed(ArenaError):
     code = "upstream_failed"
 
 
+class DependencyFailed(UpstreamFailed):
+    """What the caller chose to have asked, such as a model, failed: their request, and not this server, is at fault."""
+
+    code = "dependency_failed"
+
+
 class Unavailable(ArenaError):
     """Cannot be done now; the same request may succeed later."""
 

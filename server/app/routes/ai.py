@@ -1,58 +1,16 @@
-"""Providers of language models that a workspace brings itself."""
+"""Models asked directly."""
 
-from uuid import UUID
-
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from app.core.requests import PREFIX
-from app.dependencies import Cursor, Limit, ManagesProviders, Providers
-from app.routes.idempotent import CreatingRoute
+from app.dependencies import Embeddings, UsesModels
 from app.routes.responses import problems
-from app.schemas.ai import ProviderCreate, ProviderRead, ProviderUpdate
-from app.schemas.base import Page
+from app.schemas.ai import EmbeddingsCreate, EmbeddingsRead
 
-router = APIRouter(prefix=PREFIX + "/ai", tags=["ai"], route_class=CreatingRoute)
-
-
-@router.post("/providers", status_code=201, responses=problems(401, 403, 404, 409, 413, 422))
-async def create_provider(
-    request: ProviderCreate, response: Response, actor: ManagesProviders, providers: Providers
-) -> ProviderRead:
-    """Add a provider. Its key is kept sealed and never shown again."""
-    provider = await providers.create(actor, request)
-    response.headers["Location"] = f"/api/v1/ai/providers/{provider.id}"
-    response.headers["Cache-Control"] = "no-store"
-    return provider
+router = APIRouter(prefix=PREFIX + "/ai", tags=["ai"])
 
 
-@router.get("/providers", responses=problems(401, 403, 404, 422))
-async def list_providers(
-    response: Response, actor: ManagesProviders, providers: Providers, limit: Limit = 50, cursor: Cursor = None
-) -> Page[ProviderRead]:
-    """Newest first."""
-    response.headers["Cache-Control"] = "no-store"
-    return await providers.list_page(actor, limit, cursor)
-
-
-@router.get("/providers/{provider_id}", responses=problems(401, 403, 404, 422))
-async def get_provider(
-    provider_id: UUID, response: Response, actor: ManagesProviders, providers: Providers
-) -> ProviderRead:
-    """A provider, without its key."""
-    response.headers["Cache-Control"] = "no-store"
-    return await providers.get(actor, provider_id)
-
-
-@router.patch("/providers/{provider_id}", responses=problems(401, 403, 404, 409, 413, 422))
-async def update_provider(
-    provider_id: UUID, request: ProviderUpdate, response: Response, actor: ManagesProviders, providers: Providers
-) -> ProviderRead:
-    """Rename it, or change its address or its key; a changed address wants the key again."""
-    response.headers["Cache-Control"] = "no-store"
-    return await providers.update(actor, provider_id, request)
-
-
-@router.delete("/providers/{provider_id}", status_code=204, responses=problems(401, 403, 404, 422))
-async def delete_provider(provider_id: UUID, actor: ManagesProviders, providers: Providers) -> None:
-    """Delete it with its key."""
-    await providers.delete(actor, provider_id)
+@router.post("/embeddings", responses=problems(401, 403, 404, 413, 422, 424))
+async def embed(request: EmbeddingsCreate, actor: UsesModels, embeddings: Embeddings) -> EmbeddingsRead:
+    """Turn texts into vectors of length 1."""
+    return await embeddings.embed(actor, request)

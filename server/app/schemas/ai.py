@@ -1,12 +1,12 @@
-"""Wire types of providers of language models."""
+"""Wire types of models and of their providers."""
 
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Discriminator, Field, SecretStr, StringConstraints, Tag, model_validator
 
-from app.schemas.agent import EndpointUrl
-from app.schemas.base import Change, Line, Moment, Read, Request
+from app.schemas.agent import EndpointUrl, ModelName
+from app.schemas.base import Change, Line, Moment, Read, Request, storable
 
 ProviderKind = Literal["openai_compatible", "anthropic", "google", "bedrock", "mistral", "groq"]
 
@@ -60,3 +60,49 @@ class ProviderRead(Read):
     key_hint: str | None = Field(description="The last four characters of a key of 20 or more.")
     created_at: Moment
     updated_at: Moment
+
+
+MOST_INPUTS = 256
+MOST_INPUT_CHARACTERS = 8_000
+Input = Annotated[str, StringConstraints(min_length=1, max_length=MOST_INPUT_CHARACTERS), AfterValidator(storable)]
+_Inputs = Annotated[list[Input], Field(min_length=1, max_length=MOST_INPUTS)]
+
+
+def _kind_of_input(value: object) -> str:
+    return "texts" if isinstance(value, list) else "text"
+
+
+class EmbeddingsCreate(Request):
+    """Texts to turn into vectors."""
+
+    model: ModelName = "local/wordllama-256"
+    input: Annotated[Annotated[Input, Tag("text")] | Annotated[_Inputs, Tag("texts")], Discriminator(_kind_of_input)]
+    dimensions: Annotated[int, Field(ge=1, le=16_000)] | None = Field(
+        None, description="Length of the vectors, of models that can be asked for one."
+    )
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class EmbeddingRead(Read):
+    """The vector of one text, of length 1."""
+
+    index: int = Field(description="Which of the texts, counted from 0.")
+    embedding: list[float]
+
+
+class EmbeddingUsage(Read):
+    """What the vectors took."""
+
+    prompt_tokens: int = Field(description="Estimated where the provider does not tell.")
+
+
+class EmbeddingsRead(Read):
+    """A vector for each text, in their order."""
+
+    model: str
+    dimensions: int
+    data: list[EmbeddingRead]
+    usage: EmbeddingUsage

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from app.core.errors import UpstreamFailed
+from app.core.errors import DependencyFailed
 from app.domain.prompt import ChatMessage, ToolCall
 from app.domain.usage import NOTHING, Used
 
@@ -66,7 +66,7 @@ class ModelTimeouts:
     total_seconds: float = 600
 
 
-class ModelError(UpstreamFailed):
+class ModelError(DependencyFailed):
     """A model call failed; `retryable` says whether the same call may succeed later.
 
     `retry_after_seconds` says when, if it is known: from the provider's Retry-After, or from us. `used` is what the
