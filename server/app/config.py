@@ -301,6 +301,18 @@ class OutgoingSettings(_Group):
     outgoing_seconds: float = Field(10, gt=0, le=300, description="One that is not answered by then has failed.")
 
 
+class ToolSettings(_Group):
+    """What models may call in the middle of a turn."""
+
+    tool_seconds: float = Field(15, gt=0, le=600, description="A tool that has not answered by then has failed.")
+    tool_result_bytes: int = Field(
+        16_384, ge=256, le=1_048_576, description="Most of a tool's result that a model is told, in bytes."
+    )
+    tool_http_get: Literal["on", "off"] = Field(
+        "off", description="Whether agents may read public web pages; what they know may leave in the addresses."
+    )
+
+
 class BudgetSettings(_Group):
     """What users and workspaces may spend a day (UTC)."""
 
@@ -332,6 +344,7 @@ class Settings(BaseModel):
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
+    tools: ToolSettings = Field(default_factory=ToolSettings)
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)
 
     @property

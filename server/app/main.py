@@ -229,7 +229,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         request_limits=RequestLimits(RateLimiter(cache), settings.rates, is_on=settings.server.rate_limits == "on"),
         throttle=throttle,
         signing_keys=keys,
-        agents=AgentService(uow, models, outgoing, WebhookSigner(secret_keys)),
+        agents=AgentService(uow, models, outgoing, WebhookSigner(secret_keys), settings.tools),
         discussions=discussions,
         lifecycle=DiscussionLifecycle(uow, bus, hub, InterruptedTurns(models, settings.budgets)),
         seats=DiscussionSeats(uow, models),

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import AnyHttpUrl
 
+from app.config import ToolSettings
 from app.core.clock import utc_now
 from app.core.cursors import decode_numbers, encode_cursor
 from app.core.errors import Invalid, NotFound, PreconditionFailed, located
@@ -21,16 +22,10 @@ from app.services.ai_models import ModelCatalog
 from app.services.callers import Actor
 from app.services.prompts import chat_request
 from app.services.providers.base import Finished, TextDelta
+from app.services.tools.names import check_names, servers_in
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 VERSIONS = "versions"
-
-
-class UnknownTool(Invalid):
-    """An agent names a tool that this server does not offer."""
-
-    code = "unknown_tool"
-    where = ("body", "tools")
 
 
 class KnowledgeBaseNotFound(NotFound):
@@ -67,11 +62,19 @@ def read_agent(agent: Agent, version: AgentVersion | None = None) -> AgentRead:
 class AgentService:
     """The workspace's agents."""
 
-    def __init__(self, uow: UnitOfWorkFactory, models: ModelCatalog, outgoing: Outgoing, signer: WebhookSigner) -> None:
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        models: ModelCatalog,
+        outgoing: Outgoing,
+        signer: WebhookSigner,
+        tools: ToolSettings,
+    ) -> None:
         self._uow = uow
         self._models = models
         self._outgoing = outgoing
         self._signer = signer
+        self._tools = tools
 
     async def create(self, actor: Actor, request: AgentCreate) -> AgentRead:
         """Add an agent at version 1; a handle asked for must be free, a derived one is made so.
@@ -185,8 +188,7 @@ class AgentService:
         self._models.check(config.model, "body", "model")
         for place, name in enumerate(config.model_fallbacks):
             self._models.check(name, "body", "model_fallbacks", place)
-        if config.tools:
-            raise UnknownTool(f"there is no tool {config.tools[0]!r}")
+        check_names(config.tools, await work.tool_servers.named(servers_in(config.tools)), self._tools)
         missing = set(config.knowledge_base_ids) - await work.knowledge.find_base_ids(config.knowledge_base_ids)
         if missing:
             raise KnowledgeBaseNotFound(f"there is no knowledge base {min(missing)}")

@@ -37,6 +37,7 @@ from app.repositories.sealed_values import SealedValueRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.signing_keys import SigningKeyRepository
 from app.repositories.status_changes import StatusChangeRepository
+from app.repositories.tool_servers import ToolServerRepository
 from app.repositories.users import UserRepository
 from app.repositories.workspaces import WorkspaceRepository
 
@@ -123,6 +124,10 @@ class UnitOfWork:
     @cached_property
     def providers(self) -> ProviderRepository:
         return ProviderRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def tool_servers(self) -> ToolServerRepository:
+        return ToolServerRepository(self._session, self._workspace_id)
 
     @cached_property
     def signing_keys(self) -> SigningKeyRepository:

@@ -238,6 +238,8 @@ async def test_an_agent_that_makes_no_sense_is_refused_and_not_written(client, o
         ({"model": "local/another"}, 422, "unknown_model"),
         ({"model_fallbacks": ["nowhere/model"]}, 422, "unknown_model"),
         ({"tools": ["web_search"]}, 422, "unknown_tool"),
+        ({"tools": ["calculator", "nowhere/*"]}, 422, "unknown_tool"),
+        ({"tools": ["http_get"]}, 422, "unknown_tool"),  # the operator has to switch it on
         ({"knowledge_base_ids": [UNKNOWN]}, 404, "knowledge_base_not_found"),
     ],
 )
@@ -250,6 +252,14 @@ async def test_an_agent_must_name_what_exists(client, owner, rows_of, make_agent
 
     assert rows_of(owner) == before
     assert status == 404 or told["errors"][0]["loc"][:2] == ["body", *change]
+
+
+async def test_an_agent_may_have_built_in_tools(client, make_agent):
+    agent = await make_agent(tools=["calculator"])
+    changed = await client.patch(f"/api/v1/agents/{agent.id}", json={"tools": ["current_time", "knowledge_search"]})
+
+    assert agent.tools == ["calculator"]
+    assert changed.json()["tools"] == ["current_time", "knowledge_search"]
 
 
 @pytest.mark.parametrize(
