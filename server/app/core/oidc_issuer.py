@@ -14,9 +14,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from app.config import OidcSettings, OutgoingSettings
+from app.core.address_guard import DEFAULT_PORTS
 from app.core.errors import UpstreamFailed
 from app.core.fetched import Fetched
-from app.core.outgoing import DEFAULT_PORTS, Outgoing, Unreachable
+from app.core.outgoing import Outgoing, Unreachable
 from app.core.public_addresses import ForbiddenAddress
 
 log = structlog.stdlib.get_logger(__name__)

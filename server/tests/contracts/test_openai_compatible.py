@@ -8,7 +8,6 @@ import ipaddress
 import json
 import re
 import socket
-import ssl
 import time
 from collections import Counter
 from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
@@ -16,15 +15,15 @@ from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 import pytest
 from aiohttp.client_proto import ResponseHandler
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from app.core.address_guard import AddressGuard
+from app.core.public_addresses import Allowance
 from app.domain.prompt import ChatMessage
 from app.services.providers import openai_compatible
 from app.services.providers.base import (
     ChatRequest,
     Finished,
+    ModelAddressForbidden,
     ModelDisconnected,
     ModelMalformed,
     ModelNotFound,
@@ -32,12 +31,14 @@ from app.services.providers.base import (
     ModelTimedOut,
     ModelTimeouts,
     ModelUnavailable,
+    ModelUnreachable,
     TextDelta,
 )
 from app.services.providers.openai_compatible import OpenAICompatibleModel
 from app.services.providers.pace import Pace
 from bench.fake_behaviour import reply_text
 from bench.fake_model import FakeModelServer
+from tests.fixtures.certificates import certify
 
 pytest.register_assert_rewrite("tests.contracts.chat_model")
 
@@ -435,30 +436,9 @@ async def test_what_comes_faster_than_it_is_taken_waits_and_arrives_whole(send, 
 @pytest.fixture
 def tls(tmp_path, monkeypatch):
     """What a server of 127.0.0.1 needs to be trusted by our clients in this test."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    in_pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (tmp_path / "tls.pem").write_bytes(
-        in_pem
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    trusting = ssl.create_default_context(cadata=in_pem.decode())
+    serving, trusting = certify(x509.IPAddress(ipaddress.ip_address("127.0.0.1")), tmp_path)
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "tls.pem")
-    return context
+    return serving
 
 
 @pytest.fixture
@@ -566,3 +546,52 @@ async def test_the_last_words_are_kept_of_an_encrypted_connection_that_ends_duri
         assert (await reply(model, "fake"))[0] == "one two end "
         await model.close()
         await answering
+
+
+@pytest.fixture
+async def make_guarded(server):
+    """A model behind a workspace's URL: of that host, and with what the operator allows."""
+    made = []
+
+    def make(host: str, allow: str | None) -> OpenAICompatibleModel:
+        guard = AddressGuard(Allowance.parse(allow))
+        model = OpenAICompatibleModel(server.base_url.replace("127.0.0.1", host), KEY, PATIENT, guard=guard)
+        made.append((model, guard))
+        return model
+
+    yield make
+    for model, guard in made:
+        await model.close()
+        await guard.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "private.example"])
+async def test_a_workspaces_provider_must_not_be_at_a_private_address(make_guarded, server, monkeypatch, host):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+    monkeypatch.setattr("app.core.name_look_ups.socket.getaddrinfo", lambda *_: found)
+    model = make_guarded(host, None)
+
+    with pytest.raises(ModelAddressForbidden) as caught:
+        await reply(model, "fake")
+    assert not caught.value.retryable
+    with pytest.raises(ModelAddressForbidden):
+        await model.list_models()
+    assert server.accepted == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "models.example"])
+async def test_a_workspaces_provider_is_reached_where_the_operator_allows_it(make_guarded, server, monkeypatch, host):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+    monkeypatch.setattr("app.core.name_look_ups.socket.getaddrinfo", lambda *_: found)
+
+    assert (await reply(make_guarded(host, "127.0.0.1"), "fake"))[0]
+
+
+async def test_a_name_of_a_workspaces_provider_that_leads_nowhere_is_unreachable(make_guarded, monkeypatch):
+    def getaddrinfo(*_):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("app.core.name_look_ups.socket.getaddrinfo", getaddrinfo)
+
+    with pytest.raises(ModelUnreachable, match="not a known host"):
+        await reply(make_guarded("nowhere.example", None), "fake")

@@ -138,6 +138,13 @@ class ModelUnreachable(ModelUnavailable):
     code = "model_unreachable"
 
 
+class ModelAddressForbidden(ModelError):
+    """The provider's URL leads to an address that a workspace may not have this server reach."""
+
+    code = "model_address_forbidden"
+    retryable = False
+
+
 class ModelCircuitOpen(ModelUnavailable):
     """The calls before this one failed, so it was not made; `retry_after_seconds` says when one will be."""
 

@@ -14,9 +14,12 @@ import orjson
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from app.core.address_guard import AddressGuard, Unreachable
+from app.core.public_addresses import ForbiddenAddress
 from app.services.providers.base import (
     ChatRequest,
     Finished,
+    ModelAddressForbidden,
     ModelDisconnected,
     ModelError,
     ModelMalformed,
@@ -76,8 +79,9 @@ class _Connection(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    def __init__(self) -> None:
-        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60)
+    def __init__(self, guard: AddressGuard | None) -> None:
+        kept: dict[str, Any] = {"ttl_dns_cache": 60} if guard is None else {"resolver": guard, "use_dns_cache": False}
+        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, **kept)
         connection: type[ResponseHandler] = _Connection
         self._factory = partial(connection, loop=self._loop)
 
@@ -91,8 +95,10 @@ class OpenAICompatibleModel:
         api_key: str | None = None,
         timeouts: ModelTimeouts | None = None,
         pace: Pace | None = None,
+        guard: AddressGuard | None = None,
     ) -> None:
-        """`base_url` includes the version, as in `https://api.openai.com/v1`."""
+        """`base_url` includes the version, as in `https://api.openai.com/v1`; with a `guard` it is a workspace's."""
+        self._guard = guard
         self._pace = pace or Pace()
         url = URL(base_url.rstrip("/"))
         self._chat_url = url / "chat/completions"
@@ -141,7 +147,7 @@ class OpenAICompatibleModel:
         try:
             async with (
                 asyncio.timeout(self._timeouts.connect_seconds + self._timeouts.idle_seconds),
-                self._ready_session().get(self._models_url, allow_redirects=False) as response,
+                self._checked_session().get(self._models_url, allow_redirects=False) as response,
             ):
                 await self._check(response)
                 document = orjson.loads(await _read(response.content, _MAX_MODELS_BYTES))
@@ -150,7 +156,7 @@ class OpenAICompatibleModel:
             raise ModelMalformed(f"{self._host} sent a list of models that is not understood") from None
         except TimeoutError:
             raise self._timed_out("total") from None
-        except aiohttp.ClientError as problem:
+        except (aiohttp.ClientError, OSError, ForbiddenAddress, Unreachable) as problem:
             self._unreachable(problem)
 
     async def close(self) -> None:
@@ -228,11 +234,11 @@ class OpenAICompatibleModel:
             raise self._timed_out("connect") from None
         except TimeoutError:
             raise self._timed_out(phase) from None
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
+        except (aiohttp.ClientError, OSError, ValueError, ForbiddenAddress, Unreachable) as problem:
             self._unreachable(problem)
 
     async def _post(self, body: bytes) -> aiohttp.ClientResponse:
-        session = self._ready_session()
+        session = self._checked_session()
         # aiohttp warns about large bodies as bytes; as a file it sends them in pieces.
         data = body if len(body) < _LARGE_BODY_BYTES else io.BytesIO(body)
         try:
@@ -277,13 +283,19 @@ class OpenAICompatibleModel:
         }
         return orjson.dumps({name: value for name, value in body.items() if value is not None})
 
+    def _checked_session(self) -> aiohttp.ClientSession:
+        """Raise `ForbiddenAddress` for an address in the URL, which no resolver is asked for."""
+        if self._guard is not None:
+            self._guard.check(str(self._chat_url))
+        return self._ready_session()
+
     def _ready_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", "User-Agent": "arena"}
             if self._key:
                 headers["Authorization"] = f"Bearer {self._key}"
             self._session = aiohttp.ClientSession(
-                connector=_Connector(),
+                connector=_Connector(self._guard),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, connect=self._timeouts.connect_seconds),
@@ -297,6 +309,10 @@ class OpenAICompatibleModel:
 
     def _unreachable(self, problem: Exception) -> NoReturn:
         """Raise the error for a request without a response; aiohttp's own words may hold the URL, so they are cut."""
+        if isinstance(problem, ForbiddenAddress):
+            raise ModelAddressForbidden(f"{self._host} may not be called: {problem.detail}") from None
+        if isinstance(problem, Unreachable):
+            raise ModelUnreachable(problem.detail) from None
         if isinstance(problem, aiohttp.ClientConnectorDNSError):
             raise ModelUnreachable(f"{self._host} is not a known host") from None
         if isinstance(problem, aiohttp.ClientConnectorError):
