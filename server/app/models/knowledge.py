@@ -100,13 +100,15 @@ class Document(Identified, Timestamped, Owned, Base):
 class Chunk(Identified, Owned, Base):
     """A piece of a document that can be found: `span_start` to `span_end` of its text, in code points.
 
-    `heading` is the path of headings it stands under, `page` the page on which it begins, counted from 1.
+    `title` is the document's, which is searched with each of its pieces; `heading` is the path of headings it stands
+    under, `page` the page on which it begins, counted from 1. `tsv` also holds the ids of where it belongs, each with a
+    blank before it as no word has: so the index itself keeps to a workspace, some bases or some documents.
     """
 
     __tablename__ = "chunks"
     __table_args__ = (
         Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
-        Index("ix_chunks_workspace_id_base_id", "workspace_id", "base_id"),
+        Index("ix_chunks_scope", "workspace_id", "base_id", "language", "content_hash"),
         Index("ix_chunks_base_id", "base_id"),
         Index("ix_chunks_tsv", "tsv", postgresql_using="gin"),
     )
@@ -114,6 +116,7 @@ class Chunk(Identified, Owned, Base):
     base_id: Mapped[UUID] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
     document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
     ordinal: Mapped[int]
+    title: Mapped[str] = mapped_column(server_default=sql("''"))
     heading: Mapped[str | None]
     text: Mapped[str]
     page: Mapped[int | None]
@@ -125,8 +128,10 @@ class Chunk(Identified, Owned, Base):
         mapped_column(
             TSVECTOR,
             Computed(
-                "setweight(to_tsvector(language, arena_fold(coalesce(heading, ''))), 'A')"
-                " || to_tsvector(language, arena_fold(text))",
+                "setweight(to_tsvector(language, arena_fold(title || ' > ' || coalesce(heading, ''))), 'A')"
+                " || to_tsvector(language, arena_fold(text))"
+                " || array_to_tsvector("
+                "ARRAY[' ' || workspace_id::text, ' ' || base_id::text, ' ' || document_id::text])",
                 persisted=True,
             ),
             nullable=False,

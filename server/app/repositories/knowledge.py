@@ -11,6 +11,8 @@ from app.core.errors import Conflict, NotFound
 from app.models import Document, KnowledgeBase
 from app.repositories.base import Repository, violates
 
+SEARCHED_BASES = 1_000
+
 
 class BaseNameTaken(Conflict):
     """Another knowledge base of the workspace has the name."""
@@ -48,6 +50,24 @@ class KnowledgeRepository(Repository):
             )
         )
         return set(rows)
+
+    async def list_searched(self, base_ids: Collection[UUID], document_ids: Collection[UUID]) -> dict[UUID, str]:
+        """Those of the bases that are this workspace's, or all of them if none is named, with their embedding models.
+
+        Only those that hold one of the documents, if any are named.
+        """
+        query = select(KnowledgeBase.id, KnowledgeBase.embedding_model).where(
+            KnowledgeBase.workspace_id == self._workspace_id
+        )
+        if base_ids:
+            query = query.where(KnowledgeBase.id.in_(base_ids))
+        if document_ids:
+            holding = select(Document.base_id).where(
+                Document.workspace_id == self._workspace_id, Document.id.in_(document_ids)
+            )
+            query = query.where(KnowledgeBase.id.in_(holding))
+        rows = await self._session.execute(query.order_by(KnowledgeBase.id).limit(SEARCHED_BASES))
+        return {row.id: row.embedding_model for row in rows}
 
     async def list_bases(self, limit: int, cursor: str | None) -> tuple[list[KnowledgeBase], str | None]:
         query = select(KnowledgeBase).where(KnowledgeBase.workspace_id == self._workspace_id)

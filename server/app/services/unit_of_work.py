@@ -32,6 +32,7 @@ from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.message_pages import MessagePageRepository
 from app.repositories.messages import MessageRepository
+from app.repositories.passages import PassageRepository
 from app.repositories.providers import ProviderRepository
 from app.repositories.sealed_values import SealedValueRepository
 from app.repositories.sessions import SessionRepository
@@ -39,6 +40,7 @@ from app.repositories.signing_keys import SigningKeyRepository
 from app.repositories.status_changes import StatusChangeRepository
 from app.repositories.tool_servers import ToolServerRepository
 from app.repositories.users import UserRepository
+from app.repositories.vectors import VectorRepository
 from app.repositories.workspaces import WorkspaceRepository
 
 Announce = Callable[[UUID, Sequence[StoredEvent]], None]
@@ -120,6 +122,14 @@ class UnitOfWork:
     @cached_property
     def knowledge(self) -> KnowledgeRepository:
         return KnowledgeRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def passages(self) -> PassageRepository:
+        return PassageRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def vectors(self) -> VectorRepository:
+        return VectorRepository(self._session, self._workspace_id)
 
     @cached_property
     def providers(self) -> ProviderRepository:

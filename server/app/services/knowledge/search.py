@@ -1,0 +1,163 @@
+"""Search in knowledge: by words, by meaning, or by both in one ranking."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+from uuid import UUID
+
+import structlog
+
+from app.domain.documents import Passage
+from app.domain.ranking import fuse
+from app.domain.search_query import SearchQuery, read_query
+from app.repositories.passages import Terms
+from app.services.ai_models import UnknownModel
+from app.services.embedding.base import Embedder
+from app.services.knowledge.keywords import KeywordSearch, Searched
+from app.services.providers.base import ModelError
+from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.vector_store import VectorStore, Within
+
+log = structlog.stdlib.get_logger(__name__)
+
+Mode = Literal["hybrid", "vector", "keyword"]
+LONGEST_QUERY = 2_000
+LOOKED_THROUGH = 50
+"""Hits of each kind are ranked together at least, however few are wanted."""
+
+
+class Embedding(Protocol):
+    """An embedding model that is ready to be asked."""
+
+    @property
+    def embedder(self) -> Embedder: ...
+
+
+class Embeddings(Protocol):
+    """The models that embed for a workspace."""
+
+    async def get(self, workspace_id: UUID, name: str) -> Embedding:
+        """Raise `UnknownModel`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFor:
+    """What is looked for; without `base_ids`, in all bases of the workspace.
+
+    A query is cut at `LONGEST_QUERY` characters. `is_prose`: quotes and dashes in it mean nothing, as in what somebody
+    said; else "words in quotes" must be there, and a -word must not.
+    """
+
+    query: str
+    base_ids: Sequence[UUID] = ()
+    document_ids: Sequence[UUID] = ()
+    k: int = 10
+    mode: Mode = "hybrid"
+    rerank_model: str | None = None
+    is_prose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A search under way."""
+
+    workspace_id: UUID
+    query: SearchQuery
+    searched: Searched
+    bases_by_model: Mapping[str, Sequence[UUID]]
+    terms: Sequence[Terms]
+    depth: int
+
+
+class KnowledgeSearch:
+    """Finds passages in the workspace's bases. Nothing is held while a text is embedded."""
+
+    def __init__(self, uow: UnitOfWorkFactory, embeddings: Embeddings, vectors: VectorStore) -> None:
+        self._uow = uow
+        self._embeddings = embeddings
+        self._vectors = vectors
+        self._keywords = KeywordSearch(uow)
+
+    async def find(self, workspace_id: UUID, wanted: SearchFor) -> list[Passage]:
+        """The best `k`, best first; bases and documents that are not there are passed over.
+
+        Where the embedding model does not answer, a hybrid search goes by words alone; one by meaning raises its
+        `ModelError`.
+        """
+        course = await self._begin(workspace_id, wanted)
+        if course is None:
+            return []
+        by_words, by_meaning = await asyncio.gather(
+            self._by_words(course) if wanted.mode != "vector" else _nothing(),
+            self._by_meaning(course, must_answer=wanted.mode == "vector") if wanted.mode != "keyword" else _nothing(),
+        )
+        scores = _scores(wanted.mode, by_words, by_meaning)
+        passages = await self._read(course, scores)
+        return [replace(passages[key], score=score) for key, score in scores.items() if key in passages][: wanted.k]
+
+    async def _begin(self, workspace_id: UUID, wanted: SearchFor) -> _Course | None:
+        # A model that searches may ask for what PostgreSQL cannot hold.
+        given = wanted.query[:LONGEST_QUERY].encode(errors="ignore").decode().replace("\0", " ")
+        query = SearchQuery(given) if wanted.is_prose else read_query(given)
+        async with self._uow.reading(workspace_id) as work:
+            bases = await work.knowledge.list_searched(wanted.base_ids, wanted.document_ids)
+            if not bases or not query.words:
+                return None
+            searched = Searched(list(bases), wanted.document_ids)
+            terms = await work.passages.read_terms(searched.base_ids, query)
+        by_model: dict[str, list[UUID]] = {}
+        for base_id, model in bases.items():
+            by_model.setdefault(model, []).append(base_id)
+        return _Course(workspace_id, query, searched, by_model, terms, max(LOOKED_THROUGH, 2 * wanted.k))
+
+    async def _by_words(self, course: _Course) -> list[tuple[UUID, float]]:
+        return await self._keywords.find(course.workspace_id, course.searched, course.terms, course.depth)
+
+    async def _by_meaning(self, course: _Course, *, must_answer: bool) -> list[tuple[UUID, float]]:
+        """Of several embedding models, whose similarities cannot be compared, the first of each come first."""
+        found = await asyncio.gather(
+            *(self._of_model(course, model, base_ids, must_answer) for model, base_ids in course.bases_by_model.items())
+        )
+        if len(found) == 1:
+            return found[0]
+        return list(fuse((1.0, [chunk_id for chunk_id, _ in hits]) for hits in found).items())
+
+    async def _of_model(
+        self, course: _Course, model: str, base_ids: Collection[UUID], must_answer: bool
+    ) -> list[tuple[UUID, float]]:
+        try:
+            embedding = await self._embeddings.get(course.workspace_id, model)
+            vector = await embedding.embedder.embed([course.query.words])
+        except (ModelError, UnknownModel) as error:
+            if must_answer:
+                raise
+            log.warning("search_without_vectors", model=model, error=error.code)
+            return []
+        within = Within(course.workspace_id, base_ids, course.searched.document_ids)
+        hits = await self._vectors.search(within, model, vector, course.depth)
+        return [(hit.chunk_id, hit.similarity) for hit in hits]
+
+    async def _read(self, course: _Course, scores: Mapping[UUID, float]) -> dict[UUID, Passage]:
+        conditions = {terms.language: terms.conditions for terms in course.terms if terms.conditions}
+        async with self._uow.reading(course.workspace_id) as work:
+            return await work.passages.read(
+                list(scores), course.searched.base_ids, course.searched.document_ids, conditions
+            )
+
+
+async def _nothing() -> list[tuple[UUID, float]]:
+    return []
+
+
+def _scores(
+    mode: Mode, by_words: Sequence[tuple[UUID, float]], by_meaning: Sequence[tuple[UUID, float]]
+) -> Mapping[UUID, float]:
+    if mode == "keyword":
+        return dict(by_words)
+    if mode == "vector":
+        return dict(by_meaning)
+    return fuse(
+        [(1.0, [chunk_id for chunk_id, _ in by_words]), (1.0, [chunk_id for chunk_id, _ in by_meaning])],
+    )

@@ -1,0 +1,50 @@
+"""Vectors in PostgreSQL, beside the chunks they are of."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from app.repositories.vectors import VectorScope
+from app.services.embedding.base import Vectors
+from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.vector_store import Hit, Place, Within
+
+WRITTEN_AT_ONCE = 500
+DELETED_AT_ONCE = 5_000
+
+
+class PgVectorStore:
+    """Passes `tests/contracts/vector_store.py`. A vector whose chunk is deleted goes with it."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def upsert(self, workspace_id: UUID, model: str, places: Sequence[Place], vectors: Vectors) -> None:
+        """In short transactions: a crash leaves some of them written."""
+        for start in range(0, len(places), WRITTEN_AT_ONCE):
+            some = slice(start, start + WRITTEN_AT_ONCE)
+            async with self._uow(workspace_id) as work:
+                await work.vectors.upsert(model, [place.chunk_id for place in places[some]], vectors[some])
+
+    async def search(self, within: Within, model: str, vector: Vectors, k: int) -> list[Hit]:
+        async with self._uow(within.workspace_id) as work:
+            scope = VectorScope(within.base_ids, within.document_ids, model)
+            found = await work.vectors.nearest(scope, vector, k)
+        return [Hit(chunk_id, similarity) for chunk_id, similarity in found]
+
+    async def delete_documents(self, workspace_id: UUID, document_ids: Collection[UUID]) -> None:
+        async with self._uow(workspace_id) as work:
+            await work.vectors.delete_documents(document_ids)
+
+    async def delete_chunks(self, workspace_id: UUID, chunk_ids: Collection[UUID]) -> None:
+        async with self._uow(workspace_id) as work:
+            await work.vectors.delete_chunks(chunk_ids)
+
+    async def delete_model(self, workspace_id: UUID, base_id: UUID, model: str) -> None:
+        """In short transactions, so that nobody waits for a large base."""
+        deleted = DELETED_AT_ONCE
+        while deleted == DELETED_AT_ONCE:
+            async with self._uow(workspace_id) as work:
+                deleted = await work.vectors.delete_model(base_id, model, DELETED_AT_ONCE)
+
+    async def close(self) -> None:
+        """Holds nothing of its own."""
