@@ -38,6 +38,7 @@ from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
+from app.services.memory.memories import MemoryService
 from app.services.message_pages import MessagePages
 from app.services.messages import MessageService
 from app.services.model_providers import ModelProviders
@@ -86,6 +87,7 @@ class Services:
     pages: MessagePages
     transcripts: TranscriptService
     knowledge: KnowledgeService
+    memories: MemoryService
     providers: ModelProviders
     embeddings: EmbeddingService
     usage: UsageService
@@ -140,6 +142,7 @@ Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
+Memories = Annotated[MemoryService, _service("memories")]
 Providers = Annotated[ModelProviders, _service("providers")]
 Embeddings = Annotated[EmbeddingService, _service("embeddings")]
 DailyUsage = Annotated[UsageService, _service("usage")]

@@ -48,6 +48,7 @@ from app.routes import (
     health,
     knowledge,
     lifecycle,
+    memories,
     messages,
     notifications,
     oidc,
@@ -93,6 +94,7 @@ from app.services.log_ends import LogEnds
 from app.services.log_reader import UnitOfWorkLogReader, UnitOfWorkRightsReader, UnitOfWorkStatusReader
 from app.services.login_throttle import LoginThrottle
 from app.services.members import MemberService
+from app.services.memory.memories import MemoryService
 from app.services.message_pages import MessagePages
 from app.services.messages import MessageService
 from app.services.model_providers import ModelProviders
@@ -135,7 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Routes are tried one after the other: those first that are asked for most.
     discussions = (messages, stream, discussion, lifecycle, participants, forks, formats)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
-    others = (notifications, socket, agents, knowledge, usage, ai, providers, docs, well_known)
+    others = (notifications, socket, agents, memories, knowledge, usage, ai, providers, docs, well_known)
     for module in (*discussions, health, *accounts, *others):
         app.router.routes += module.router.routes  # FastAPI asks those of routers that it includes twice
     install_error_handlers(app)
@@ -240,6 +242,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         pages=MessagePages(uow, ends),
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
+        memories=MemoryService(uow, embedding_models),
         providers=ModelProviders(uow, sealer, outgoing),
         embeddings=EmbeddingService(embedding_models),
         usage=UsageService(uow, settings.budgets),

@@ -35,6 +35,8 @@ class Action(StrEnum):
     ROLE_CHANGED = "role.changed"
     ROLE_REVOKED = "role.revoked"
     AGENT_DELETED = "agent.deleted"
+    AGENT_FORGOT_ALL = "agent.forgot_all"
+    MEMORY_FORGOTTEN = "memory.forgotten"
     BASE_DELETED = "base.deleted"
     DOCUMENT_DELETED = "document.deleted"
     DISCUSSION_CREATED = "discussion.created"

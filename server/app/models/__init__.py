@@ -22,7 +22,7 @@ from app.models.discussion import Discussion, Participant
 from app.models.event import DiscussionEvent
 from app.models.idempotency import IdempotentRequest
 from app.models.knowledge import Chunk, ChunkEmbedding, Document, Extraction, KnowledgeBase, OriginalPart
-from app.models.memory import DiscussionSummary, Distillation, Memory
+from app.models.memory import DiscussionSummary, Distillation, Memory, MemorySource
 from app.models.message import Message, Turn
 from app.models.spending import DailySpending, Reservation
 from app.models.version import ResourceVersion
@@ -48,6 +48,7 @@ __all__ = [
     "LoginCode",
     "Membership",
     "Memory",
+    "MemorySource",
     "Message",
     "OidcLogin",
     "OriginalPart",

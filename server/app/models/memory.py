@@ -7,35 +7,44 @@ from uuid import UUID
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import ARRAY, ForeignKey, Index, Integer
 from sqlalchemy import text as sql
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, deferred, mapped_column
 
 from app.models.base import Base, Identified, Owned, Scoped, Timestamped
 
 
 class Memory(Identified, Timestamped, Owned, Base):
-    """A fact that one agent keeps; `source` is `discussion` or `manual`.
+    """A fact that one agent keeps; `source` is `discussion` or `manual`, `importance` is 0 to 1.
 
-    `source_seqs` are the places in the discussion's log of the messages that it was taken from. `importance` is 0 to 1.
+    `created_by` is whoever wrote it or reworded it last; null: it is worded as it was distilled. `recalled_at` is when
+    it last entered a prompt.
     """
 
     __tablename__ = "memories"
     __table_args__ = (
         Index("ix_memories_workspace_id_agent_id_id", "workspace_id", "agent_id", "id"),
         Index("ix_memories_agent_id", "agent_id"),
-        Index("ix_memories_discussion_id", "discussion_id", postgresql_where=sql("discussion_id IS NOT NULL")),
     )
 
     agent_id: Mapped[UUID] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"))
     content: Mapped[str]
     importance: Mapped[float]
     source: Mapped[str]
-    discussion_id: Mapped[UUID | None] = mapped_column(ForeignKey("discussions.id", ondelete="SET NULL"))
-    source_seqs: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     embedding_model: Mapped[str | None]
-    embedding: Mapped[Any | None] = mapped_column(HALFVEC)
+    embedding: Mapped[Any | None] = deferred(mapped_column(HALFVEC))
     recalled_at: Mapped[datetime | None]
     recall_count: Mapped[int] = mapped_column(server_default=sql("0"))
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+
+
+class MemorySource(Scoped, Base):
+    """A discussion that a memory was heard in: `seqs` are the places in its log of the messages that say so."""
+
+    __tablename__ = "memory_sources"
+    __table_args__ = (Index("ix_memory_sources_discussion_id", "discussion_id"),)
+
+    memory_id: Mapped[UUID] = mapped_column(ForeignKey("memories.id", ondelete="CASCADE"), primary_key=True)
+    discussion_id: Mapped[UUID] = mapped_column(ForeignKey("discussions.id", ondelete="CASCADE"), primary_key=True)
+    seqs: Mapped[list[int]] = mapped_column(ARRAY(Integer))
 
 
 class Distillation(Owned, Base):

@@ -141,10 +141,11 @@ class AgentService:
         return read_agent(agent)
 
     async def delete(self, actor: Actor, agent_id: UUID) -> None:
-        """Hide the agent and free its handle; discussions keep their pinned version."""
+        """Hide the agent, free its handle and have it forget all; discussions keep their pinned version."""
         async with self._uow(actor.workspace_id) as work:
             agent = await work.agents.get(agent_id, for_update=True)
             agent.deleted_at = utc_now()
+            await work.memories.forget_all(agent_id)
             work.audit.record(Action.AGENT_DELETED, actor, agent_id)
 
     async def list_versions(self, actor: Actor, agent_id: UUID, limit: int, cursor: str | None) -> Page[AgentRead]:

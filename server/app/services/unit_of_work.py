@@ -30,6 +30,7 @@ from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.identities import IdentityRepository
 from app.repositories.jobs import JobRepository
 from app.repositories.knowledge import KnowledgeRepository
+from app.repositories.memories import MemoryRepository
 from app.repositories.message_pages import MessagePageRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.passages import PassageRepository
@@ -38,6 +39,7 @@ from app.repositories.sealed_values import SealedValueRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.signing_keys import SigningKeyRepository
 from app.repositories.status_changes import StatusChangeRepository
+from app.repositories.summaries import SummaryRepository
 from app.repositories.tool_servers import ToolServerRepository
 from app.repositories.users import UserRepository
 from app.repositories.vectors import VectorRepository
@@ -130,6 +132,14 @@ class UnitOfWork:
     @cached_property
     def vectors(self) -> VectorRepository:
         return VectorRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def memories(self) -> MemoryRepository:
+        return MemoryRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def summaries(self) -> SummaryRepository:
+        return SummaryRepository(self._session, self._workspace_id)
 
     @cached_property
     def providers(self) -> ProviderRepository:

@@ -160,14 +160,19 @@ _TABLES = {
         content text NOT NULL,
         importance double precision NOT NULL,
         source text NOT NULL,
-        discussion_id uuid CONSTRAINT fk_memories_discussion_id REFERENCES discussions ON DELETE SET NULL,
-        source_seqs integer[],
         embedding_model text,
         embedding halfvec,
         recalled_at timestamptz,
         recall_count integer NOT NULL DEFAULT 0,
         {_CREATOR},
         {_TIMES}""",
+    "memory_sources": """
+        memory_id uuid NOT NULL CONSTRAINT fk_memory_sources_memory_id REFERENCES memories ON DELETE CASCADE,
+        discussion_id uuid NOT NULL
+            CONSTRAINT fk_memory_sources_discussion_id REFERENCES discussions ON DELETE CASCADE,
+        workspace_id uuid NOT NULL,
+        seqs integer[] NOT NULL,
+        CONSTRAINT pk_memory_sources PRIMARY KEY (memory_id, discussion_id)""",
     "distillations": f"""
         discussion_id uuid NOT NULL
             CONSTRAINT fk_distillations_discussion_id REFERENCES discussions ON DELETE CASCADE,
@@ -219,7 +224,7 @@ _INDEXES = (
     "INDEX ix_extractions_document_id_id ON extractions (document_id, id)",
     "INDEX ix_memories_workspace_id_agent_id_id ON memories (workspace_id, agent_id, id)",
     "INDEX ix_memories_agent_id ON memories (agent_id)",
-    "INDEX ix_memories_discussion_id ON memories (discussion_id) WHERE discussion_id IS NOT NULL",
+    "INDEX ix_memory_sources_discussion_id ON memory_sources (discussion_id)",
     "INDEX ix_distillations_agent_id ON distillations (agent_id)",
 )
 

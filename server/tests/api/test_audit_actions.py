@@ -284,6 +284,19 @@ DEEDS = [
     ),
     in_workspace(Action.AGENT_DELETED, "DELETE agents/{agent}", "agent {agent}", given="an_agent"),
     in_workspace(
+        Action.MEMORY_FORGOTTEN,
+        "DELETE agents/{agent}/memories/{memory}",
+        "memory {memory}",
+        given="a_memory",
+    ),
+    in_workspace(
+        Action.AGENT_FORGOT_ALL,
+        "DELETE agents/{agent}/memories",
+        "agent {agent}",
+        given="a_memory",
+        detail={"memories": 1},
+    ),
+    in_workspace(
         Action.AGENT_DELETED,
         "DELETE agents/{agent}",
         "agent {agent}",

@@ -48,6 +48,10 @@ async def filled(client, make_agent, make_base, make_document, make_discussion, 
             case "documents":
                 made = [await make_document(f"Memo {number}", base=base) for number in range(count)]
                 return f"/api/v1/knowledge/bases/{base.id}/documents", [one.id for one in made]
+            case "memories":
+                address = f"/api/v1/agents/{agent.id}/memories"
+                made = [await client.post(address, json={"content": f"Fact {number}"}) for number in range(count)]
+                return address, [one.json()["id"] for one in made]
             case "providers":
                 made = [await make_provider(f"Provider {number} of {count}") for number in range(count)]
                 return "/api/v1/ai/providers", [one["id"] for one in made]
@@ -59,7 +63,7 @@ async def filled(client, make_agent, make_base, make_document, make_discussion, 
     return fill
 
 
-KINDS = ["agents", "versions", "discussions", "bases", "documents", "providers", "messages"]
+KINDS = ["agents", "versions", "discussions", "bases", "documents", "memories", "providers", "messages"]
 
 
 def key(kind):

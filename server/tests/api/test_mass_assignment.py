@@ -57,11 +57,13 @@ def test_every_model_inside_every_body_refuses_what_it_does_not_know():
 
 
 @pytest.fixture
-async def things(owner, make_agent, make_base, make_document, make_discussion, make_provider, colleague, sql):
+async def things(owner, make_agent, make_base, make_document, make_discussion, make_provider, colleague, sql, client):
     sql("UPDATE users SET is_superuser = true WHERE id = %s", owner.id)
     base, agent = await make_base(), await make_agent()
     other = await colleague("viewer")
+    told = await client.post(f"/api/v1/agents/{agent.id}/memories", json={"content": "Ada likes tea."})
     return {
+        "memory_id": told.json()["id"],
         "workspace_id": owner.workspace_id,
         "provider_id": (await make_provider())["id"],
         "user_id": other.id,

@@ -1,0 +1,1 @@
+"""What agents keep between discussions, and what is kept of long ones."""
