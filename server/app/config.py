@@ -292,6 +292,19 @@ class WorkerSettings(_Group):
     lease_seconds: float = Field(3, ge=1, description="A discussion's claim lapses after this long unrenewed.")
 
 
+class DocumentSettings(_Group):
+    """What reading a document may take, and how much of one is kept."""
+
+    document_parse_seconds: float = Field(
+        30, ge=1, le=600, description="A file that takes longer to read, or a third of it on a processor, is given up."
+    )
+    document_parse_bytes: int = Field(
+        256 * 1024 * 1024, ge=96 * 1024 * 1024, description="Memory that reading a file may take, in bytes."
+    )
+    document_pages: int = Field(5000, ge=1, le=100_000, description="Most pages of a file.")
+    document_characters: int = Field(5_000_000, ge=1000, le=50_000_000, description="Longest text of a document.")
+
+
 class OutgoingSettings(_Group):
     """Requests that users cause, such as webhooks."""
 
@@ -343,6 +356,7 @@ class Settings(BaseModel):
     vault: VaultSettings = Field(default_factory=VaultSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    documents: DocumentSettings = Field(default_factory=DocumentSettings)
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
     tools: ToolSettings = Field(default_factory=ToolSettings)
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)
