@@ -255,6 +255,12 @@ class ModelSettings(_Group):
         None, ge=1, le=100_000, description="Most calls of it begun in any minute, over all workers; unset: no cap."
     )
     openai_wait_seconds: float = Field(1800, gt=0, description="Longest that a call of it waits for room.")
+    provider_concurrency: int | None = Field(
+        None, ge=1, le=100_000, description="Most calls at once of one provider that a workspace brings; unset: no cap."
+    )
+    provider_requests_per_minute: int | None = Field(
+        None, ge=1, le=100_000, description="Most calls of it begun in any minute; unset: no cap."
+    )
     local_model: Literal["on", "off"] = Field("on", description="Whether `arena serve` starts the local model.")
     local_model_url: str | None = Field(None, description="A running local model; `arena serve` sets this itself.")
     local_model_key: SecretStr | None = Field(None, description="Its key; `arena serve` sets this itself.")

@@ -67,7 +67,7 @@ from app.routes.rate_limits import RateLimits
 from app.routes.repeated import RepeatedReads
 from app.services.administration import AdministrationService
 from app.services.agents import AgentService
-from app.services.ai_models import ModelCatalog
+from app.services.ai_models import make_catalog
 from app.services.api_keys import ApiKeyService
 from app.services.audit import AuditService
 from app.services.auth import AuthService
@@ -191,12 +191,12 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     channels, followed = make_channels(settings.redis), make_channels(settings.redis)
     bus = LiveBus(cache, channels)
     uow = UnitOfWorkFactory(engine, make_queue(settings.database, "api"), bus.announce, settings.auth.session_idle)
-    models = ModelCatalog(settings.models, cache, settings.recordings_dir)
-    embedding_models = EmbeddingCatalog(settings.models)
     secret_keys = await find_secret_keys(settings)
     sealer = Sealer(secret_keys)
     keys = KeyRing(SigningKeys(uow, sealer).load)
     outgoing = Outgoing(settings.outgoing)
+    models = make_catalog(settings, uow, sealer, outgoing.guard, cache)
+    embedding_models = EmbeddingCatalog(settings.models, models)
     to_issuer = way_to_issuer(settings.oidc, settings.outgoing)
     oidc_client = OidcClient(settings, to_issuer) if settings.oidc.is_set else None
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(secret_keys))
@@ -243,7 +243,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
         memories=MemoryService(uow, embedding_models),
-        providers=ModelProviders(uow, sealer, outgoing),
+        providers=ModelProviders(uow, sealer, outgoing, models),
         embeddings=EmbeddingService(embedding_models),
         usage=UsageService(uow, settings.budgets),
         viewings=Viewings(uow, callers, bus, hub),

@@ -23,6 +23,7 @@ from app.core.database import make_engine
 from app.core.garbage import keep_all_that_lives
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
+from app.core.sealing import Sealer
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.engines.secret_keys import find_secret_keys
@@ -31,7 +32,7 @@ from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
 from app.repositories.jobs import ASSISTANT_QUEUE, CHORES_QUEUE, DELIVERIES_QUEUE, KNOWLEDGE_QUEUE, TURNS_QUEUE
 from app.repositories.turns import TurnRepository
-from app.services.ai_models import ModelCatalog
+from app.services.ai_models import make_catalog
 from app.services.external_calls import ExternalCalls
 from app.services.floor_deadlines import FloorDeadlines
 from app.services.live.bus import LiveBus
@@ -95,13 +96,13 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     queue = make_queue(settings.database, "worker")
     uow = UnitOfWorkFactory(engine, queue, bus.announce, settings.auth.session_idle)
     turns = TurnRepository(engine)
-    models = ModelCatalog(settings.models, cache, settings.recordings_dir)
+    secret_keys, outgoing = await find_secret_keys(settings), Outgoing(settings.outgoing)
+    models = make_catalog(settings, uow, Sealer(secret_keys), outgoing.guard, cache)
     leases = LeaseKeeper(turns, settings.worker.lease_seconds)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     driver = TurnDriver(uow, turns, models, bus, leases, settings, owner)
     drive.register(queue, driver)
     deadlines = FloorDeadlines(uow, turns)
-    secret_keys, outgoing = await find_secret_keys(settings), Outgoing(settings.outgoing)
     calls = ExternalCalls(uow, outgoing, WebhookSigner(secret_keys), TurnTokens(secret_keys), deadlines)
     deliver.register(queue, calls)
     sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
@@ -134,8 +135,8 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
             )
     finally:
         await bus.flush()
-        await outgoing.close()
         await models.close()
+        await outgoing.close()
         await cache.aclose()
         await channels.aclose()
         await engine.dispose()

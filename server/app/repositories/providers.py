@@ -2,12 +2,16 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import Conflict, NotFound
 from app.models import Provider
 from app.repositories.base import Repository, violates
+
+MOST_USED = 500
+"""Of a workspace's providers, the oldest."""
 
 
 class ProviderNameTaken(Conflict):
@@ -41,5 +45,21 @@ class ProviderRepository(Repository):
         query = select(Provider).where(Provider.workspace_id == self._workspace_id)
         return await self._page(query, Provider.id, limit, cursor)
 
+    async def list_all(self) -> list[Provider]:
+        """Oldest first, `MOST_USED` at most."""
+        query = select(Provider).where(Provider.workspace_id == self._workspace_id)
+        return list((await self._session.scalars(query.order_by(Provider.id).limit(MOST_USED))).all())
+
     async def delete(self, provider: Provider) -> None:
         await self._session.delete(provider)
+
+
+class ProviderStateRepository:
+    """All providers of the installation as one value, which differs once any of them does."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def read(self) -> str:
+        state: str = (await self._session.execute(text("SELECT arena_provider_state()"))).scalar_one()
+        return state

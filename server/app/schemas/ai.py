@@ -5,8 +5,9 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Discriminator, Field, SecretStr, StringConstraints, Tag, model_validator
 
+from app.domain.provider_names import RESERVED
 from app.schemas.agent import EndpointUrl, ModelName
-from app.schemas.base import Change, Line, Moment, Read, Request, storable
+from app.schemas.base import Change, Moment, Read, Request, on_one_line, storable
 
 ProviderKind = Literal["openai_compatible", "anthropic", "google", "bedrock", "mistral", "groq"]
 
@@ -22,10 +23,28 @@ def _printable(key: SecretStr) -> SecretStr:
 ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=4_096), AfterValidator(_printable)]
 
 
-class ProviderCreate(Request):
-    """A new provider; its name is unique in the workspace. Only an OpenAI-compatible one may want no key."""
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"must not be {', '.join(sorted(RESERVED))}, which are the installation's own")
+    return name
 
-    name: Line
+
+ProviderName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s/]+$"),
+    AfterValidator(storable),
+    AfterValidator(on_one_line),
+    AfterValidator(_not_reserved),
+]
+
+
+class ProviderCreate(Request):
+    """A new provider; its models are `<name>/<model>`, and its name is unique in the workspace.
+
+    Only an OpenAI-compatible one may want no key.
+    """
+
+    name: ProviderName
     kind: ProviderKind
     base_url: EndpointUrl | None = Field(None, description="Of the API; needed if it is OpenAI-compatible.")
     api_key: ApiKey | None = Field(None, description="Kept sealed, and never shown again.")
@@ -44,7 +63,7 @@ class ProviderUpdate(Change):
 
     may_be_null = frozenset({"base_url", "api_key"})
 
-    name: Line | None = None
+    name: ProviderName | None = None
     base_url: EndpointUrl | None = None
     api_key: ApiKey | None = None
 

@@ -18,7 +18,7 @@ from app.domain.handles import derive_handle, free_handle
 from app.models import Agent, AgentVersion
 from app.schemas.agent import AgentConfig, AgentCreate, AgentPreview, AgentRead, AgentUpdate
 from app.schemas.base import Page
-from app.services.ai_models import ModelCatalog
+from app.services.ai_models import ModelCatalog, WorkspaceModels
 from app.services.callers import Actor
 from app.services.prompts import chat_request
 from app.services.providers.base import Finished, TextDelta
@@ -83,8 +83,9 @@ class AgentService:
         """
         config = request.config()
         await self._check_endpoint(config.endpoint_url)
+        models = await self._models.of(actor.workspace_id, config.model, *config.model_fallbacks)
         async with self._uow(actor.workspace_id) as work:
-            await self._check(work, config)
+            await self._check(work, config, models)
             handle = request.handle
             if handle is None:
                 await work.agents.lock_handles()
@@ -121,6 +122,7 @@ class AgentService:
     ) -> AgentRead:
         """Make a new version; running discussions keep the one they pinned."""
         await self._check_endpoint(request.endpoint_url)
+        models = await self._models.of(actor.workspace_id, request.model, *(request.model_fallbacks or []))
         async with self._uow(actor.workspace_id) as work:
             agent = await work.agents.get(agent_id, for_update=True)
             if expected_version is not None and agent.version != expected_version:
@@ -132,7 +134,7 @@ class AgentService:
                 config = request.apply_to(agent.kind, AgentConfig.model_validate(agent.config))  # type: ignore[arg-type]
             except ValueError as error:
                 raise Invalid(str(error)) from None
-            await self._check(work, config)
+            await self._check(work, config, models)
             agent.config = config.model_dump(mode="json")
             agent.name = request.name or agent.name
             agent.handle = request.handle or agent.handle
@@ -169,7 +171,7 @@ class AgentService:
         agent = await self.get(actor, agent_id)
         if agent.model is None:
             raise NotPreviewable("only an llm agent can be previewed")
-        model = self._models.get(agent.model)
+        model = (await self._models.of(actor.workspace_id, agent.model)).get(agent.model)
         speaker = Speaker(agent.handle, agent.name, agent.persona)
         matter = Matter(topic="a preview", instructions=None, documents=[])
         asked = [Utterance.of("visitor", request.message)]
@@ -184,11 +186,11 @@ class AgentService:
             with located("body", "endpoint_url"):
                 await self._outgoing.check_url(str(endpoint_url))
 
-    async def _check(self, work: UnitOfWork, config: AgentConfig) -> None:
+    async def _check(self, work: UnitOfWork, config: AgentConfig, models: WorkspaceModels) -> None:
         """Everything the config names must exist."""
-        self._models.check(config.model, "body", "model")
+        models.check(config.model, "body", "model")
         for place, name in enumerate(config.model_fallbacks):
-            self._models.check(name, "body", "model_fallbacks", place)
+            models.check(name, "body", "model_fallbacks", place)
         check_names(config.tools, await work.tool_servers.named(servers_in(config.tools)), self._tools)
         missing = set(config.knowledge_base_ids) - await work.knowledge.find_base_ids(config.knowledge_base_ids)
         if missing:

@@ -59,8 +59,7 @@ class DiscussionForks:
 
     async def fork(self, actor: Actor, parent_id: UUID, request: DiscussionFork) -> DiscussionRead:
         """Make the fork whole, and start it unless a draft is wanted, or do nothing."""
-        check_models(self._models, request.participants or [])
-        self._models.check(request.model, "body", "model")
+        await check_models(self._models, actor.workspace_id, request.participants or [], request.model)
         async with self._uow(actor.workspace_id) as work:
             parent = await work.discussions.get_to_copy(parent_id)
             at_seq = await _fork_point(work, parent, request.at_seq)

@@ -133,6 +133,7 @@ class DiscussionLifecycle:
         A crash in between leaves a running discussion with a lease that lapses and a driver queued to go on with it.
         Where another command comes in between, it begins anew from what that one left, if the lifecycle allows it.
         """
+        models = await self._interrupted.models_of(actor.workspace_id)
         for _ in range(CUT_TRIES):
             async with self._uow(actor.workspace_id) as work:
                 discussion, _participants = await _take(work, actor, discussion_id)
@@ -147,7 +148,7 @@ class DiscussionLifecycle:
                 discussion, participants = await _take(work, actor, discussion_id)
                 if discussion.epoch == epoch:
                     if shown:
-                        await self._interrupted.keep(work, discussion, participants, shown)
+                        await self._interrupted.keep(work, discussion, participants, shown, models)
                     yield _Cut(work, discussion, participants, was_spoken=spoken is not None, is_kept=bool(shown))
                     return
             await asyncio.sleep(random.uniform(0, MOST_SECONDS_BETWEEN_TRIES))  # noqa: S311 - no secret

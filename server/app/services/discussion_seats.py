@@ -40,7 +40,8 @@ class DiscussionSeats:
 
     async def join(self, actor: Actor, discussion_id: UUID, wanted: ParticipantCreate) -> ParticipantRead:
         """Seat an agent or a person at the end of the speaking order; who was here before gets their seat back."""
-        self._models.check(wanted.model, "body", "model")
+        if wanted.model is not None:
+            (await self._models.of(actor.workspace_id, wanted.model)).check(wanted.model, "body", "model")
         async with self._uow(actor.workspace_id) as work:
             discussion = await work.discussions.get_for_update(discussion_id)
             require_control(actor, discussion)

@@ -57,7 +57,7 @@ class DiscussionService:
 
     async def create(self, actor: Actor, request: DiscussionCreate) -> DiscussionRead:
         """Open a discussion with its seats and, unless a draft is wanted, give the first speaker the floor."""
-        check_models(self._models, request.participants)
+        await check_models(self._models, actor.workspace_id, request.participants)
         async with self._uow(actor.workspace_id) as work:
             await _check_documents(work, request.document_ids)
             discussion = _new_discussion(actor, request)
@@ -122,10 +122,17 @@ class DiscussionService:
             work.audit.record(Action.DISCUSSION_DELETED, actor, discussion_id)
 
 
-def check_models(models: ModelCatalog, participants: Sequence[ParticipantCreate]) -> None:
-    """Raise `UnknownModel` if a seat is to speak with a model that there is not."""
-    for place, seat in enumerate(participants):
-        models.check(seat.model, "body", "participants", place, "model")
+async def check_models(
+    catalog: ModelCatalog, workspace_id: UUID, participants: Sequence[ParticipantCreate], of_all: str | None = None
+) -> None:
+    """Raise `UnknownModel` if a seat, or all of them, are to speak with a model that there is not."""
+    names = [seat.model for seat in participants]
+    if of_all is None and not any(names):
+        return
+    models = await catalog.of(workspace_id, of_all, *names)
+    for place, name in enumerate(names):
+        models.check(name, "body", "participants", place, "model")
+    models.check(of_all, "body", "model")
 
 
 def _change(work: UnitOfWork, discussion: Discussion, changed: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from uuid import UUID
 
 from app.config import BudgetSettings
 from app.core.clock import utc_now
@@ -11,7 +12,7 @@ from app.domain.context import estimate_tokens
 from app.domain.limits import Left, Spending
 from app.domain.usage import Used
 from app.models import Discussion, Message, Participant
-from app.services.ai_models import ModelCatalog
+from app.services.ai_models import ModelCatalog, WorkspaceModels
 from app.services.discussion_flow import close_turn
 from app.services.discussion_views import read_message
 from app.services.turns.budget import are_set, budgets_of, payers_of
@@ -27,8 +28,17 @@ class InterruptedTurns:
         self._models = models
         self._budgets = budgets
 
+    async def models_of(self, workspace_id: UUID) -> WorkspaceModels:
+        """What `keep` needs, which holds a transaction open and must not wait for another."""
+        return await self._models.of(workspace_id)
+
     async def keep(
-        self, work: UnitOfWork, discussion: Discussion, participants: Sequence[Participant], shown: str
+        self,
+        work: UnitOfWork,
+        discussion: Discussion,
+        participants: Sequence[Participant],
+        shown: str,
+        models: WorkspaceModels,
     ) -> None:
         """Record the open turn of the locked discussion with an `interrupted` message, and charge for it."""
         table = await load_table(work, discussion.id)
@@ -38,7 +48,7 @@ class InterruptedTurns:
         took = Used(completion_tokens=estimate_tokens(shown))
         if agent is not None:
             left = await _left(work, discussion, table, keeps_budgets=keeps_budgets)
-            took = TurnRequests(table, self._models).cut(agent, shown, left)
+            took = TurnRequests(table, models).cut(agent, shown, left)
         speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
         message = _interrupted_message(discussion, speaker, shown, took)
         work.messages.add(message)

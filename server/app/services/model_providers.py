@@ -13,6 +13,7 @@ from app.models import Provider
 from app.models.sealed import PROVIDER_KEYS
 from app.schemas.ai import ProviderCreate, ProviderRead, ProviderUpdate
 from app.schemas.base import Page
+from app.services.ai_models import ModelCatalog
 from app.services.callers import Actor
 from app.services.unit_of_work import UnitOfWorkFactory
 
@@ -37,10 +38,11 @@ class ApiKeyNeeded(Invalid):
 class ModelProviders:
     """The workspace's providers."""
 
-    def __init__(self, uow: UnitOfWorkFactory, sealer: Sealer, outgoing: Outgoing) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, sealer: Sealer, outgoing: Outgoing, catalog: ModelCatalog) -> None:
         self._uow = uow
         self._sealer = sealer
         self._outgoing = outgoing
+        self._catalog = catalog
 
     async def create(self, actor: Actor, request: ProviderCreate) -> ProviderRead:
         await self._check_url(request.base_url)
@@ -56,6 +58,7 @@ class ModelProviders:
         async with self._uow(actor.workspace_id) as work:
             await work.providers.save(provider)
             work.audit.record(Action.PROVIDER_CREATED, actor, provider.id, kind=provider.kind)
+        self._catalog.forget(actor.workspace_id)
         return self._read(provider)
 
     async def get(self, actor: Actor, provider_id: UUID) -> ProviderRead:
@@ -82,12 +85,14 @@ class ModelProviders:
             await work.providers.save(provider)
             if fields := sorted(request.model_fields_set):
                 work.audit.record(Action.PROVIDER_CHANGED, actor, provider.id, fields=fields)
+        self._catalog.forget(actor.workspace_id)
         return self._read(provider)
 
     async def delete(self, actor: Actor, provider_id: UUID) -> None:
         async with self._uow(actor.workspace_id) as work:
             await work.providers.delete(await work.providers.get(provider_id, for_update=True))
             work.audit.record(Action.PROVIDER_DELETED, actor, provider_id)
+        self._catalog.forget(actor.workspace_id)
 
     def _change_address(self, provider: Provider, request: ProviderUpdate) -> None:
         if "base_url" not in request.model_fields_set or _text(request.base_url) == provider.base_url:

@@ -34,7 +34,7 @@ from app.repositories.memories import MemoryRepository
 from app.repositories.message_pages import MessagePageRepository
 from app.repositories.messages import MessageRepository
 from app.repositories.passages import PassageRepository
-from app.repositories.providers import ProviderRepository
+from app.repositories.providers import ProviderRepository, ProviderStateRepository
 from app.repositories.sealed_values import SealedValueRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.signing_keys import SigningKeyRepository
@@ -148,6 +148,10 @@ class UnitOfWork:
     @cached_property
     def tool_servers(self) -> ToolServerRepository:
         return ToolServerRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def provider_state(self) -> ProviderStateRepository:
+        return ProviderStateRepository(self._session)
 
     @cached_property
     def signing_keys(self) -> SigningKeyRepository:

@@ -68,6 +68,12 @@ AS $arena$
     GROUP BY r.id, r.size ORDER BY 2 DESC, 1 LIMIT most
 $arena$
 """
+# Asked by every process, again and again, whether anything changed.
+_PROVIDER_STATE = """
+CREATE FUNCTION arena_provider_state() RETURNS text LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = {schema}, pg_temp
+AS $arena$ SELECT count(*) || ':' || coalesce(sum(extract(epoch FROM updated_at)), 0) FROM providers $arena$
+"""
 _COLUMNS = {
     "knowledge_bases": (
         "embedding_model text NOT NULL DEFAULT 'local/wordllama-256'",
@@ -232,6 +238,10 @@ _INDEXES = (
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(_FOLD)
+    schema = op.get_bind().execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
+    op.execute(_PROVIDER_STATE.format(schema=schema))
+    op.execute("REVOKE EXECUTE ON FUNCTION arena_provider_state FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION arena_provider_state TO arena_app")
     for table, columns in _COLUMNS.items():
         op.execute(f"ALTER TABLE {table} " + ", ".join(f"ADD COLUMN {column}" for column in columns))
     for table, columns in _TABLES.items():
@@ -240,7 +250,6 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY tenant ON {table} USING (workspace_id = {_HERE})")
     for index in _INDEXES:
         op.execute(f"CREATE {index}")
-    schema = op.get_bind().execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
     op.execute(_KEYWORD_SEARCH.format(schema=schema))
     op.execute("REVOKE EXECUTE ON FUNCTION arena_keyword_search FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION arena_keyword_search TO arena_app")
@@ -254,4 +263,5 @@ def downgrade() -> None:
     op.execute("DROP INDEX uq_documents_base_id_content_hash")
     for table, columns in _COLUMNS.items():
         op.execute(f"ALTER TABLE {table} " + ", ".join(f"DROP COLUMN {column.split()[0]}" for column in columns))
+    op.execute("DROP FUNCTION arena_provider_state")
     op.execute("DROP FUNCTION arena_fold")

@@ -132,7 +132,7 @@ async def test_a_key_that_is_kept_is_not_sent_to_another_address(client, make_pr
     assert (await client.get(address_of(made))).json() == made
     changed = await client.patch(address_of(made), json={**other, "api_key": OTHER_KEY})
     assert (changed.json()["base_url"], changed.json()["key_hint"]) == ("http://127.0.0.1:2/v1", "hars")
-    same = {"base_url": "http://127.0.0.1:2/v1", "name": "The same address"}
+    same = {"base_url": "http://127.0.0.1:2/v1", "name": "The-same-address"}
     assert (await client.patch(address_of(made), json=same)).status_code == 200
     without = await client.patch(address_of(made), json={"base_url": "http://127.0.0.1:3/v1", "api_key": None})
     assert (without.json()["has_key"], without.json()["key_hint"]) == (False, None)

@@ -4,8 +4,8 @@ import pytest
 
 from app.config import ModelSettings
 from app.domain.prompt import ChatMessage
-from app.services.ai_models import ModelCatalog
 from app.services.asking import ask
+from app.services.operator_models import OperatorModels
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelRejected, ModelUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +16,7 @@ ANSWER = "%7B%22handle%22%3A%20%22skeptic%22%7D"  # {"handle": "skeptic"}
 
 @pytest.fixture
 async def catalog(server):
-    catalog = ModelCatalog(ModelSettings(openai_base_url=server.base_url, model_breaker_failures=0))
+    catalog = OperatorModels(ModelSettings(openai_base_url=server.base_url, model_breaker_failures=0))
     yield catalog
     await catalog.close()
 

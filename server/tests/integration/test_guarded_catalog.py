@@ -7,8 +7,8 @@ import pytest
 from app.config import ModelSettings, RedisSettings
 from app.core.cache import make_cache
 from app.domain.prompt import ChatMessage
-from app.services.ai_models import ModelCatalog
 from app.services.asking import ask
+from app.services.operator_models import OperatorModels
 from app.services.providers.base import ChatRequest, ModelBusy, ModelCircuitOpen, ModelUnavailable, ModelUnreachable
 from bench.fake_behaviour import reply_text
 from tests.fixtures.deadlines import eventually
@@ -23,7 +23,7 @@ async def make_catalog(valkey_url):
 
         def make(url, **settings):
             cache = make_cache(RedisSettings(redis_url=valkey_url))
-            catalog = ModelCatalog(ModelSettings(openai_base_url=url, **settings), cache)
+            catalog = OperatorModels(ModelSettings(openai_base_url=url, **settings), cache)
             stack.push_async_callback(cache.aclose)
             stack.push_async_callback(catalog.close)
             return catalog

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from app.config import ModelSettings
 from app.domain.prompt import ChatMessage
-from app.services.ai_models import ModelCatalog, UnknownModel
+from app.services.model import UnknownModel
+from app.services.operator_models import OperatorModels
 from app.services.providers.base import ChatRequest, ModelError, ModelNotFound, ModelUnavailable
 from app.services.providers.recording import PATIENCE_SECONDS, Recorder, recording_name
 from app.services.providers.replay import Recordings, ReplayMissing, ReplayModel
@@ -28,7 +29,7 @@ ASKED = [ChatMessage("system", "You doubt."), ChatMessage("user", "Go remote?")]
 @pytest.fixture
 async def catalog(server, tmp_path):
     """Models that are recorded, and replays of them."""
-    catalog = ModelCatalog(
+    catalog = OperatorModels(
         ModelSettings(
             openai_base_url=server.base_url,
             openai_api_key=KEY,
@@ -113,7 +114,7 @@ async def test_a_call_that_its_consumer_ended_is_recorded_and_not_played(catalog
 
 async def test_no_secret_is_in_a_recording(catalog, server, tmp_path):
     url = server.base_url.replace("//", "//user:url-canary@")
-    by_url = ModelCatalog(ModelSettings(openai_base_url=url, record=tmp_path))
+    by_url = OperatorModels(ModelSettings(openai_base_url=url, record=tmp_path))
     for place in (catalog, by_url):
         with pytest.raises(ModelError):
             await listen(place.get("openai/fake?status=401&leak_key"))
@@ -128,7 +129,7 @@ async def test_no_secret_is_in_a_recording(catalog, server, tmp_path):
 async def test_a_disk_that_fails_is_logged_once_and_fails_no_call(server, tmp_path):
     blocked = tmp_path / "a file where the folder should be"
     blocked.write_text("")
-    catalog = ModelCatalog(ModelSettings(openai_base_url=server.base_url, record=blocked))
+    catalog = OperatorModels(ModelSettings(openai_base_url=server.base_url, record=blocked))
 
     with capture_logs() as logs:
         for _ in range(3):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.services.ai_models import Model
+from app.services.model import Model, PriceList
 
-SONNET = Model("openai/claude-sonnet-4-5", None, "claude-sonnet-4-5", 1_000_000, "https://api.anthropic.com/v1")
+SONNET = Model("openai/claude-sonnet-4-5", None, "claude-sonnet-4-5", 1_000_000, PriceList("anthropic"))
 
 
 @pytest.mark.parametrize(("prompt", "dollars"), [(1000, 0.003 + 0.015), (300_000, 1.8 + 0.0225)])

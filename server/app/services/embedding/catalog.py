@@ -6,7 +6,7 @@ from uuid import UUID
 from cachetools import LRUCache
 
 from app.config import ModelSettings
-from app.services.ai_models import UnknownModel
+from app.services.ai_models import ModelCatalog, UnknownModel
 from app.services.embedding.base import Embedder
 from app.services.embedding.local import DIMENSIONS, LocalEmbedder
 from app.services.embedding.openai_compatible import EmbeddingsEndpoint, OpenAICompatibleEmbedder
@@ -28,7 +28,8 @@ class EmbeddingModel:
 class EmbeddingCatalog:
     """The models that embed for a workspace."""
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, models: ModelCatalog) -> None:
+        self._models = models
         self._local = {name: EmbeddingModel(name, LocalEmbedder(dimensions)) for name, dimensions in LOCAL.items()}
         self._operators: LRUCache[str, EmbeddingModel] = LRUCache(MOST_KEPT)
         self._endpoint: EmbeddingsEndpoint | None = None
@@ -48,7 +49,11 @@ class EmbeddingCatalog:
             if name not in self._operators:
                 self._operators[name] = EmbeddingModel(name, OpenAICompatibleEmbedder(self._endpoint, wire_name))
             return self._operators[name]
-        raise UnknownModel(f"no embedding model {name!r}: the default is {DEFAULT_EMBEDDING_MODEL}")
+        client = (await self._models.of(workspace_id, name)).providers.get(provider)
+        embedder = client.embedder(wire_name) if client is not None and wire_name else None
+        if embedder is None:
+            raise UnknownModel(f"no embedding model {name!r}: the default is {DEFAULT_EMBEDDING_MODEL}")
+        return EmbeddingModel(name, embedder)
 
     async def close(self) -> None:
         if self._endpoint is not None:

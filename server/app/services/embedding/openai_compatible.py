@@ -9,8 +9,11 @@ import numpy as np
 import orjson
 from yarl import URL
 
+from app.core.address_guard import AddressGuard, Unreachable
+from app.core.public_addresses import ForbiddenAddress
 from app.services.embedding.base import MOST_CHARACTERS, Embedded, Vectors, unit_rows
 from app.services.providers.base import (
+    ModelAddressForbidden,
     ModelContextExceeded,
     ModelDisconnected,
     ModelError,
@@ -35,8 +38,15 @@ _BLANK = "."
 class EmbeddingsEndpoint:
     """One endpoint; all its models share a pool of connections. Use it from one event loop."""
 
-    def __init__(self, base_url: str, api_key: str | None = None, timeouts: ModelTimeouts | None = None) -> None:
-        """`base_url` includes the version, as in `https://api.openai.com/v1`."""
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        timeouts: ModelTimeouts | None = None,
+        guard: AddressGuard | None = None,
+    ) -> None:
+        """`base_url` includes the version, as in `https://api.openai.com/v1`; with a `guard` it is a workspace's."""
+        self._guard = guard
         url = URL(base_url.rstrip("/"))
         self._url = url / "embeddings"
         self.host = url.authority.rpartition("@")[2] or base_url
@@ -61,13 +71,15 @@ class EmbeddingsEndpoint:
             raise self._timed_out("connect") from None
         except TimeoutError:
             raise self._timed_out("first_token") from None
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
+        except (aiohttp.ClientError, OSError, ValueError, ForbiddenAddress, Unreachable) as problem:
             self._unreachable(problem)
         if status != 200:
             raise refusal(self.host, status, complaint_in(answer, secret=self._key), retry_after=retry_after)
         return self._read(answer, len(texts), dimensions)
 
     async def _post(self, body: bytes) -> tuple[int, bytes, str | None]:
+        if self._guard is not None:
+            self._guard.check(str(self._url))  # no resolver is asked for an address
         async with self._ready_session().post(self._url, data=body, allow_redirects=False) as response:
             most = MOST_ANSWER_BYTES if response.status == 200 else _MAX_ERROR_BYTES
             received = bytearray()
@@ -97,7 +109,9 @@ class EmbeddingsEndpoint:
             headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", "User-Agent": "arena"}
             if self._key:
                 headers["Authorization"] = f"Bearer {self._key}"
+            kept: dict[str, Any] = {} if self._guard is None else {"resolver": self._guard, "use_dns_cache": False}
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, **kept),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, connect=self._timeouts.connect_seconds),
@@ -111,6 +125,10 @@ class EmbeddingsEndpoint:
 
     def _unreachable(self, problem: Exception) -> NoReturn:
         """aiohttp's own words may hold the URL, so they are cut."""
+        if isinstance(problem, ForbiddenAddress):
+            raise ModelAddressForbidden(f"{self.host} may not be called: {problem.detail}") from None
+        if isinstance(problem, Unreachable):
+            raise ModelUnreachable(problem.detail) from None
         if isinstance(problem, aiohttp.ClientConnectorError):
             raise ModelUnreachable(f"{self.host} cannot be reached") from None
         if isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | aiohttp.ClientPayloadError):

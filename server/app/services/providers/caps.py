@@ -133,8 +133,11 @@ class Caps:
         wait_seconds: float = 1800.0,
         lease_seconds: float = LEASE_SECONDS,
         window_seconds: float = WINDOW_SECONDS,
+        setting: str = "ARENA_OPENAI",
     ) -> None:
+        """`setting` is how the names of the settings begin that the caps come from."""
         self._provider = provider
+        self._setting = setting
         self._cache = cache
         self._concurrency = concurrency or 0
         self._per_window = per_minute or 0
@@ -234,9 +237,9 @@ class Caps:
 
     def _busy(self, room_in: float) -> ModelBusy:
         if room_in > 0:
-            why = f"more than {self._per_window} calls a minute, as ARENA_OPENAI_REQUESTS_PER_MINUTE allows"
+            why = f"more than {self._per_window} calls a minute, as {self._setting}_REQUESTS_PER_MINUTE allows"
         else:
-            why = f"more than {self._concurrency} calls at once, as ARENA_OPENAI_CONCURRENCY allows"
+            why = f"more than {self._concurrency} calls at once, as {self._setting}_CONCURRENCY allows"
         return ModelBusy(f"{self._provider} is asked for {why}", retry_after_seconds=room_in or LEAST_PAUSE_SECONDS)
 
     def _note_alone(self, reason: str) -> None:

@@ -10,7 +10,7 @@ from app.domain.agreement import agreement_question
 from app.domain.limits import Spending
 from app.domain.policies import History, Question
 from app.domain.usage import Took
-from app.services.ai_models import ModelCatalog
+from app.services.model import Models
 from app.services.turns.inquiry import Inquiry
 from app.services.turns.leases import ClaimLost, HeldClaim
 from app.services.turns.reservations import Reservations
@@ -56,7 +56,7 @@ class Deliberation:
         self,
         table: TableState,
         held: HeldClaim,
-        models: ModelCatalog,
+        models: Models,
         reservations: Reservations,
     ) -> None:
         self._table = table

@@ -16,7 +16,7 @@ from app.domain.policies import History, Seat
 from app.domain.progress import Floor
 from app.domain.usage import NOTHING, Took, Used
 from app.repositories.turns import TurnRecord, TurnState
-from app.services.ai_models import ModelCatalog, UnknownModel
+from app.services.ai_models import FollowedModels, UnknownModel
 from app.services.live.bus import LiveBus
 from app.services.providers.base import ModelError, used_until
 from app.services.turns.attempts import Attempts, Passed, Spoke
@@ -52,7 +52,7 @@ class Drive:
         table: TableState,
         ledger: Ledger,
         held: HeldClaim,
-        models: ModelCatalog,
+        models: FollowedModels,
         live: LiveBus,
         *,
         attempts: int,
@@ -63,6 +63,7 @@ class Drive:
         self._ledger = ledger
         self._live = live
         self._must_give_way = must_give_way
+        self._models = models
         self._requests = TurnRequests(table, models, budget.most if budget else None)
         self._reservations = Reservations(table, ledger, held, self._requests, budget)
         self._held = held
@@ -75,6 +76,7 @@ class Drive:
     async def run(self) -> None:
         await self._take_over()
         while self._table.state.status == Status.RUNNING and not self._ledger.gave_way:
+            await self._models.refresh()
             if self._table.state.turn_message_id is None:
                 await self._open_floor()
             else:

@@ -23,7 +23,7 @@ from cachetools import TTLCache
 from app.config import Settings
 from app.core.errors import Unavailable
 from app.repositories.turns import Claim, Held, TurnRepository
-from app.services.ai_models import ModelCatalog
+from app.services.ai_models import FollowedModels, ModelCatalog
 from app.services.discussion_flow import give_up
 from app.services.live.bus import LiveBus
 from app.services.turns.budget import TurnBudget, are_set, budgets_of, payers_of
@@ -100,6 +100,7 @@ class TurnDriver:
         claim, began = held.claim, perf_counter()
         async with self.uow.reading(claim.workspace_id) as work:
             table = await load_table(work, claim.discussion_id, claim.clock_ahead)
+        models = FollowedModels(self.models, claim.workspace_id, await self.models.of(claim.workspace_id))
         budget = self._budget(claim, table.created_by)
         lease_seconds = self.settings.worker.lease_seconds
         ledger = Ledger(self.uow, self.turns, self.live, lease_seconds, claim, table, budget)
@@ -113,7 +114,7 @@ class TurnDriver:
             table,
             ledger,
             held,
-            self.models,
+            models,
             self.live,
             attempts=self.settings.models.model_attempts,
             must_give_way=must_give_way,

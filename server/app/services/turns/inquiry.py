@@ -15,8 +15,8 @@ from app.domain.limits import Spending
 from app.domain.policies import Question
 from app.domain.usage import Took
 from app.schemas.agent import AgentParams
-from app.services.ai_models import Model, ModelCatalog, UnknownModel
 from app.services.asking import ask
+from app.services.model import Model, Models, UnknownModel
 from app.services.prompts import chat_request, prompt_tokens
 from app.services.providers.base import ChatRequest, ModelBusy, ModelCircuitOpen, ModelError, ModelTimedOut
 from app.services.turns.course import Course
@@ -39,7 +39,7 @@ class Inquiry:
     def __init__(
         self,
         table: TableState,
-        models: ModelCatalog,
+        models: Models,
         agent: AgentSeat,
         question: Question,
         charge: Callable[[Took], None],

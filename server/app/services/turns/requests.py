@@ -7,7 +7,7 @@ from uuid import UUID
 from app.domain.context import estimate_tokens
 from app.domain.limits import Left, Spending
 from app.domain.usage import Used
-from app.services.ai_models import Model, ModelCatalog, UnknownModel
+from app.services.model import Model, Models, UnknownModel
 from app.services.prompts import chat_request, prompt_tokens, used
 from app.services.providers.base import ChatRequest, Finished
 from app.services.turns.course import Course
@@ -18,7 +18,7 @@ from app.services.turns.table_state import AgentSeat, TableState
 class TurnRequests:
     """The requests for turns of the agents at one table. `is_last`: as it will be if the turn becomes the last one."""
 
-    def __init__(self, table: TableState, models: ModelCatalog, budget: Left | None = None) -> None:
+    def __init__(self, table: TableState, models: Models, budget: Left | None = None) -> None:
         self._table = table
         self._models = models
         self._most = table.rules.limits.most.within(budget)
