@@ -264,6 +264,10 @@ class ModelSettings(_Group):
     local_model: Literal["on", "off"] = Field("on", description="Whether `arena serve` starts the local model.")
     local_model_url: str | None = Field(None, description="A running local model; `arena serve` sets this itself.")
     local_model_key: SecretStr | None = Field(None, description="Its key; `arena serve` sets this itself.")
+    assistant_model: str | None = Field(
+        None,
+        description="Distils memories and summarises; unset: the local model where it runs, else nobody does.",
+    )
     model_connect_seconds: float = Field(10, gt=0, description="A model that cannot be reached by then is given up.")
     model_first_token_seconds: float = Field(120, gt=0, description="A model silent that long is given up.")
     model_idle_seconds: float = Field(30, gt=0, description="A model that pauses that long mid-reply is given up.")

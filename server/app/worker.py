@@ -27,15 +27,19 @@ from app.core.sealing import Sealer
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.engines.secret_keys import find_secret_keys
-from app.jobs import clear, deliver, drive
+from app.jobs import clear, deliver, drive, remember
 from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
 from app.repositories.jobs import ASSISTANT_QUEUE, CHORES_QUEUE, DELIVERIES_QUEUE, KNOWLEDGE_QUEUE, TURNS_QUEUE
 from app.repositories.turns import TurnRepository
 from app.services.ai_models import make_catalog
+from app.services.assistant_model import Assistants
+from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.external_calls import ExternalCalls
 from app.services.floor_deadlines import FloorDeadlines
 from app.services.live.bus import LiveBus
+from app.services.memory.distilling import Distilling
+from app.services.side_calls import SideCalls
 from app.services.turns.driver import TurnDriver
 from app.services.turns.leases import LeaseKeeper
 from app.services.unit_of_work import UnitOfWorkFactory
@@ -106,6 +110,9 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     calls = ExternalCalls(uow, outgoing, WebhookSigner(secret_keys), TurnTokens(secret_keys), deadlines)
     deliver.register(queue, calls)
     sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
+    embedding_models = EmbeddingCatalog(settings.models, models)
+    assistants, side_calls = Assistants(settings.models, models), SideCalls(uow, settings.budgets)
+    remember.register(queue, Distilling(uow, embedding_models, assistants, side_calls))
     clear.register(queue, WorkspaceClearing(uow))
     sizes = settings.worker
     beside = {
@@ -137,6 +144,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
         await bus.flush()
         await models.close()
         await outgoing.close()
+        await embedding_models.close()
         await cache.aclose()
         await channels.aclose()
         await engine.dispose()

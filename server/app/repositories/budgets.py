@@ -59,6 +59,15 @@ _CHARGE = text(
         SET tokens = d.tokens + excluded.tokens, cost_usd = d.cost_usd + excluded.cost_usd
     """
 )
+_CHARGE_ON = text(
+    """
+    INSERT INTO daily_spending AS d (scope, scope_id, day, tokens, cost_usd)
+    SELECT scope, scope_id, CAST(:day AS date), CAST(:tokens AS bigint), CAST(:cost_usd AS numeric)
+    FROM unnest(CAST(:scopes AS text[]), CAST(:ids AS uuid[])) AS payer(scope, scope_id)
+    ON CONFLICT (scope, scope_id, day) DO UPDATE
+        SET tokens = d.tokens + excluded.tokens, cost_usd = d.cost_usd + excluded.cost_usd
+    """
+)
 _RESERVED_BY = text("SELECT tokens, cost_usd FROM reservations WHERE discussion_id = :discussion_id")
 _KEEP = text(
     "UPDATE reservations SET tokens = :tokens, cost_usd = CAST(:cost_usd AS numeric) "
@@ -144,6 +153,11 @@ class BudgetRepository:
             await self._session.execute(_KEEP, values)
         else:
             await self._session.execute(_RELEASE, {"discussion_id": discussion_id})
+
+    async def charge(self, payers: Payers, day: date, spent: Spending) -> None:
+        """Add to what was spent that day outside any discussion's turns; less than nothing gives back."""
+        values = {"day": day, "tokens": spent.tokens, "cost_usd": _exact(spent.cost_usd)}
+        await self._session.execute(_CHARGE_ON, values | _who(payers))
 
     async def release_idle(self, grace_seconds: float, limit: int) -> None:
         """Forget what was set aside by discussions that have rested for a while; it counts for nothing already."""

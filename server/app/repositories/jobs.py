@@ -18,6 +18,8 @@ KNOWLEDGE_QUEUE = "knowledge"
 """What takes this machine's time: parsing and embedding."""
 ASSISTANT_QUEUE = "assistant"
 """What asks models on the side: summaries, facts to remember, extractions."""
+REMEMBER_TASK = "remember_discussion"
+SUMMARISE_TASK = "summarise_discussion"
 PRIORITIES = {"interactive": 10, "background": 0}
 _IS_QUEUED = text("SELECT 1 FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'")
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
@@ -64,6 +66,16 @@ _AGE = text(
     RETURNING id
     """
 )
+# Of agents who are there no more, or have been told since to remember nothing, nothing is kept.
+_REMEMBERING = text(
+    """
+    SELECT DISTINCT p.agent_id FROM participants p
+    JOIN agents a ON a.id = p.agent_id AND a.deleted_at IS NULL
+    JOIN agent_versions v ON v.agent_id = p.agent_id AND v.version = p.agent_version
+    WHERE p.discussion_id = :discussion_id AND p.workspace_id = :workspace_id AND p.kind = 'llm'
+      AND (v.config -> 'memory' ->> 'long_term')::boolean AND (a.config -> 'memory' ->> 'long_term')::boolean
+    """
+)
 REVIVED_AT_ONCE = 500
 
 
@@ -90,6 +102,7 @@ class JobRepository:
         self._session = session
         self._queue = queue
         self._calls: list[_Call] = []
+        self._ended: list[tuple[UUID, UUID]] = []
 
     async def drive(self, discussion_id: UUID, priority: int) -> None:
         """Queue a driver unless one is queued already.
@@ -113,8 +126,28 @@ class JobRepository:
         """Queue the webhook that tells an external agent of its floor; the unit of work does so when it commits."""
         self._calls.append(_Call(floor, attempt, not_before))
 
+    def remember(self, workspace_id: UUID, discussion_id: UUID) -> None:
+        """Have its agents remember what they heard in a discussion that ends; the unit of work queues a job for each.
+
+        None is queued for agents without long-term memory.
+        """
+        self._ended.append((workspace_id, discussion_id))
+
+    async def _write_ended(self) -> None:
+        for workspace_id, discussion_id in self._ended:
+            values = {"workspace_id": workspace_id, "discussion_id": discussion_id}
+            for agent_id in (await self._session.scalars(_REMEMBERING, values)).all():
+                await self.defer(
+                    REMEMBER_TASK,
+                    ASSISTANT_QUEUE,
+                    workspace_id=str(workspace_id),
+                    discussion_id=str(discussion_id),
+                    agent_id=str(agent_id),
+                )
+
     async def write(self) -> None:
         """Queue what was asked for; the unit of work calls this before it commits."""
+        await self._write_ended()
         for call in self._calls:
             raw = await (await self._session.connection()).get_raw_connection()
             await self._queue.configure_task(

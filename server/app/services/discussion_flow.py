@@ -245,3 +245,4 @@ def end(work: UnitOfWork, discussion: Discussion, ending: Ending, step: Step = S
     take_floor(discussion)
     fence_off(discussion)
     work.log.append(discussion, events.discussion_ended(ending.reason, ending.detail))
+    work.jobs.remember(discussion.workspace_id, discussion.id)

@@ -74,7 +74,8 @@ class Ledger:
         return stored
 
     async def _save(self, decision: Decision, stored: Sequence[StoredEvent]) -> bool:
-        if decision.gives_way or self._call_of(decision) is not None or self._must_settle(decision):
+        brings_jobs = decision.gives_way or self._call_of(decision) is not None or self._is_remembered(decision)
+        if brings_jobs or self._must_settle(decision):
             async with self.uow(self.claim.workspace_id) as work:
                 return await self._save_with_others(work, decision, stored)
         return await self._save_row(decision, stored)
@@ -123,9 +124,15 @@ class Ledger:
             await self._queue_jobs(work, decision)
         return saved
 
+    def _is_remembered(self, decision: Decision) -> bool:
+        """Whether it ends with this, and somebody may keep something of it."""
+        return decision.state.status == Status.ENDED and self.table.is_remembered
+
     async def _queue_jobs(self, work: UnitOfWork, decision: Decision) -> None:
         if decision.gives_way:
             await work.jobs.drive(self.claim.discussion_id, PRIORITIES[self.table.priority])
+        if self._is_remembered(decision):
+            work.jobs.remember(self.claim.workspace_id, self.claim.discussion_id)
         call = self._call_of(decision)
         if call is not None:
             work.jobs.tell_external(call)

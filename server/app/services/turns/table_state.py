@@ -59,6 +59,8 @@ class Roster:
     rules: Table
     agents: Mapping[UUID, AgentSeat]
     handles: Sequence[str] = ()
+    is_remembered: bool = False
+    """Whether an agent that sits or sat there may have long-term memory."""
 
 
 class TableState:
@@ -76,6 +78,7 @@ class TableState:
         self.rules = roster.rules
         self.agents = roster.agents
         self._handles = roster.handles
+        self.is_remembered = roster.is_remembered
         self._letters_by_handle: Mapping[str, str] | None = None
         self.state = _state_of(discussion)
         self.known_seq = discussion.last_seq
@@ -196,6 +199,7 @@ class TableState:
     def reseat(self, roster: Roster) -> None:
         """Take the roster as it is by now."""
         self.rules, self.agents, self._handles = roster.rules, roster.agents, roster.handles
+        self.is_remembered = roster.is_remembered
         self._letters_by_handle = None
         self.roster_changed = False
 
@@ -282,7 +286,11 @@ async def load_roster(work: UnitOfWork, discussion: Discussion) -> Roster:
     """Who sits at the table now."""
     participants = await work.discussions.list_seats(discussion.id)
     handles = [participant.handle for participant in participants]
-    return Roster(table_of(discussion, participants), await _agents(work, participants), handles)
+    agents = await _agents(work, participants)
+    # Whoever left may have taken something along.
+    has_left = any(seat.kind == "llm" and seat.left_at is not None for seat in participants)
+    is_remembered = has_left or any(agent.config.memory.long_term for agent in agents.values())
+    return Roster(table_of(discussion, participants), agents, handles, is_remembered)
 
 
 async def _documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> list[SourceDocument]:

@@ -1,0 +1,81 @@
+"""Calls of models beside turns, which the budgets of a day pay for like turns.
+
+Always holds: what a call may take at worst is spent before it is made, and what it did not take is given back after it,
+so that calls at the same time cannot spend more together than there is. One that a crash cuts is paid for in full.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from app.config import BudgetSettings
+from app.core.errors import Conflict
+from app.domain.budgets import Account, Funds, Scope, budget_within
+from app.domain.limits import Spending
+from app.domain.usage import Took
+from app.repositories.budgets import Payers
+from app.services.ai_models import Model
+from app.services.asking import Answer, ask
+from app.services.providers.base import ChatRequest, ModelError
+from app.services.turns.budget import are_set, budgets_of, payers_of
+from app.services.turns.room import worst_case
+from app.services.unit_of_work import UnitOfWorkFactory
+
+
+class NoBudgetLeft(Conflict):
+    """A budget of the day has no room for the call."""
+
+    code = "no_budget_left"
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What was spent in advance, on that day."""
+
+    payers: Payers
+    day: date
+    worst_case: Spending
+
+
+class SideCalls:
+    """Asks models for what no turn waits for."""
+
+    def __init__(self, uow: UnitOfWorkFactory, settings: BudgetSettings) -> None:
+        self._uow = uow
+        self._settings = settings
+
+    async def ask(self, workspace_id: UUID, created_by: UUID | None, model: Model, request: ChatRequest) -> Answer:
+        """The whole reply; raise `NoBudgetLeft`, or a `ModelError` as `ask` does, with what was used paid for."""
+        paid = await self._pay(workspace_id, payers_of(workspace_id, created_by), worst_case(model, request))
+        took: Took | None = None
+        try:
+            answer = took = await ask(model, request)
+        except ModelError as error:
+            took = error.used
+            raise
+        else:
+            return answer
+        finally:
+            if paid is not None and took is not None:
+                await self._give_back(workspace_id, paid, took)
+
+    async def _pay(self, workspace_id: UUID, payers: Payers, worst: Spending) -> Paid | None:
+        """None where no budget is set."""
+        async with self._uow(workspace_id) as work:
+            budgets = budgets_of(self._settings, budget_within(await work.workspaces.limits_of(workspace_id)))
+            if not are_set(budgets):
+                return None
+            today = await work.budgets.lock(payers)
+            reserved = await work.budgets.reserved(payers, today.day)
+            accounts = [Account(one, budgets[one], today.spent[one], reserved[one]) for one in Scope if one in payers]
+            lacking = Funds(today.day, accounts).overdrawn(worst)
+            if lacking is not None:
+                raise NoBudgetLeft(f"{lacking.limit} has no room for this call; it renews at midnight UTC")
+            await work.budgets.charge(payers, today.day, worst)
+        return Paid(payers, today.day, worst)
+
+    async def _give_back(self, workspace_id: UUID, paid: Paid, took: Took) -> None:
+        tokens = took.prompt_tokens + took.completion_tokens - paid.worst_case.tokens
+        rest = Spending(tokens=tokens, cost_usd=took.cost_usd - paid.worst_case.cost_usd)
+        async with self._uow(workspace_id) as work:
+            await work.budgets.charge(paid.payers, paid.day, rest)
