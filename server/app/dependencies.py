@@ -32,6 +32,7 @@ from app.services.downloads import Downloads
 from app.services.embeddings import EmbeddingService
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
+from app.services.kept_answers import KeptAnswers
 from app.services.knowledge.bases import KnowledgeService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
@@ -98,6 +99,7 @@ class Services:
     notices: Notices
     health: HealthService
     idempotency: Idempotency
+    kept: KeptAnswers
 
 
 def services_of(connection: HTTPConnection) -> Services:
@@ -152,6 +154,7 @@ Streams = Annotated[OpenStreams, _service("streams")]
 StatusNotices = Annotated[Notices, _service("notices")]
 Live = Annotated[Hub, _service("hub")]
 Health = Annotated[HealthService, _service("health")]
+Kept = Annotated[KeptAnswers, _service("kept")]
 
 _ID = TypeAdapter(UUID)
 WorkspaceHeader = Annotated[UUID | None, Header(description="default: the personal workspace")]

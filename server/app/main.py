@@ -16,6 +16,7 @@ from app.core.cache import make_cache, make_channels
 from app.core.cross_origin import allow_origins
 from app.core.database import make_engine
 from app.core.door import Door
+from app.core.entity_tags import EntityTags
 from app.core.error_handlers import install_error_handlers
 from app.core.failures import Failures
 from app.core.guards import UnexpectedErrors
@@ -84,6 +85,7 @@ from app.services.embeddings import EmbeddingService
 from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
+from app.services.kept_answers import KeptAnswers, ResourceStamps
 from app.services.knowledge.bases import KnowledgeService
 from app.services.last_seen import LastSeen
 from app.services.live.bus import LiveBus
@@ -151,6 +153,7 @@ def _install_guards(app: FastAPI, settings: Settings) -> None:
     """The layers around the routes. The last one added is the outermost."""
     limits = settings.server
     app.add_middleware(RepeatedReads)
+    app.add_middleware(EntityTags)
     if limits.rate_limits == "on":
         app.add_middleware(RateLimits)
     places = app.state.places = Places(settings.database.database_pool_size, limits.max_waiting)
@@ -200,7 +203,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     to_issuer = way_to_issuer(settings.oidc, settings.outgoing)
     oidc_client = OidcClient(settings, to_issuer) if settings.oidc.is_set else None
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(secret_keys))
-    ends = LogEnds(uow)
+    ends, stamps = LogEnds(uow), ResourceStamps(uow)
     hub = Hub(followed, bus, UnitOfWorkLogReader(uow))
     notices = Notices(UnitOfWorkStatusReader(uow))
     signer = TokenSigner(keys, secret_keys, settings.auth.access_token_seconds)
@@ -252,6 +255,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         hub=hub,
         notices=notices,
         health=HealthService(uow, cache),
+        kept=KeptAnswers(cache, stamps),
         idempotency=Idempotency(uow, secret_keys, sealer),
     )
     try:
@@ -264,6 +268,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         await keys.close()
         await hub.close()
         await ends.close()
+        await stamps.close()
         await models.close()
         await embedding_models.close()
         await outgoing.close()

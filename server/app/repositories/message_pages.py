@@ -47,7 +47,7 @@ def _statement(order: str, beyond: str) -> TextClause:
                 ) wire
             ) written WHERE n <= :shown) AS items,
             (SELECT seq FROM found WHERE n = :shown AND EXISTS (SELECT FROM found WHERE n > :shown)) AS last_seq,
-            discussions.last_seq AS log_end
+            discussions.last_seq AS log_end, discussions.status
         FROM discussions WHERE workspace_id = :workspace_id AND id = :discussion_id
         """  # noqa: S608 - nothing in it comes from a caller
     )
@@ -66,14 +66,21 @@ class PageOf:
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """Messages as JSON, separated by commas, the cursor of the rest, and how the discussion stood then."""
+
+    items: str
+    following: str | None
+    log_end: int
+    status: str
+
+
 class MessagePageRepository(Repository):
     """Pages of the messages of the workspace's discussions."""
 
-    async def get(self, page: PageOf, user_id: UUID, *, sees_all: bool) -> tuple[str, str | None, int]:
-        """What the user may read, as JSON, separated by commas; the cursor of the rest; and where the log ends.
-
-        Raise `NotFound` or `BadCursor`.
-        """
+    async def get(self, page: PageOf, user_id: UUID, *, sees_all: bool) -> FoundPage:
+        """What the user may read; raise `NotFound` or `BadCursor`."""
         position = AFTER_ALL if page.newest_first else BEFORE_ALL
         if page.cursor is not None:
             [position] = decode_numbers(page.cursor, list_name(page.newest_first))
@@ -89,4 +96,4 @@ class MessagePageRepository(Repository):
         if row is None:
             raise NotFound("there is no such discussion")
         following = None if row.last_seq is None else cursor_at(row.last_seq, newest_first=page.newest_first)
-        return row.items or "", following, row.log_end
+        return FoundPage(row.items or "", following, row.log_end, row.status)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -16,14 +17,16 @@ from app.dependencies import (
     Cursor,
     ExpectedVersion,
     IfNoneMatch,
+    Kept,
     Limit,
     ReadsAgents,
     SearchText,
     UsesModels,
     WritesAgents,
 )
+from app.domain.kinds import Kind
 from app.routes.idempotent import CreatingRoute
-from app.routes.responses import UNCHANGED, etag, event_stream, is_current, not_modified, problems
+from app.routes.responses import UNCHANGED, etag, event_stream, is_current, kept_page, not_modified, problems
 from app.schemas.agent import AgentCreate, AgentKind, AgentPreview, AgentRead, AgentUpdate
 from app.schemas.base import Page
 from app.services.providers.base import Finished, TextDelta
@@ -41,17 +44,19 @@ async def create_agent(request: AgentCreate, response: Response, actor: WritesAg
     return agent
 
 
-@router.get("", responses=problems(401, 403, 404, 422))
+@router.get("", response_model=Page[AgentRead], responses=problems(401, 403, 404, 422))
 async def list_agents(
     actor: ReadsAgents,
     agents: Agents,
+    kept: Kept,
     q: SearchText = None,
     kind: AgentKind | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[AgentRead]:
+) -> Response:
     """Newest first; `q` is looked for in names and handles."""
-    return await agents.list_page(actor, text=q, kind=kind, limit=limit, cursor=cursor)
+    make = partial(agents.list_page, actor, text=q, kind=kind, limit=limit, cursor=cursor)
+    return await kept_page(kept, actor, Kind.AGENTS, [q, kind, limit, cursor], make)
 
 
 @router.get("/{agent_id}", response_model=AgentRead, responses={**UNCHANGED, **problems(401, 403, 404, 422)})

@@ -25,7 +25,7 @@ from app.dependencies import (
 from app.domain.discussion import Status
 from app.routes.downloads import Download
 from app.routes.idempotent import CreatingRoute
-from app.routes.responses import UNCHANGED, etag, is_current, not_modified, problems, tagged
+from app.routes.responses import FINAL, UNCHANGED, etag, is_current, not_modified, problems, tagged
 from app.schemas.base import Page
 from app.schemas.discussion import DiscussionCreate, DiscussionRead, DiscussionUpdate
 from app.schemas.policies import FloorGive
@@ -105,6 +105,7 @@ async def give_floor(
     "/{discussion_id}/transcript",
     response_class=StreamingResponse,
     responses={
+        **UNCHANGED,
         **problems(401, 403, 404, 422),
         200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}, "description": "The whole discussion"},
     },
@@ -112,10 +113,17 @@ async def give_floor(
 async def get_transcript(
     discussion_id: UUID,
     actor: ReadsDiscussions,
+    discussions: Discussions,
     transcripts: Transcripts,
     downloads: Sent,
+    if_none_match: IfNoneMatch = None,
     form: Annotated[TranscriptFormat, Query(alias="format")] = "json",
-) -> Download:
-    """The whole discussion as one document, without whispers."""
-    write = partial(transcripts.write, actor, discussion_id, form)
-    return Download(downloads, actor.user_id, write, media_type=MEDIA_TYPES[form])
+) -> Response:
+    """The whole discussion as one document, without whispers. That of an ended one may be kept."""
+    discussion = await discussions.get(actor, discussion_id)
+    current = f'"{discussion.version}-{discussion.last_seq}-{form}"'
+    headers = {"ETag": current, **(FINAL if discussion.status == Status.ENDED else {})}
+    if is_current(if_none_match, current):
+        return Response(status_code=304, headers=headers)
+    write = partial(transcripts.write, actor, discussion, form)
+    return Download(downloads, actor.user_id, write, media_type=MEDIA_TYPES[form], headers=headers)

@@ -1,13 +1,15 @@
 """Knowledge bases and documents."""
 
+from functools import partial
 from uuid import UUID
 
 from fastapi import APIRouter, Response
 
 from app.core.requests import PREFIX
-from app.dependencies import Cursor, Knowledge, Limit, ReadsKnowledge, WritesKnowledge
+from app.dependencies import Cursor, Kept, Knowledge, Limit, ReadsKnowledge, WritesKnowledge
+from app.domain.kinds import Kind
 from app.routes.idempotent import CreatingRoute
-from app.routes.responses import problems
+from app.routes.responses import kept_page, problems
 from app.schemas.base import Page
 from app.schemas.knowledge import (
     DocumentCreate,
@@ -31,12 +33,13 @@ async def create_base(
     return base
 
 
-@router.get("/bases", responses=problems(401, 403, 404, 422))
+@router.get("/bases", response_model=Page[KnowledgeBaseRead], responses=problems(401, 403, 404, 422))
 async def list_bases(
-    actor: ReadsKnowledge, knowledge: Knowledge, limit: Limit = 50, cursor: Cursor = None
-) -> Page[KnowledgeBaseRead]:
+    actor: ReadsKnowledge, knowledge: Knowledge, kept: Kept, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
     """Newest first."""
-    return await knowledge.list_bases(actor, limit, cursor)
+    make = partial(knowledge.list_bases, actor, limit, cursor)
+    return await kept_page(kept, actor, Kind.BASES, [limit, cursor], make)
 
 
 @router.get("/bases/{base_id}", responses=problems(401, 403, 404, 422))

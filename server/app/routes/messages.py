@@ -11,7 +11,7 @@ from app.dependencies import Cursor, Limit, MaySpeak, Messages, ReadsDiscussions
 from app.repositories.message_pages import PageOf
 from app.routes.idempotent import CreatingRoute
 from app.routes.repeated import repeat_with
-from app.routes.responses import problems
+from app.routes.responses import json_answer, problems
 from app.schemas.base import Page
 from app.schemas.message import MessageCreate, MessagePosted, MessageRead
 from app.services.callers import Actor
@@ -34,7 +34,8 @@ async def list_messages(
     asked = PageOf(discussion_id, newest_first=order == "desc", limit=limit, cursor=cursor)
 
     async def give(services: Services, reader: Actor) -> Response:
-        return Response(await services.pages.get(reader, asked), media_type="application/json")
+        page = await services.pages.get(reader, asked)
+        return json_answer(page.text, page.tag, is_final=page.is_final)
 
     response = await give(services_of(request), actor)
     repeat_with(request, give)

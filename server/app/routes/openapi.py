@@ -10,7 +10,7 @@ from app.core.hosts import UNCHECKED
 from app.core.requests import TOKENS
 from app.dependencies import Require, declared_by
 from app.routes.links import add_links
-from app.routes.responses import problems
+from app.routes.responses import UNCHANGED, problems
 from app.schemas.base import Problem
 from app.schemas.message import EventPage
 
@@ -46,6 +46,8 @@ def build_document(app: FastAPI) -> dict[str, Any]:
             if path not in UNCHECKED:
                 operation["responses"].setdefault("421", problems(421)[421])
             creates = method == "post" and not {"201", "202"}.isdisjoint(operation["responses"])
+            if method == "get" and path.startswith("/api/"):
+                _show_entity_tag(operation)
             _complete(operation, is_versioned=path.startswith("/api/"), is_idempotent=creates)
     add_links(schema)
     return schema
@@ -88,6 +90,18 @@ def _complete(operation: dict[str, Any], *, is_versioned: bool, is_idempotent: b
             answers.setdefault(str(status), problems(status)[status])
 
 
+def _show_entity_tag(operation: dict[str, Any]) -> None:
+    """Every JSON answer has a tag, by which it can be asked whether it has changed."""
+    found = operation["responses"].get("200", {})
+    if "application/json" not in found.get("content", {}):
+        return
+    found.setdefault("headers", {})["ETag"] = {"schema": {"type": "string"}}
+    operation["responses"].setdefault("304", UNCHANGED[304])
+    parameters = operation.setdefault("parameters", [])
+    if not any(parameter["name"].lower() == "if-none-match" for parameter in parameters):
+        parameters.append(IF_NONE_MATCH)
+
+
 def _sendable(schema: dict[str, Any]) -> dict[str, Any]:
     """A parameter's schema without null, which is no header and no part of an address: one leaves it out instead."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
@@ -102,6 +116,13 @@ WORKSPACE_HEADER = {
     "required": False,
     "schema": {"type": "string", "format": "uuid", "title": "X-Workspace-Id"},
     "description": "default: the personal workspace",
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "An `ETag` that was given before: 304 if it is still current.",
 }
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",

@@ -1,13 +1,17 @@
 """Shared pieces of responses: problems in the OpenAPI document, ETags, event streams."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
+from app.core.entity_tags import is_held
 from app.core.titles import title_of
-from app.schemas.base import Problem
+from app.domain.kinds import Kind
+from app.schemas.base import Problem, Read
 from app.schemas.discussion import DiscussionRead
+from app.services.callers import Actor
+from app.services.kept_answers import KeptAnswers
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What `If-None-Match` names is still current"}}
 EVENT_STREAM = "text/event-stream"
@@ -37,11 +41,32 @@ def tagged(response: Response, discussion: DiscussionRead) -> DiscussionRead:
 
 
 def is_current(if_none_match: str | None, current: str) -> bool:
-    """Whether the caller already has this representation (RFC 9110, weak comparison)."""
-    if if_none_match is None:
-        return False
-    held = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return current in held or "*" in held
+    """Whether the caller already has this representation."""
+    return if_none_match is not None and is_held(if_none_match, current)
+
+
+FINAL = {
+    "Cache-Control": "private, max-age=600, immutable",
+    "Vary": "Authorization, X-Workspace-ID",
+}
+"""Of what will never be another, unless it is deleted: whoever has it need not ask again for ten minutes."""
+
+
+def json_answer(text: bytes, tag: str | None = None, *, is_final: bool = False) -> Response:
+    """What is JSON already. With its `tag` it is not hashed again (`core/entity_tags.py`)."""
+    headers = {"ETag": tag} if tag is not None else {}
+    return Response(text, media_type="application/json", headers=headers | (FINAL if is_final else {}))
+
+
+async def kept_page(
+    kept: KeptAnswers, actor: Actor, kind: Kind, asked: object, make: Callable[[], Awaitable[Read]]
+) -> Response:
+    """A list that is the same for whoever in the workspace may read it, as it is kept or as `make` gives it."""
+
+    async def make_text() -> bytes:
+        return (await make()).model_dump_json().encode()
+
+    return json_answer(await kept.get(kind, (actor.workspace_id, kind), asked, make_text))
 
 
 def not_modified(current: str) -> Response:

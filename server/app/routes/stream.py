@@ -27,7 +27,7 @@ from app.dependencies import (
 )
 from app.domain.permissions import Permission
 from app.routes.negotiation import wants_event_stream
-from app.routes.responses import EVENT_STREAM, problems
+from app.routes.responses import EVENT_STREAM, json_answer, problems
 from app.routes.sse import LiveStream
 from app.schemas.base import Text
 from app.schemas.message import EventPage
@@ -116,9 +116,9 @@ async def read_events(
 
 
 async def _page(messages: Messages, actor: Actor, discussion_id: UUID, after: int, limit: int) -> Response:
-    stored, last_seq = await messages.list_events(actor, discussion_id, after=after, limit=limit)
+    page = await messages.list_events(actor, discussion_id, after=after, limit=limit)
     items = [
         {"seq": event.seq, "type": event.type, "created_at": event.created_at, "data": orjson.Fragment(event.payload)}
-        for event in stored
+        for event in page.events
     ]
-    return Response(orjson.dumps({"items": items, "last_seq": last_seq}), media_type="application/json")
+    return json_answer(orjson.dumps({"items": items, "last_seq": page.last_seq}), is_final=page.is_final)

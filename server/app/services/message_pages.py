@@ -1,10 +1,13 @@
 """Pages of messages as they go over the wire."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 import orjson
 from cachetools import LRUCache
 
+from app.core.entity_tags import tag_of
+from app.domain.discussion import Status
 from app.domain.permissions import Permission
 from app.repositories.message_pages import PageOf
 from app.services.callers import Actor
@@ -17,7 +20,19 @@ _OVERHEAD_BYTES = 1_000
 """What an entry takes besides its text."""
 
 _Key = tuple[PageOf, UUID, UUID, bool]
-_Kept = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A page as JSON, and its entity tag; `is_final`: it will never be another.
+
+    It was made when the log ended at `log_end`.
+    """
+
+    text: bytes
+    tag: str
+    log_end: int
+    is_final: bool
 
 
 class MessagePages:
@@ -30,22 +45,23 @@ class MessagePages:
     def __init__(self, uow: UnitOfWorkFactory, ends: LogEnds) -> None:
         self._uow = uow
         self._ends = ends
-        self._kept: LRUCache[_Key, _Kept] = LRUCache(KEPT_BYTES, getsizeof=_size)
+        self._kept: LRUCache[_Key, MessagePage] = LRUCache(KEPT_BYTES, getsizeof=_size)
 
-    async def get(self, actor: Actor, page: PageOf) -> bytes:
-        """What the actor may read of it, as JSON; raise `NotFound` or `BadCursor`."""
+    async def get(self, actor: Actor, page: PageOf) -> MessagePage:
+        """What the actor may read of it; raise `NotFound` or `BadCursor`."""
         sees_all = actor.may(Permission.DISCUSSIONS_CONTROL)
         key = page, actor.workspace_id, actor.user_id, sees_all
         kept = self._kept.get(key)
-        if kept is not None and kept[0] == await self._ends.of(page.discussion_id):
-            return kept[1]
+        if kept is not None and kept.log_end == await self._ends.of(page.discussion_id):
+            return kept
         async with self._uow.reading(actor.workspace_id) as work:
-            items, following, end = await work.message_pages.get(page, actor.user_id, sees_all=sees_all)
-        text = b'{"items":[%b],"next_cursor":%b}' % (items.encode(), orjson.dumps(following))
+            found = await work.message_pages.get(page, actor.user_id, sees_all=sees_all)
+        text = b'{"items":[%b],"next_cursor":%b}' % (found.items.encode(), orjson.dumps(found.following))
+        made = MessagePage(text, tag_of(text), found.log_end, found.status == Status.ENDED)
         if len(text) <= LARGEST_KEPT_BYTES:
-            self._kept[key] = end, text
-        return text
+            self._kept[key] = made
+        return made
 
 
-def _size(kept: _Kept) -> int:
-    return len(kept[1]) + _OVERHEAD_BYTES
+def _size(kept: MessagePage) -> int:
+    return len(kept.text) + _OVERHEAD_BYTES

@@ -1,6 +1,7 @@
 """Messages of people and of external agents, and reading what was said."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from app.core.clock import utc_now
@@ -31,6 +32,15 @@ class UnknownReply(Invalid):
 
     code = "unknown_reply"
     where = ("body", "reply_to")
+
+
+@dataclass(frozen=True, slots=True)
+class EventsPage:
+    """Events in order, and the last `seq` of their log; `is_final`: but for that number it will never be another."""
+
+    events: Sequence[StoredEvent]
+    last_seq: int
+    is_final: bool
 
 
 class MessageService:
@@ -95,10 +105,8 @@ class MessageService:
         page = await self.list_page(actor, discussion_id, newest_first=False, limit=limit, cursor=cursor)
         return page.items
 
-    async def list_events(
-        self, actor: Actor, discussion_id: UUID, *, after: int, limit: int
-    ) -> tuple[Sequence[StoredEvent], int]:
-        """A page of the log as the actor may read it, and the log's last `seq`."""
+    async def list_events(self, actor: Actor, discussion_id: UUID, *, after: int, limit: int) -> EventsPage:
+        """A page of the log as the actor may read it."""
         async with self._uow.reading(actor.workspace_id) as work:
             discussion = await work.discussions.get(discussion_id)
             events_after = await work.log.after(discussion_id, after, limit)
@@ -106,7 +114,10 @@ class MessageService:
                 reader = await reader_of(work, actor, discussion_id)
                 events_after = [as_shown(event, reader) for event in events_after]
         # The log may have grown between the two reads.
-        return events_after, max(discussion.last_seq, *(event.seq for event in events_after), 0)
+        last_seq = max(discussion.last_seq, *(event.seq for event in events_after), 0)
+        # After the end only the title may change, which the log tells at its own end.
+        is_final = discussion.status == Status.ENDED and len(events_after) == limit
+        return EventsPage(events_after, last_seq, is_final)
 
 
 async def _page(

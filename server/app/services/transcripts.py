@@ -25,9 +25,8 @@ class TranscriptService:
         self._discussions = discussions
         self._messages = messages
 
-    async def write(self, actor: Actor, discussion_id: UUID, form: TranscriptFormat) -> AsyncIterator[str]:
-        """Begin the transcript (so that errors come first); the iterator yields it in pieces."""
-        discussion = await self._discussions.get(actor, discussion_id)
+    async def write(self, actor: Actor, discussion: DiscussionRead, form: TranscriptFormat) -> AsyncIterator[str]:
+        """The transcript in pieces."""
         return self._json(actor, discussion) if form == "json" else self._text(actor, discussion, form)
 
     async def _text(self, actor: Actor, discussion: DiscussionRead, form: TranscriptFormat) -> AsyncIterator[str]:

@@ -23,6 +23,7 @@ from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.audit import AuditRepository
 from app.repositories.base import telling_outages
 from app.repositories.budgets import BudgetRepository
+from app.repositories.changes import WatchedSession, stamp_changes
 from app.repositories.credentials import CredentialRepository
 from app.repositories.discussions import DiscussionRepository
 from app.repositories.event_log import EventLogRepository
@@ -194,6 +195,10 @@ class UnitOfWork:
         await self._session.flush()
 
 
+def _session(engine: AsyncEngine) -> AsyncSession:
+    return AsyncSession(engine, expire_on_commit=False, sync_session_class=WatchedSession)
+
+
 class DatabaseClock:
     """The database's time, which deadlines are kept by: asked now and then, and counted on by a steady clock.
 
@@ -222,7 +227,7 @@ class JointWork:
     """
 
     def __init__(self, engine: AsyncEngine, announce: Announce) -> None:
-        self.session = AsyncSession(engine, expire_on_commit=False)
+        self.session = _session(engine)
         self.task = asyncio.current_task()
         self._announce = announce
         self._appended: list[tuple[UUID, Sequence[StoredEvent]]] = []
@@ -278,7 +283,7 @@ class UnitOfWorkFactory:
                 yield work
             return
         with telling_outages():
-            async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+            async with _session(self._engine) as session, session.begin():
                 await scope_to(await session.connection(), workspace_id)
                 async with self._work(session, workspace_id) as work:
                     yield work
@@ -335,3 +340,4 @@ class UnitOfWorkFactory:
         yield work
         await work.jobs.write()
         await work.log.write()
+        await stamp_changes(session, workspace_id)

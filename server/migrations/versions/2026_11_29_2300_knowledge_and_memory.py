@@ -105,6 +105,13 @@ _COLUMNS = {
 _OWNED = "workspace_id uuid NOT NULL CONSTRAINT fk_{table}_workspace_id REFERENCES workspaces ON DELETE CASCADE"
 _TIMES = "created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now()"
 _CREATOR = "created_by uuid CONSTRAINT fk_{table}_created_by REFERENCES users ON DELETE SET NULL"
+_STAMPS = """
+CREATE FUNCTION arena_resource_stamps(workspaces uuid[], kinds text[])
+    RETURNS TABLE (workspace_id uuid, kind text, stamp uuid) STABLE LANGUAGE sql SECURITY DEFINER
+    SET search_path = {schema}, pg_temp AS $arena$
+    SELECT v.workspace_id, v.kind, v.stamp FROM resource_versions v
+    JOIN unnest(workspaces, kinds) AS asked(workspace_id, kind) USING (workspace_id, kind) $arena$
+"""
 _TABLES = {
     "chunks": f"""
         id uuid CONSTRAINT pk_chunks PRIMARY KEY,
@@ -209,7 +216,7 @@ _TABLES = {
     "resource_versions": """
         workspace_id uuid NOT NULL,
         kind text NOT NULL,
-        version bigint NOT NULL,
+        stamp uuid NOT NULL,
         CONSTRAINT pk_resource_versions PRIMARY KEY (workspace_id, kind)""",
 }
 _INDEXES = (
@@ -253,11 +260,15 @@ def upgrade() -> None:
     op.execute(_KEYWORD_SEARCH.format(schema=schema))
     op.execute("REVOKE EXECUTE ON FUNCTION arena_keyword_search FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION arena_keyword_search TO arena_app")
+    op.execute(_STAMPS.format(schema=schema))
+    op.execute("REVOKE EXECUTE ON FUNCTION arena_resource_stamps FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION arena_resource_stamps TO arena_app")
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("DROP FUNCTION arena_keyword_search")
+    op.execute("DROP FUNCTION arena_resource_stamps")
     for table in reversed(_TABLES):
         op.execute(f"DROP TABLE {table}")
     op.execute("DROP INDEX uq_documents_base_id_content_hash")

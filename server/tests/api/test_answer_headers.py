@@ -21,18 +21,20 @@ def is_guarded(response):
 
 
 async def test_every_answer_has_the_headers_that_guard_browsers(client, anonymous):
-    for http, path, status in (
-        (anonymous, "/healthz", 200),
-        (anonymous, "/api/v1/agents", 401),
-        (anonymous, "/nothing", 404),
-        (client, "/api/v1/agents", 200),
-        (client, "/api/v1/agents?limit=x", 422),
-        (client, "/api/v1/openapi.json", 200),
+    for http, path, status, kept in (
+        (anonymous, "/healthz", 200, "no-store"),
+        (anonymous, "/api/v1/agents", 401, "no-store"),
+        (anonymous, "/nothing", 404, "no-store"),
+        (client, "/api/v1/agents", 200, "private, no-cache"),
+        (client, "/api/v1/agents?limit=x", 422, "no-store"),
+        (client, "/api/v1/openapi.json", 200, "private, no-cache"),
+        (client, "/api/v1/auth/me", 200, "no-store"),
+        (client, "/api/v1/auth/sessions", 200, "no-store"),
     ):
         response = await http.get(path)
 
         assert response.status_code == status
-        assert is_guarded(response)["Cache-Control"] == "no-store", path
+        assert is_guarded(response)["Cache-Control"] == kept, path
         assert len(response.headers.get_list("X-Request-ID")) == 1
         assert "Strict-Transport-Security" not in response.headers
 
