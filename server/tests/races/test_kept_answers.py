@@ -10,7 +10,7 @@ from tests.fixtures.engines import breakable_valkey
 
 pytestmark = pytest.mark.anyio
 
-WRITERS, READERS, AGENTS = 3, 6, 12
+WRITERS, READERS, AGENTS = 3, 4, 8
 
 
 @pytest.fixture
