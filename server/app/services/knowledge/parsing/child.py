@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from app.services.knowledge.parsing.decoding import decode
 from app.services.knowledge.parsing.draft import Draft, is_blank
-from app.services.knowledge.parsing.errors import FileHasNoText, FileTooComplex, UnknownFileType, Unreadable
-from app.services.knowledge.parsing.media_types import DOCX, MARKDOWN, PDF, media_type_of
+from app.services.knowledge.parsing.errors import FileHasNoText, FileTooComplex, Unreadable
+from app.services.knowledge.parsing.media_types import CSV, DOCX, HTML, JSON, JSON_LINES, MARKDOWN, PDF, media_type_of
 from app.services.knowledge.parsing.wire import Task, answer_of, task_of
 
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -31,6 +31,12 @@ class _Reader(NamedTuple):
 
 _READERS = {
     MARKDOWN: _Reader("markdown", "read_markdown"),
+    HTML: _Reader("html", "read_html"),
+    PDF: _Reader("pdf", "read_pdf", takes_text=False),
+    DOCX: _Reader("docx", "read_docx", takes_text=False),
+    CSV: _Reader("delimited", "read_csv"),
+    JSON: _Reader("json_values", "read_json"),
+    JSON_LINES: _Reader("json_values", "read_json_lines"),
 }
 _PLAIN = _Reader("markdown", "read_plain")
 
@@ -54,8 +60,6 @@ def main() -> None:
 
 def _read(content: bytes, task: Task) -> bytes:
     media_type = media_type_of(content, task.file_name, task.declared)
-    if media_type in {PDF, DOCX}:
-        raise UnknownFileType(f"files of type {media_type} are not read yet")
     reader = _READERS.get(media_type, _PLAIN)
     read: Callable[..., None] = getattr(import_module(f"{__package__}.{reader.module}"), reader.function)
     draft = Draft(task.characters, max_pages=task.pages)

@@ -20,7 +20,8 @@ _GUESSED = [
 ]  # fmt: skip
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
-_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_CONTROLS = bytes([*range(1, 9), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
+MOST_CONTROLS = 0.01
 SAMPLE_BYTES = 64 * 1024
 
 
@@ -31,7 +32,10 @@ def has_mark(content: bytes) -> bool:
 
 def looks_like_text(content: bytes) -> bool:
     """Whether the content can be text at all; UTF-16 without a mark can, other bytes with zeros among them cannot."""
-    return has_mark(content) or not _CONTROLS.search(content) or _wide(content[:SAMPLE_BYTES]) is not None
+    if has_mark(content) or _wide(content[:SAMPLE_BYTES]) is not None:
+        return True
+    controls = len(content) - len(content.translate(None, _CONTROLS))
+    return b"\x00" not in content and controls <= len(content) * MOST_CONTROLS
 
 
 def decode(content: bytes, declared: str | None) -> str:

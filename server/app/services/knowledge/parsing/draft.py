@@ -95,7 +95,7 @@ class Draft:
         """Begin a page."""
         if self.page_starts is None:
             self.page_starts = []
-        elif self._length:
+        elif self._length and not self._at_page_start():
             self.write("\n\n")
         self.page_starts.append(self._length)
 

@@ -1,6 +1,7 @@
 """What a file is, by its bytes. Names and declared types only tell one kind of text from another."""
 
 import io
+import json
 import re
 import zipfile
 from pathlib import PurePath
@@ -140,4 +141,10 @@ def _is_value(head: bytes) -> bool:
 
 
 def _is_json(content: bytes) -> bool:
-    return content.lstrip()[:1] in {b"{", b"["} and content.rstrip()[-1:] in {b"}", b"]"}
+    if content.lstrip()[:1] not in {b"{", b"["} or content.rstrip()[-1:] not in {b"}", b"]"}:
+        return False
+    try:
+        json.loads(content, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return True
