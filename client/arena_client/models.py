@@ -170,6 +170,27 @@ class Discussion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A place in a document's text, in code points; `end` is the first one after it."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """What a `[n]` in a message points to: `quote` is what the document's text holds at `span`."""
+
+    n: int
+    document_id: str
+    title: str
+    span: Span
+    quote: str
+    chunk_id: str | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What somebody said; `turn` is None outside the speaking order."""
 
@@ -186,7 +207,8 @@ class Message:
     attempt: int | None = None
     reply_to: str | None = None
     visible_to: list[str] | None = None
-    citations: list[Any] = field(default_factory=list)
+    citations: list[Citation] = field(default_factory=list)
+    dropped_citations: int = 0
     usage: Usage | None = None
 
 

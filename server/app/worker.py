@@ -37,12 +37,16 @@ from app.services.assistant_model import Assistants
 from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.external_calls import ExternalCalls
 from app.services.floor_deadlines import FloorDeadlines
+from app.services.knowledge.search import KnowledgeSearch
 from app.services.live.bus import LiveBus
 from app.services.memory.distilling import Distilling
+from app.services.memory.recall import Recall
 from app.services.side_calls import SideCalls
 from app.services.turns.driver import TurnDriver
 from app.services.turns.leases import LeaseKeeper
+from app.services.turns.research import Research
 from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.vector_stores import make_vector_store
 from app.services.workspace_clearing import WorkspaceClearing
 
 log = structlog.stdlib.get_logger(__name__)
@@ -102,15 +106,17 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     turns = TurnRepository(engine)
     secret_keys, outgoing = await find_secret_keys(settings), Outgoing(settings.outgoing)
     models = make_catalog(settings, uow, Sealer(secret_keys), outgoing.guard, cache)
+    embedding_models, vectors = EmbeddingCatalog(settings.models, models), make_vector_store(settings, uow)
+    recall = Recall(uow, embedding_models)
+    research = Research(uow, KnowledgeSearch(uow, embedding_models, vectors), recall)
     leases = LeaseKeeper(turns, settings.worker.lease_seconds)
     owner = f"{socket.gethostname()}:{os.getpid()}"
-    driver = TurnDriver(uow, turns, models, bus, leases, settings, owner)
+    driver = TurnDriver(uow, turns, models, bus, leases, settings, owner, research)
     drive.register(queue, driver)
     deadlines = FloorDeadlines(uow, turns)
     calls = ExternalCalls(uow, outgoing, WebhookSigner(secret_keys), TurnTokens(secret_keys), deadlines)
     deliver.register(queue, calls)
     sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
-    embedding_models = EmbeddingCatalog(settings.models, models)
     assistants, side_calls = Assistants(settings.models, models), SideCalls(uow, settings.budgets)
     remember.register(queue, Distilling(uow, embedding_models, assistants, side_calls))
     clear.register(queue, WorkspaceClearing(uow))
@@ -131,6 +137,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
                 live_bus=bus.run,
                 leases=leases.run,
                 sweep=sweep.run,
+                recall=recall.run,
                 **others,
             ),
         ):
@@ -142,9 +149,10 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
             )
     finally:
         await bus.flush()
+        await vectors.close()
+        await embedding_models.close()
         await models.close()
         await outgoing.close()
-        await embedding_models.close()
         await cache.aclose()
         await channels.aclose()
         await engine.dispose()

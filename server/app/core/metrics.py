@@ -9,3 +9,8 @@ CACHE_REQUESTS = Counter(
     ("cache", "outcome"),
     registry=REGISTRY,
 )
+CITATIONS_DROPPED = Counter(
+    "arena_citations_dropped",
+    "Citations in agents' messages that point to nothing their author was shown.",
+    registry=REGISTRY,
+)

@@ -1,8 +1,10 @@
 """The messages a model is given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from app.domain.grounding import Source
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -27,3 +29,11 @@ class ChatMessage:
     content: str
     tool_calls: Sequence[ToolCall] = field(default_factory=tuple)
     tool_call_id: str | None = None
+
+
+class Prompt(list[ChatMessage]):
+    """Messages that show `sources`, which the answer may cite: of each the text that is shown."""
+
+    def __init__(self, messages: Iterable[ChatMessage], sources: Sequence[Source] = ()) -> None:
+        super().__init__(messages)
+        self.sources = sources

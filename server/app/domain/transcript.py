@@ -5,9 +5,21 @@ Always holds: only our own lines look like the head of an entry, in the source a
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.domain.forgery import plain_name, reading
 from app.domain.plain_markdown import plain_inline, plain_markdown
+
+
+@dataclass(frozen=True, slots=True)
+class CitedSource:
+    """What a message cites, as its list of sources shows it."""
+
+    number: int
+    title: str
+    page: int | None
+    quote: str
+
 
 _TEXT_HEAD = re.compile(r"\[\s*(turn|aside)\b", re.IGNORECASE)
 
@@ -43,10 +55,17 @@ def _markdown_topic(topic: str) -> str:
     return f"**Topic:** {plain_inline(topic)}"
 
 
-def markdown_entry(name: str, handle: str, turn: int | None, content: str, was_cut: bool) -> str:
+def markdown_entry(
+    name: str, handle: str, turn: int | None, content: str, was_cut: bool, sources: Sequence[CitedSource] = ()
+) -> str:
     place = f"turn {turn}" if turn is not None else "aside"
     cut = " *(interrupted)*" if was_cut else ""
-    return f"\n## {plain_inline(plain_name(name))} (@{handle}), {place}{cut}\n\n{plain_markdown(content)}\n"
+    said = f"\n## {plain_inline(plain_name(name))} (@{handle}), {place}{cut}\n\n{plain_markdown(content)}\n"
+    lines = [
+        f"- \\[{one.number}\\] {plain_inline(_named(one))}: “{plain_inline(_on_one_line(one.quote))}”"
+        for one in sources
+    ]
+    return said + "\n**Sources:**\n\n" + "\n".join(lines) + "\n" if lines else said
 
 
 def text_header(
@@ -60,7 +79,16 @@ def text_header(
     )
 
 
-def text_entry(name: str, handle: str, turn: int | None, content: str, was_cut: bool) -> str:
+def text_entry(
+    name: str, handle: str, turn: int | None, content: str, was_cut: bool, sources: Sequence[CitedSource] = ()
+) -> str:
     place = f"turn {turn}" if turn is not None else "aside"
     cut = " (interrupted)" if was_cut else ""
-    return f"\n[{place}] {plain_name(name)} (@{handle}){cut}:\n{_plain_text(content)}\n"
+    said = f"\n[{place}] {plain_name(name)} (@{handle}){cut}:\n{_plain_text(content)}\n"
+    lines = [f"  [{one.number}] {_named(one)}: “{_on_one_line(one.quote)}”\n" for one in sources]
+    return said + "Sources:\n" + "".join(lines) if lines else said
+
+
+def _named(source: CitedSource) -> str:
+    page = f", page {source.page}" if source.page is not None else ""
+    return plain_name(source.title) + page

@@ -28,6 +28,13 @@ class Used:
     def __bool__(self) -> bool:
         return self.prompt_tokens + self.completion_tokens > 0
 
+    def __add__(self, other: Took) -> "Used":
+        return Used(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost_usd + other.cost_usd,
+        )
+
     def as_data(self) -> dict[str, Any]:
         """As events show it."""
         return {

@@ -45,6 +45,7 @@ class Message(Identified, Scoped, Base):
     reply_to: Mapped[UUID | None]
     visible_to: Mapped[list[UUID] | None] = mapped_column(ARRAY(postgresql.UUID(as_uuid=True)))
     citations: Mapped[list[Any] | None] = mapped_column(JSONB)
+    dropped_citations: Mapped[int] = mapped_column(server_default=text("0"))
     tools: Mapped[list[Any] | None] = mapped_column(JSONB)
     parsed: Mapped[Any | None] = mapped_column(JSONB)
     prompt_tokens: Mapped[int | None]

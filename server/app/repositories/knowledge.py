@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import load_only
 
 from app.core.errors import Conflict, NotFound
+from app.domain.context import SourceDocument
 from app.models import Document, KnowledgeBase
 from app.repositories.base import Repository, violates
 
@@ -87,14 +88,33 @@ class KnowledgeRepository(Repository):
             raise NotFound("there is no such document")
         return document
 
-    async def find_beginnings(self, document_ids: Collection[UUID], characters: int) -> dict[UUID, tuple[str, str]]:
-        """(title, beginning of the text) of those of the ids that are documents of this workspace."""
+    async def find_beginnings(self, document_ids: Collection[UUID], characters: int) -> dict[UUID, SourceDocument]:
+        """The beginnings of those of the ids that are documents of this workspace."""
+        columns = (
+            Document.id,
+            Document.title,
+            Document.page_starts,
+            func.left(Document.text, characters).label("beginning"),
+            (func.length(Document.text) <= characters).label("is_whole"),
+        )
         rows = await self._session.execute(
-            select(Document.id, Document.title, func.left(Document.text, characters).label("beginning")).where(
-                Document.workspace_id == self._workspace_id, Document.id.in_(document_ids)
+            select(*columns).where(Document.workspace_id == self._workspace_id, Document.id.in_(document_ids))
+        )
+        return {
+            row.id: SourceDocument(row.title, row.beginning, row.id, row.page_starts or (), row.is_whole)
+            for row in rows
+        }
+
+    async def find_page_starts(self, document_ids: Collection[UUID]) -> dict[UUID, list[int]]:
+        """Where the pages of those of the documents begin that have pages."""
+        rows = await self._session.execute(
+            select(Document.id, Document.page_starts).where(
+                Document.workspace_id == self._workspace_id,
+                Document.id.in_(document_ids),
+                Document.page_starts.is_not(None),
             )
         )
-        return {row.id: (row.title, row.beginning) for row in rows}
+        return {row.id: row.page_starts for row in rows}
 
     async def find_document_ids(self, document_ids: Collection[UUID]) -> set[UUID]:
         """Those of the ids that are documents of this workspace."""

@@ -35,6 +35,29 @@ class MessageCreate(Request):
     )
 
 
+class SpanRead(Read):
+    """A place in a document's text, in code points; `end` is the first one after it."""
+
+    start: int
+    end: int
+
+
+class CitationRead(Read):
+    """What a `[n]` in a message points to: `quote` is what the document's text holds at `span`.
+
+    The document may have been deleted or replaced since. `chunk_id` is null where the agent was shown the document
+    whole, `page` (counted from 1) where it has no pages.
+    """
+
+    n: int
+    document_id: UUID
+    chunk_id: UUID | None
+    title: str
+    page: int | None
+    span: SpanRead
+    quote: str
+
+
 class MessageRead(Read):
     """A message at its place in the log; `turn` is null outside the speaking order."""
 
@@ -50,7 +73,8 @@ class MessageRead(Read):
     status: Literal["complete", "interrupted"]
     reply_to: UUID | None
     visible_to: list[UUID] | None = Field(None, description="Whom a whisper is for; null: everybody.")
-    citations: list[Any] = Field(default_factory=list)
+    citations: list[CitationRead] = Field(default_factory=list)
+    dropped_citations: int = Field(0, description="How many `[n]` in it point to nothing that its author was shown.")
     usage: Usage | None
     created_at: Moment
 

@@ -63,7 +63,12 @@ def read_message(message: Message) -> MessageRead:
             completion_tokens=message.completion_tokens,
             cost_usd=float(message.cost_usd or 0),
         )
-    return MessageRead(**{name: getattr(message, name) for name in _MESSAGE_SAME}, usage=usage)
+    return MessageRead(
+        **{name: getattr(message, name) for name in _MESSAGE_SAME},
+        citations=message.citations or [],
+        dropped_citations=message.dropped_citations or 0,
+        usage=usage,
+    )
 
 
 _MESSAGE_SAME = (

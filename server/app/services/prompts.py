@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from app.domain.context import estimate_tokens
-from app.domain.prompt import ChatMessage
+from app.domain.grounding import Source
+from app.domain.prompt import ChatMessage, Prompt
 from app.domain.usage import Used
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model
@@ -27,8 +28,7 @@ def chat_request(
     `build` is given the prompt's budget in tokens, at most `most_prompt_tokens`. `seed` applies where the agent has
     none of its own.
     """
-    reply_tokens = min(params.max_tokens, model.context_tokens // 2)
-    budget = model.context_tokens - reply_tokens - PROMPT_MARGIN_TOKENS
+    reply_tokens, budget = _reply_tokens(model, params), prompt_room(model, params)
     return ChatRequest(
         model=model.wire_name,
         messages=build(budget if most_prompt_tokens is None else min(budget, most_prompt_tokens)),
@@ -42,9 +42,23 @@ def chat_request(
     )
 
 
+def prompt_room(model: Model, params: AgentParams) -> int:
+    """Tokens of the longest prompt."""
+    return model.context_tokens - _reply_tokens(model, params) - PROMPT_MARGIN_TOKENS
+
+
+def _reply_tokens(model: Model, params: AgentParams) -> int:
+    return min(params.max_tokens, model.context_tokens // 2)
+
+
 def prompt_tokens(request: ChatRequest) -> int:
     """The size of a request's prompt, estimated, as the model's chat template will frame it."""
     return sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in request.messages)
+
+
+def sources_shown(request: ChatRequest) -> Sequence[Source]:
+    """What the request's prompt lets its answer cite."""
+    return request.messages.sources if isinstance(request.messages, Prompt) else ()
 
 
 def tokens_used(request: ChatRequest, finished: Finished, text: str) -> tuple[int, int]:

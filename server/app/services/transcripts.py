@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 from uuid import UUID
 
-from app.domain.transcript import markdown_entry, markdown_header, text_entry, text_header
+from app.domain.transcript import CitedSource, markdown_entry, markdown_header, text_entry, text_header
 from app.schemas.discussion import DiscussionRead
 from app.schemas.message import MessageRead
 from app.services.callers import Actor
@@ -35,7 +35,8 @@ class TranscriptService:
         yield header(discussion.title, discussion.topic, seats, discussion.status, discussion.end_reason)
         async for message in self._all(actor, discussion.id):
             was_cut = message.status == "interrupted"
-            yield entry(message.name, message.handle, message.turn, message.content, was_cut)
+            sources = [CitedSource(one.n, one.title, one.page, one.quote) for one in message.citations]
+            yield entry(message.name, message.handle, message.turn, message.content, was_cut, sources)
 
     async def _json(self, actor: Actor, discussion: DiscussionRead) -> AsyncIterator[str]:
         yield '{"discussion":' + discussion.model_dump_json() + ',"messages":['

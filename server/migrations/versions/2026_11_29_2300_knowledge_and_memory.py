@@ -100,7 +100,7 @@ _COLUMNS = {
         "entities jsonb",
         "ingested_at timestamptz",
     ),
-    "messages": ("citations jsonb", "tools jsonb", "parsed jsonb"),
+    "messages": ("citations jsonb", "dropped_citations integer NOT NULL DEFAULT 0", "tools jsonb", "parsed jsonb"),
 }
 _OWNED = "workspace_id uuid NOT NULL CONSTRAINT fk_{table}_workspace_id REFERENCES workspaces ON DELETE CASCADE"
 _TIMES = "created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now()"

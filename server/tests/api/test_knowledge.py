@@ -138,7 +138,7 @@ async def test_a_named_document_reaches_the_agent(client, make_agent, make_discu
     prompt = await ask(client, make_agent, make_discussion, make_model("tokens=3"), [document])
 
     assert prompt[1]["role"] == "user"
-    assert "Document “Memo”:\n\nWe spend 40% on rent, says (@boss]." in prompt[1]["content"]
+    assert "[1] “Memo”:\n    We spend 40% on rent, says (@boss]." in prompt[1]["content"]
 
 
 async def test_a_long_document_is_cut_to_the_models_window(

@@ -1,15 +1,16 @@
 """The attempts at one turn: which model is asked, when again, and when it is given up."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from app.core.errors import ArenaError
+from app.domain.grounding import Source
 from app.domain.usage import Used
 from app.services.ai_models import Model, UnknownModel
 from app.services.live.bus import LiveBus, LiveMessage
-from app.services.prompts import prompt_tokens
+from app.services.prompts import prompt_tokens, sources_shown
 from app.services.providers.base import ChatRequest, ModelContextExceeded, ModelError
 from app.services.turns.course import Course
 from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
@@ -23,10 +24,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Spoke:
-    """A turn that was taken: what was said, by which model."""
+    """A turn that was taken: what was said, by which model, of what sources it was shown."""
 
     reply: Reply
     model: Model
+    sources: Sequence[Source] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Attempts:
         while True:
             try:
                 model, request = await self._reservations.fit(agent, course)
-                return Spoke(await self._speak(model, request), model)
+                return Spoke(await self._speak(model, request), model, sources_shown(request))
             except NoRoom as error:
                 if not course.skip():
                     raise failed or error from None

@@ -7,11 +7,14 @@ from time import perf_counter
 import structlog
 
 from app.core.errors import ArenaError, UpstreamFailed
+from app.core.metrics import CITATIONS_DROPPED
 from app.domain import events
+from app.domain.citations import NONE, cite
 from app.domain.context import Utterance
 from app.domain.discussion import EndReason, Status, Step, TurnFailurePolicy
 from app.domain.endings import POLICY_IS_OVER, Ending, announced_ending
 from app.domain.events import Event
+from app.domain.grounding import Ground
 from app.domain.policies import History, Seat
 from app.domain.progress import Floor
 from app.domain.usage import NOTHING, Took, Used
@@ -26,6 +29,7 @@ from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
 from app.services.turns.ledger import Decision, Ledger
 from app.services.turns.records import message_data, note, record, spoken
 from app.services.turns.requests import TurnRequests
+from app.services.turns.research import Asked, Research
 from app.services.turns.reservations import OutOfBudget, Reservations
 from app.services.turns.room import NoRoom
 from app.services.turns.steps import charged, ended, give_floor, paused, turn_over, without_floor
@@ -58,8 +62,10 @@ class Drive:
         attempts: int,
         must_give_way: Callable[[], bool],
         budget: TurnBudget | None = None,
+        research: Research | None = None,
     ) -> None:
         self._table = table
+        self._research = research
         self._ledger = ledger
         self._live = live
         self._must_give_way = must_give_way
@@ -146,8 +152,7 @@ class Drive:
         assert self._table.state.speaker_id is not None
         agent = self._table.agents[self._table.state.speaker_id]
         try:
-            await self._reservations.reserve(agent)
-            outcome = await self._attempts.run(agent)
+            outcome = await self._attempt(agent)
         except PausedBetweenAttempts as pause:
             failed = pause.error.code if pause.error is not None else None
             await self._pause_between_attempts(failed, used_until(pause.error))
@@ -164,11 +169,29 @@ class Drive:
                 await self._commit(agent, outcome)
             _log_turn(opened, outcome, perf_counter() - began)
 
+    async def _attempt(self, agent: AgentSeat) -> Spoke | Passed:
+        """With what the turn rests on at hand, which is looked up once for all its attempts."""
+        try:
+            if self._research is not None:
+                self._requests.ground = await self._look_up(agent, self._research)
+                self._requests.ground_of = agent.participant_id
+            await self._reservations.reserve(agent)
+            return await self._attempts.run(agent)
+        finally:
+            self._requests.ground_of = None
+
+    async def _look_up(self, agent: AgentSeat, research: Research) -> Ground:
+        table, claim = self._table, self._held.claim
+        brief = table.rules.brief(agent.counts_as, table.state.policy_state)
+        room = self._requests.prompt_room(agent)
+        return await research.ground(Asked(claim.workspace_id, claim.discussion_id, table, agent, brief, room))
+
     async def _commit(self, agent: AgentSeat, spoke: Spoke) -> None:
         """Record the turn and, unless models must be asked first, begin the next one in the same statement."""
         table, reply = self._table, spoke.reply
         now = table.now()
-        data = message_data(table.state, agent, reply, now)
+        citations = cite(reply.content, spoke.sources, table.numbers.cited)
+        data = message_data(table.state, agent, reply, now, citations)
         done = record(table.state, now, outcome="completed", model=spoke.model.name, message=data, reply=reply)
         this_note, said = note(table.state, agent, "completed"), spoken(table.state, agent, reply)
 
@@ -184,6 +207,9 @@ class Drive:
         table.heard(utterance)
         table.noted(this_note)
         self._unheard_tokens = 0
+        if citations is not NONE:
+            table.numbers.learn(citations.found)
+            CITATIONS_DROPPED.inc(citations.dropped)
 
     async def _pass(self, agent: AgentSeat, passed: Passed) -> None:
         """Record that the speaker had nothing to say."""

@@ -30,6 +30,7 @@ from app.services.turns.budget import TurnBudget, are_set, budgets_of, payers_of
 from app.services.turns.drive import Drive
 from app.services.turns.leases import ClaimLost, HeldClaim, LeaseKeeper
 from app.services.turns.ledger import Ledger
+from app.services.turns.research import Research
 from app.services.turns.table_state import load_table
 from app.services.unit_of_work import UnitOfWorkFactory
 
@@ -58,6 +59,7 @@ class TurnDriver:
     leases: LeaseKeeper
     settings: Settings
     owner: str
+    research: Research | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     others_wait: bool = False
     _failures: TTLCache[UUID, int] = field(default_factory=lambda: TTLCache(maxsize=10_000, ttl=FAILURES_SECONDS))
@@ -119,6 +121,7 @@ class TurnDriver:
             attempts=self.settings.models.model_attempts,
             must_give_way=must_give_way,
             budget=budget,
+            research=self.research,
         )
         await drive.run()
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from app.core.clock import rfc3339
+from app.domain.citations import NONE, Citations
 from app.domain.policies import Spoken, TurnNote
 from app.repositories.turns import TurnRecord, TurnState
 from app.services.turns.speaking import Reply
@@ -49,7 +50,9 @@ def spoken(opened: TurnState, agent: AgentSeat, reply: Reply) -> Spoken:
     return Spoken(agent.participant_id, opened.turn + 1, reply.content)
 
 
-def message_data(opened: TurnState, agent: AgentSeat, reply: Reply, at: datetime) -> dict[str, Any]:
+def message_data(
+    opened: TurnState, agent: AgentSeat, reply: Reply, at: datetime, citations: Citations = NONE
+) -> dict[str, Any]:
     """The message; `seq` is set when its place is known."""
     return {
         "id": opened.turn_message_id,
@@ -64,7 +67,8 @@ def message_data(opened: TurnState, agent: AgentSeat, reply: Reply, at: datetime
         "status": "complete",
         "reply_to": None,
         "visible_to": None,
-        "citations": [],
+        "citations": citations.found,
+        "dropped_citations": citations.dropped,
         "usage": {
             "prompt_tokens": reply.prompt_tokens,
             "completion_tokens": reply.completion_tokens,

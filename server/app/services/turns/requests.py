@@ -4,11 +4,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from uuid import UUID
 
-from app.domain.context import estimate_tokens
+from app.domain.context import (
+    DOCUMENT_SHARE,
+    MEMORY_SHARE,
+    MOST_MEMORY_TOKENS,
+    MOST_PASSAGE_TOKENS,
+    PASSAGE_SHARE,
+    estimate_tokens,
+)
+from app.domain.grounding import NOTHING, Ground
 from app.domain.limits import Left, Spending
 from app.domain.usage import Used
 from app.services.model import Model, Models, UnknownModel
-from app.services.prompts import chat_request, prompt_tokens, used
+from app.services.prompts import chat_request, prompt_room, prompt_tokens, used
 from app.services.providers.base import ChatRequest, Finished
 from app.services.turns.course import Course
 from app.services.turns.room import CLOSING_PROMPT_TOKENS, CLOSING_REPLY_TOKENS, Make, NoRoom, fit, worst_case
@@ -16,12 +24,17 @@ from app.services.turns.table_state import AgentSeat, TableState
 
 
 class TurnRequests:
-    """The requests for turns of the agents at one table. `is_last`: as it will be if the turn becomes the last one."""
+    """The requests for turns of the agents at one table. `is_last`: as it will be if the turn becomes the last one.
+
+    `ground` is what the open turn rests on, from when it is known until the turn is over.
+    """
 
     def __init__(self, table: TableState, models: Models, budget: Left | None = None) -> None:
         self._table = table
         self._models = models
         self._most = table.rules.limits.most.within(budget)
+        self.ground: Ground = NOTHING
+        self.ground_of: UUID | None = None
         self._closing: tuple[Mapping[UUID, AgentSeat], Spending] | None = None
 
     def ask(
@@ -40,7 +53,8 @@ class TurnRequests:
 
         Raise `UnknownModel` if there is none of them.
         """
-        return worst_case(*self.ask(agent, course=Course([self._first(agent)], 1)), unheard_tokens)
+        model, request = self.ask(agent, course=Course([self._first(agent)], 1))
+        return worst_case(model, request, unheard_tokens + self._not_looked_up(agent, model))
 
     def dearest(self, agent: AgentSeat, left: Left | None, *, is_last: bool = False) -> Spending:
         """The worst case of the turn, whichever of the agent's models comes to take it.
@@ -89,8 +103,25 @@ class TurnRequests:
                 model, request = self.ask(agent, left, Course([name], 1))
             except (UnknownModel, NoRoom):
                 continue
-            return used(model, request, Finished("interrupted"), shown)
+            took = used(model, request, Finished("interrupted"), shown)
+            more = self._not_looked_up(agent, model)
+            return took if not more else took + Used(more, 0, model.cost_usd(more, 0))
         return Used(completion_tokens=estimate_tokens(shown))
+
+    def prompt_room(self, agent: AgentSeat) -> int:
+        """Tokens of the longest prompt for the agent by its first model; 0 if there is none of its models."""
+        try:
+            model = self._models.get(self._first(agent))
+        except UnknownModel:
+            return 0
+        return prompt_room(model, agent.config.params)
+
+    def _not_looked_up(self, agent: AgentSeat, model: Model) -> int:
+        """Tokens that passages and memories may add to a turn for which they are not known."""
+        config, room = agent.config, prompt_room(model, agent.config.params)
+        passages = config.knowledge_base_ids or sum(self._table.document_tokens) > room * DOCUMENT_SHARE
+        tokens = min(int(room * PASSAGE_SHARE), MOST_PASSAGE_TOKENS) if passages else 0
+        return tokens + (min(int(room * MEMORY_SHARE), MOST_MEMORY_TOKENS) if config.memory.long_term else 0)
 
     def _first(self, agent: AgentSeat) -> str:
         """The first of its models that there is."""
@@ -104,13 +135,16 @@ class TurnRequests:
         brief = table.rules.brief(agent.counts_as, table.state.policy_state)
         seed = table.rules.seed + table.state.turn if isinstance(table.rules.seed, int) else None
         concludes = is_last or table.state.wrap_up is not None
+        ground = self.ground if agent.participant_id == self.ground_of else NOTHING
 
         def make(reply_tokens: int, most_tokens: int | None) -> ChatRequest:
             shorter = reply_tokens < usual.max_tokens
             return chat_request(
                 model,
                 usual.model_copy(update={"max_tokens": reply_tokens}) if shorter else usual,
-                lambda room: table.prompt_for(agent, min(room, most_tokens or room), brief, is_last=concludes),
+                lambda room: table.prompt_for(
+                    agent, min(room, most_tokens or room), brief, is_last=concludes, ground=ground
+                ),
                 seed=seed,
                 most_prompt_tokens=most_prompt_tokens,
             )

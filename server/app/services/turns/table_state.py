@@ -12,13 +12,14 @@ import orjson
 
 from app.core.clock import steady_now
 from app.domain import events
-from app.domain.context import Matter, SourceDocument, Speaker, Utterance, build_prompt
+from app.domain.context import Matter, SourceDocument, Speaker, Utterance, build_prompt, estimate_tokens
 from app.domain.events import NextSpeaker, StoredEvent
+from app.domain.grounding import NOTHING, Ground, Numbers
 from app.domain.limits import Left, Spending
 from app.domain.masks import letters, under_letters, without_turns_after
 from app.domain.policies import Brief, History, Spoken, TurnNote
 from app.domain.progress import Table
-from app.domain.prompt import ChatMessage
+from app.domain.prompt import Prompt
 from app.domain.visibility import Reader
 from app.models import Discussion, Participant
 from app.repositories.turns import TurnState
@@ -30,6 +31,8 @@ from app.services.unit_of_work import UnitOfWork
 TRANSCRIPT_MESSAGES = 200
 TRANSCRIPT_TOKENS = 200_000
 DOCUMENT_CHARACTERS = 800_000
+ABOUT_MESSAGES, ABOUT_CHARACTERS = 3, 600
+"""Of what others said last, that says what a turn is about; and the longest piece of each."""
 RECENT_TURNS = 128
 """More than twice the largest roster, so that whoever has waited too long can be told."""
 
@@ -42,6 +45,7 @@ class AgentSeat:
     speaker: Speaker
     config: AgentConfig
     counts_as: UUID
+    agent_id: UUID | None = None
 
     @property
     def models(self) -> list[str]:
@@ -88,6 +92,9 @@ class TableState:
         self.roster_changed = False
         self._clock_ahead = clock_ahead
         self._matter = Matter(discussion.topic, discussion.instructions, list(documents))
+        self._document_tokens: list[int] | None = None
+        self.numbers = Numbers()
+        self.has_forgotten = False
         self.started_at: datetime | None = discussion.started_at
         self._turns: deque[TurnNote] = deque(turns, maxlen=RECENT_TURNS)
         self._newest_first: deque[Utterance] = deque()
@@ -112,6 +119,23 @@ class TableState:
     @property
     def topic(self) -> str:
         return self._matter.topic
+
+    @property
+    def documents(self) -> Sequence[SourceDocument]:
+        """What the discussion is about."""
+        return self._matter.documents
+
+    @property
+    def document_tokens(self) -> Sequence[int]:
+        """How long each of the documents is; estimated once."""
+        if self._document_tokens is None:
+            self._document_tokens = [estimate_tokens(document.text) for document in self._matter.documents]
+        return self._document_tokens
+
+    @property
+    def transcript_tokens(self) -> int:
+        """Of all messages at hand."""
+        return self._transcript_tokens
 
     def floor(self) -> NextSpeaker | None:
         """Who has the floor, None if nobody who is still at the table has."""
@@ -157,24 +181,34 @@ class TableState:
         question: str | None = None,
         *,
         is_last: bool = False,
-    ) -> list[ChatMessage]:
+        ground: Ground = NOTHING,
+    ) -> Prompt:
         """The prompt for the agent's turn, the last one of the discussion if `is_last`, or for a question to it."""
-        heard = self._heard_by(agent.participant_id)
-        if brief is None:
-            return build_prompt(agent.speaker, self._matter, heard, budget_tokens, question=question, is_last=is_last)
-        if brief.blind_since is not None:
-            heard = without_turns_after(brief.blind_since, heard, own=agent.participant_id)
-        if brief.is_anonymous:
-            heard = under_letters(heard, self._letters(), own_handle=agent.speaker.handle)
         return build_prompt(
             agent.speaker,
             self._matter,
-            heard,
+            self._heard(agent, brief),
             budget_tokens,
-            instruction=brief.instruction,
+            instruction=brief.instruction if brief is not None else None,
             question=question,
             is_last=is_last,
+            ground=ground,
         )
+
+    def about(self, agent: AgentSeat, brief: Brief | None) -> str:
+        """What the agent's turn is about: the topic, and what it has heard last from others."""
+        others = (said for said in self._heard(agent, brief) if said.handle != agent.speaker.handle)
+        latest = [said.content[:ABOUT_CHARACTERS] for said in islice(others, ABOUT_MESSAGES)]
+        return "\n".join([self.topic[:ABOUT_CHARACTERS], *reversed(latest)])
+
+    def _heard(self, agent: AgentSeat, brief: Brief | None) -> Iterable[Utterance]:
+        """What the agent has heard as far as the policy lets it know, newest first."""
+        heard = self._heard_by(agent.participant_id)
+        if brief is not None and brief.blind_since is not None:
+            heard = without_turns_after(brief.blind_since, heard, own=agent.participant_id)
+        if brief is not None and brief.is_anonymous:
+            heard = under_letters(heard, self._letters(), own_handle=agent.speaker.handle)
+        return heard
 
     def _heard_by(self, seat_id: UUID) -> Iterable[Utterance]:
         """What that seat may read, newest first."""
@@ -211,6 +245,7 @@ class TableState:
         kept = self._newest_first
         while len(kept) > 1 and (len(kept) > TRANSCRIPT_MESSAGES or self._transcript_tokens > TRANSCRIPT_TOKENS):
             self._transcript_tokens -= kept.pop().tokens
+            self.has_forgotten = True
 
     def catch_up(self, news: Iterable[StoredEvent]) -> None:
         """Take what others wrote into the log meanwhile."""
@@ -269,7 +304,7 @@ async def load_table(work: UnitOfWork, discussion_id: UUID, clock_ahead: timedel
     discussion = await work.discussions.get(discussion_id)
     everything = Reader(sees_all=True)  # each agent's prompt leaves out what it may not read
     messages = await work.messages.list_recent(discussion_id, everything, TRANSCRIPT_MESSAGES, discussion.last_seq)
-    return TableState(
+    table = TableState(
         discussion,
         await load_roster(work, discussion),
         await _documents(work, discussion.document_ids),
@@ -280,6 +315,11 @@ async def load_table(work: UnitOfWork, discussion_id: UUID, clock_ahead: timedel
         await work.messages.list_recent_turns(discussion_id, RECENT_TURNS) if discussion.turn else (),
         clock_ahead,
     )
+    table.has_forgotten = len(messages) == TRANSCRIPT_MESSAGES
+    for message in messages:
+        if message.citations:
+            table.numbers.learn(message.citations)
+    return table
 
 
 async def load_roster(work: UnitOfWork, discussion: Discussion) -> Roster:
@@ -298,7 +338,7 @@ async def _documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> list[Sou
     if not document_ids:
         return []
     found = await work.knowledge.find_beginnings(document_ids, DOCUMENT_CHARACTERS // len(document_ids))
-    return [SourceDocument(*found[document_id]) for document_id in document_ids if document_id in found]
+    return [found[document_id] for document_id in document_ids if document_id in found]
 
 
 async def _agents(work: UnitOfWork, participants: list[Participant]) -> dict[UUID, AgentSeat]:
@@ -315,5 +355,5 @@ async def _agents(work: UnitOfWork, participants: list[Participant]) -> dict[UUI
         if seat.model is not None:
             config = config.model_copy(update={"model": seat.model})
         speaker = Speaker(seat.handle, seat.name, config.persona)
-        agents[seat_id] = AgentSeat(seat_id, speaker, config, seat.stands_in_for or seat_id)
+        agents[seat_id] = AgentSeat(seat_id, speaker, config, seat.stands_in_for or seat_id, seat.agent_id)
     return agents
