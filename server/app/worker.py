@@ -27,7 +27,7 @@ from app.core.sealing import Sealer
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.engines.secret_keys import find_secret_keys
-from app.jobs import clear, deliver, drive, remember
+from app.jobs import clear, deliver, drive, remember, summarise
 from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
 from app.repositories.jobs import ASSISTANT_QUEUE, CHORES_QUEUE, DELIVERIES_QUEUE, KNOWLEDGE_QUEUE, TURNS_QUEUE
@@ -41,6 +41,7 @@ from app.services.knowledge.search import KnowledgeSearch
 from app.services.live.bus import LiveBus
 from app.services.memory.distilling import Distilling
 from app.services.memory.recall import Recall
+from app.services.memory.summaries import Summaries
 from app.services.side_calls import SideCalls
 from app.services.turns.driver import TurnDriver
 from app.services.turns.leases import LeaseKeeper
@@ -108,7 +109,9 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     models = make_catalog(settings, uow, Sealer(secret_keys), outgoing.guard, cache)
     embedding_models, vectors = EmbeddingCatalog(settings.models, models), make_vector_store(settings, uow)
     recall = Recall(uow, embedding_models)
-    research = Research(uow, KnowledgeSearch(uow, embedding_models, vectors), recall)
+    assistants, side_calls = Assistants(settings.models, models), SideCalls(uow, settings.budgets)
+    summaries = Summaries(uow, assistants, side_calls)
+    research = Research(uow, KnowledgeSearch(uow, embedding_models, vectors), recall, summaries.find)
     leases = LeaseKeeper(turns, settings.worker.lease_seconds)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     driver = TurnDriver(uow, turns, models, bus, leases, settings, owner, research)
@@ -117,8 +120,8 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     calls = ExternalCalls(uow, outgoing, WebhookSigner(secret_keys), TurnTokens(secret_keys), deadlines)
     deliver.register(queue, calls)
     sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
-    assistants, side_calls = Assistants(settings.models, models), SideCalls(uow, settings.budgets)
     remember.register(queue, Distilling(uow, embedding_models, assistants, side_calls))
+    summarise.register(queue, summaries)
     clear.register(queue, WorkspaceClearing(uow))
     sizes = settings.worker
     beside = {

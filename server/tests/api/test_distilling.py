@@ -122,6 +122,20 @@ async def test_what_is_heard_again_is_one_memory_that_matters_more_and_names_bot
     assert 0.6 < memory["importance"] < 0.8
 
 
+async def test_what_was_learned_in_one_discussion_is_known_in_the_next(
+    client, make_agent, make_discussion, make_model, settled
+):
+    model = make_model("tokens=4")
+    agent = await make_agent(model=model.name, **LONG_TERM)
+    for _ in range(2):
+        await ended(client, await make_discussion(agents=[agent], limits={"max_turns": 1}))
+        await settled()
+
+    first, second = model.prompts
+    assert RENT not in str(first)
+    assert [message["role"] for message in second if RENT in message["content"]] == ["user"]
+
+
 async def test_a_persons_wording_stays_when_the_agent_hears_it_again(client, make_agent, make_discussion, settled):
     agent = await make_agent(**LONG_TERM)
     told = {"content": "Team spends 40% of its money on rent", "importance": 0.2}

@@ -27,6 +27,7 @@ from app.services.turns.budget import TurnBudget
 from app.services.turns.deliberation import Deliberation, Verdict
 from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
 from app.services.turns.ledger import Decision, Ledger
+from app.services.turns.minutes import Minutes
 from app.services.turns.records import message_data, note, record, spoken
 from app.services.turns.requests import TurnRequests
 from app.services.turns.research import Asked, Research
@@ -74,6 +75,7 @@ class Drive:
         self._reservations = Reservations(table, ledger, held, self._requests, budget)
         self._held = held
         self._epoch = held.claim.epoch
+        self._minutes = Minutes(ledger.uow, held.claim, table, models)
         self._attempts = Attempts(table, held, live, attempts, self._reservations, self._try_again)
         self._deliberation = Deliberation(table, held, models, self._reservations)
         # Of what was just said and no prompt holds yet, while it is decided what follows.
@@ -83,6 +85,7 @@ class Drive:
         await self._take_over()
         while self._table.state.status == Status.RUNNING and not self._ledger.gave_way:
             await self._models.refresh()
+            await self._minutes.keep()
             if self._table.state.turn_message_id is None:
                 await self._open_floor()
             else:

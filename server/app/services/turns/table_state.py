@@ -99,6 +99,7 @@ class TableState:
         self._turns: deque[TurnNote] = deque(turns, maxlen=RECENT_TURNS)
         self._newest_first: deque[Utterance] = deque()
         self._holds_whispers = False
+        self.unsummarised_tokens = 0
         self._transcript_tokens = 0
         for utterance in transcript:
             self._hear(utterance)
@@ -242,6 +243,7 @@ class TableState:
         self._newest_first.appendleft(utterance)
         self._holds_whispers = self._holds_whispers or utterance.visible_to is not None
         self._transcript_tokens += utterance.tokens
+        self.unsummarised_tokens += utterance.tokens if utterance.visible_to is None else 0
         kept = self._newest_first
         while len(kept) > 1 and (len(kept) > TRANSCRIPT_MESSAGES or self._transcript_tokens > TRANSCRIPT_TOKENS):
             self._transcript_tokens -= kept.pop().tokens
