@@ -103,6 +103,11 @@ class ServerSettings(_Group):
     public_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
         None, description="Where people's browsers find the pages; links in mails lead there."
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="What Prometheus shows as bearer token at `/metrics`; unset: open on loopback, else closed.",
+    )
     rate_limits: Literal["on", "off"] = Field(
         "on", description="`off`, for benchmarks: no rate limits, no throttled logins, no limit on streams a person."
     )

@@ -51,6 +51,7 @@ from app.routes import (
     lifecycle,
     memories,
     messages,
+    metrics,
     notifications,
     oidc,
     participants,
@@ -140,7 +141,7 @@ def create_app(settings: Settings) -> FastAPI:
     discussions = (messages, stream, discussion, lifecycle, participants, forks, formats)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
     others = (notifications, socket, agents, memories, knowledge, usage, ai, providers, docs, well_known)
-    for module in (*discussions, health, *accounts, *others):
+    for module in (*discussions, health, metrics, *accounts, *others):
         app.router.routes += module.router.routes  # FastAPI asks those of routers that it includes twice
     install_error_handlers(app)
     install_openapi(app)

@@ -32,7 +32,7 @@ SWITCHING_PROTOCOLS = 101
 _BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 # `user_id` is who asks (`name_caller`).
 _TOLD_AS = {"user_id": "target_user_id"}
-_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def current_request_id() -> str:
