@@ -14,7 +14,7 @@ from datetime import datetime
 from uuid import UUID
 
 MOST_MEMORIES = 2_000
-"""Of one agent; beyond it the least worth is forgotten. So many are compared one by one in milliseconds."""
+"""Of one agent; beyond it the least worth is forgotten. All are compared one by one, which bounds what a turn waits."""
 RELEVANCE, IMPORTANCE, RECENCY = 3.0, 2.0, 0.5
 RECENCY_AN_HOUR = 0.995
 SAME_FACT_SIMILARITY = 0.85
