@@ -34,6 +34,7 @@ from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.kept_answers import KeptAnswers
 from app.services.knowledge.bases import KnowledgeService
+from app.services.knowledge.passages import PassageService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
 from app.services.live.streams import OpenStreams
@@ -88,6 +89,7 @@ class Services:
     pages: MessagePages
     transcripts: TranscriptService
     knowledge: KnowledgeService
+    passages: PassageService
     memories: MemoryService
     providers: ModelProviders
     embeddings: EmbeddingService
@@ -143,6 +145,7 @@ Diffs = Annotated[DiscussionDiffs, _service("diffs")]
 Floor = Annotated[DiscussionFloor, _service("floor")]
 Messages = Annotated[MessageService, _service("messages")]
 Transcripts = Annotated[TranscriptService, _service("transcripts")]
+Search = Annotated[PassageService, _service("passages")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Memories = Annotated[MemoryService, _service("memories")]
 Providers = Annotated[ModelProviders, _service("providers")]

@@ -56,6 +56,7 @@ from app.routes import (
     oidc,
     participants,
     providers,
+    search,
     sessions,
     socket,
     stream,
@@ -88,6 +89,8 @@ from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
 from app.services.kept_answers import KeptAnswers, ResourceStamps
 from app.services.knowledge.bases import KnowledgeService
+from app.services.knowledge.passages import PassageService
+from app.services.knowledge.search import KnowledgeSearch
 from app.services.last_seen import LastSeen
 from app.services.live.bus import LiveBus
 from app.services.live.hub import Hub
@@ -113,6 +116,7 @@ from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
 from app.services.usage import UsageService
+from app.services.vector_stores import make_vector_store
 from app.services.viewings import Viewings
 from app.services.workspaces import WorkspaceService
 
@@ -140,7 +144,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Routes are tried one after the other: those first that are asked for most.
     discussions = (messages, stream, discussion, lifecycle, participants, forks, formats)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
-    others = (notifications, socket, agents, memories, knowledge, usage, ai, providers, docs, well_known)
+    others = (notifications, socket, agents, memories, knowledge, search, usage, ai, providers, docs, well_known)
     for module in (*discussions, health, metrics, *accounts, *others):
         app.router.routes += module.router.routes  # FastAPI asks those of routers that it includes twice
     install_error_handlers(app)
@@ -200,7 +204,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     keys = KeyRing(SigningKeys(uow, sealer).load)
     outgoing = Outgoing(settings.outgoing)
     models = make_catalog(settings, uow, sealer, outgoing.guard, cache)
-    embedding_models = EmbeddingCatalog(settings.models, models)
+    embedding_models, vectors = EmbeddingCatalog(settings.models, models), make_vector_store(settings, uow)
     to_issuer = way_to_issuer(settings.oidc, settings.outgoing)
     oidc_client = OidcClient(settings, to_issuer) if settings.oidc.is_set else None
     discussions, messages = DiscussionService(uow, models), MessageService(uow, TurnTokens(secret_keys))
@@ -246,6 +250,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         pages=MessagePages(uow, ends),
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow),
+        passages=PassageService(uow, KnowledgeSearch(uow, embedding_models, vectors)),
         memories=MemoryService(uow, embedding_models),
         providers=ModelProviders(uow, sealer, outgoing, models),
         embeddings=EmbeddingService(embedding_models),
@@ -265,18 +270,10 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         async with running(**watchers, signing_keys=keys.run, last_seen=last_seen.run):
             yield services
     finally:
-        await passwords.close()
-        await keys.close()
-        await hub.close()
-        await ends.close()
-        await stamps.close()
-        await models.close()
-        await embedding_models.close()
-        await outgoing.close()
-        if oidc_client is not None:
-            await oidc_client.close()
-        await to_issuer.close()
-        await cache.aclose()
-        await channels.aclose()
-        await followed.aclose()
+        makers = (models, vectors, embedding_models)
+        for held in (passwords, keys, hub, ends, stamps, *makers, outgoing, oidc_client, to_issuer):
+            if held is not None:
+                await held.close()
+        for connections in (cache, channels, followed):
+            await connections.aclose()
         await engine.dispose()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
+from app.core.cursors import decode_numbers, encode_cursor
 from app.domain.documents import Passage
 from app.domain.search_query import SearchQuery
 from app.repositories.base import Repository
@@ -57,11 +58,17 @@ _FIND = text(
     "SELECT id, score FROM arena_keyword_search(CAST(:scope AS tsquery), CAST(:language AS regconfig), :base_ids,"
     " CAST(CAST(:terms AS text[]) AS tsquery[]), CAST(:weights AS float8[]), :leading, :total, :most)"
 )
-_READ = """
-    SELECT c.id, c.document_id, c.base_id, d.title, c.text, c.span_start, c.span_end, c.page, c.heading
+_CHUNKS = """
+    SELECT c.id, c.ordinal, c.document_id, c.base_id, d.title, c.text, c.span_start, c.span_end, c.page, c.heading
     FROM chunks c JOIN documents d ON d.id = c.document_id AND d.workspace_id = c.workspace_id
-    WHERE c.workspace_id = :workspace_id AND c.id = ANY(:ids) AND c.base_id = ANY(:base_ids)
-"""
+    WHERE c.workspace_id = :workspace_id"""
+_READ = _CHUNKS + " AND c.id = ANY(:ids) AND c.base_id = ANY(:base_ids)"
+_LIST = text(_CHUNKS + " AND c.document_id = :document_id AND c.ordinal > :after ORDER BY c.ordinal, c.id LIMIT :limit")
+_WORDS = text(
+    "SELECT word FROM unnest(CAST(:words AS text[])) AS word WHERE tsvector_to_array("
+    "to_tsvector(CAST(:language AS regconfig), arena_fold(word))) && CAST(:lexemes AS text[])"
+)
+_LISTED = "chunks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,21 +185,42 @@ class PassageRepository(Repository):
             values |= {f"language_{n}": language, f"wanted_{n}": " & ".join(wanted)}
         if not document_ids:
             del values["document_ids"]
-        rows = await self._session.execute(text(statement), values)
-        return {
-            row.id: Passage(
-                chunk_id=row.id,
-                document_id=row.document_id,
-                base_id=row.base_id,
-                title=row.title,
-                text=row.text,
-                span=(row.span_start, row.span_end),
-                page=row.page,
-                heading=row.heading,
-                score=0.0,
-            )
-            for row in rows
+        return {row.id: _passage(row) for row in await self._session.execute(text(statement), values)}
+
+    async def find_words(self, words: Collection[str], terms: Collection[Terms]) -> set[str]:
+        """Those of the words that are the query's in one of the languages."""
+        found: set[str] = set()
+        for spoken in terms:
+            values = {"words": list(words), "language": spoken.language, "lexemes": list(spoken.lexemes)}
+            found |= set(await self._session.scalars(_WORDS, values))
+        return found
+
+    async def list_of(self, document_id: UUID, limit: int, cursor: str | None) -> tuple[list[Passage], str | None]:
+        """The document's chunks in their order, `limit` of them, and the cursor of the rest."""
+        after = -1 if cursor is None else decode_numbers(cursor, _LISTED)[0]
+        values = {
+            "workspace_id": self._workspace_id,
+            "document_id": document_id,
+            "after": after,
+            "limit": limit + 1,
         }
+        rows = (await self._session.execute(_LIST, values)).all()
+        following = encode_cursor(_LISTED, rows[limit - 1].ordinal) if len(rows) > limit else None
+        return [_passage(row) for row in rows[:limit]], following
+
+
+def _passage(row: Row[Any]) -> Passage:
+    return Passage(
+        chunk_id=row.id,
+        document_id=row.document_id,
+        base_id=row.base_id,
+        title=row.title,
+        text=row.text,
+        span=(row.span_start, row.span_end),
+        page=row.page,
+        heading=row.heading,
+        score=0.0,
+    )
 
 
 def lexeme_query(lexeme: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 from uuid import UUID
 
 import structlog
@@ -13,7 +13,7 @@ from app.domain.ranking import fuse
 from app.domain.search_query import SearchQuery, read_query
 from app.repositories.passages import Terms
 from app.services.ai_models import UnknownModel
-from app.services.embedding.base import Embedder
+from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.knowledge.keywords import KeywordSearch, Searched
 from app.services.providers.base import ModelError
 from app.services.unit_of_work import UnitOfWorkFactory
@@ -25,21 +25,6 @@ Mode = Literal["hybrid", "vector", "keyword"]
 LONGEST_QUERY = 2_000
 LOOKED_THROUGH = 50
 """Hits of each kind are ranked together at least, however few are wanted."""
-
-
-class Embedding(Protocol):
-    """An embedding model that is ready to be asked."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-
-
-class Embeddings(Protocol):
-    """The models that embed for a workspace."""
-
-    async def get(self, workspace_id: UUID, name: str) -> Embedding:
-        """Raise `UnknownModel`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +45,15 @@ class SearchFor:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Passages, best first, and the mode that the search came to; `terms` are the query's words in each language."""
+
+    passages: Sequence[Passage]
+    mode: Mode
+    terms: Sequence[Terms]
+
+
+@dataclass(frozen=True, slots=True)
 class _Course:
     """A search under way."""
 
@@ -74,7 +68,7 @@ class _Course:
 class KnowledgeSearch:
     """Finds passages in the workspace's bases. Nothing is held while a text is embedded."""
 
-    def __init__(self, uow: UnitOfWorkFactory, embeddings: Embeddings, vectors: VectorStore) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, embeddings: EmbeddingCatalog, vectors: VectorStore) -> None:
         self._uow = uow
         self._embeddings = embeddings
         self._vectors = vectors
@@ -86,16 +80,28 @@ class KnowledgeSearch:
         Where the embedding model does not answer, a hybrid search goes by words alone; one by meaning raises its
         `ModelError`.
         """
+        return list((await self.search(workspace_id, wanted)).passages)
+
+    async def search(self, workspace_id: UUID, wanted: SearchFor) -> Found:
+        """The same, with how it was found."""
         course = await self._begin(workspace_id, wanted)
         if course is None:
-            return []
-        by_words, by_meaning = await asyncio.gather(
-            self._by_words(course) if wanted.mode != "vector" else _nothing(),
-            self._by_meaning(course, must_answer=wanted.mode == "vector") if wanted.mode != "keyword" else _nothing(),
-        )
-        scores = _scores(wanted.mode, by_words, by_meaning)
+            return Found([], wanted.mode, [])
+        mode, scores = await self._rank(course, wanted.mode)
         passages = await self._read(course, scores)
-        return [replace(passages[key], score=score) for key, score in scores.items() if key in passages][: wanted.k]
+        best = [replace(passages[key], score=score) for key, score in scores.items() if key in passages]
+        return Found(best[: wanted.k], mode, course.terms)
+
+    async def _rank(self, course: _Course, mode: Mode) -> tuple[Mode, Mapping[UUID, float]]:
+        """The mode that it came to, and chunks with their scores, best first."""
+        if mode == "keyword":
+            return mode, dict(await self._by_words(course))
+        if mode == "vector":
+            return mode, dict(await self._by_meaning(course))
+        by_words, by_meaning = await asyncio.gather(self._by_words(course), self._by_meaning_if_it_answers(course))
+        if by_meaning is None:
+            return "keyword", dict(by_words)
+        return mode, fuse([(1.0, [key for key, _ in by_words]), (1.0, [key for key, _ in by_meaning])])
 
     async def _begin(self, workspace_id: UUID, wanted: SearchFor) -> _Course | None:
         # A model that searches may ask for what PostgreSQL cannot hold.
@@ -115,26 +121,25 @@ class KnowledgeSearch:
     async def _by_words(self, course: _Course) -> list[tuple[UUID, float]]:
         return await self._keywords.find(course.workspace_id, course.searched, course.terms, course.depth)
 
-    async def _by_meaning(self, course: _Course, *, must_answer: bool) -> list[tuple[UUID, float]]:
+    async def _by_meaning_if_it_answers(self, course: _Course) -> list[tuple[UUID, float]] | None:
+        try:
+            return await self._by_meaning(course)
+        except (ModelError, UnknownModel) as error:
+            log.warning("search_without_vectors", models=list(course.bases_by_model), error=error.code)
+            return None
+
+    async def _by_meaning(self, course: _Course) -> list[tuple[UUID, float]]:
         """Of several embedding models, whose similarities cannot be compared, the first of each come first."""
         found = await asyncio.gather(
-            *(self._of_model(course, model, base_ids, must_answer) for model, base_ids in course.bases_by_model.items())
+            *(self._of_model(course, model, base_ids) for model, base_ids in course.bases_by_model.items())
         )
         if len(found) == 1:
             return found[0]
         return list(fuse((1.0, [chunk_id for chunk_id, _ in hits]) for hits in found).items())
 
-    async def _of_model(
-        self, course: _Course, model: str, base_ids: Collection[UUID], must_answer: bool
-    ) -> list[tuple[UUID, float]]:
-        try:
-            embedding = await self._embeddings.get(course.workspace_id, model)
-            vector = await embedding.embedder.embed([course.query.words])
-        except (ModelError, UnknownModel) as error:
-            if must_answer:
-                raise
-            log.warning("search_without_vectors", model=model, error=error.code)
-            return []
+    async def _of_model(self, course: _Course, model: str, base_ids: Collection[UUID]) -> list[tuple[UUID, float]]:
+        embedding = await self._embeddings.get(course.workspace_id, model)
+        vector = await embedding.embedder.embed([course.query.words])
         within = Within(course.workspace_id, base_ids, course.searched.document_ids)
         hits = await self._vectors.search(within, model, vector, course.depth)
         return [(hit.chunk_id, hit.similarity) for hit in hits]
@@ -145,19 +150,3 @@ class KnowledgeSearch:
             return await work.passages.read(
                 list(scores), course.searched.base_ids, course.searched.document_ids, conditions
             )
-
-
-async def _nothing() -> list[tuple[UUID, float]]:
-    return []
-
-
-def _scores(
-    mode: Mode, by_words: Sequence[tuple[UUID, float]], by_meaning: Sequence[tuple[UUID, float]]
-) -> Mapping[UUID, float]:
-    if mode == "keyword":
-        return dict(by_words)
-    if mode == "vector":
-        return dict(by_meaning)
-    return fuse(
-        [(1.0, [chunk_id for chunk_id, _ in by_words]), (1.0, [chunk_id for chunk_id, _ in by_meaning])],
-    )

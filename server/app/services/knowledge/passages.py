@@ -1,0 +1,67 @@
+"""Passages as callers are shown them."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from app.core.errors import NotFound
+from app.domain.documents import Passage
+from app.domain.highlights import places_of, words_of
+from app.schemas.base import Page
+from app.schemas.search import ChunkRead, PassageRead, SearchCreate, SearchRead, Span
+from app.services.callers import Actor
+from app.services.knowledge.search import Found, KnowledgeSearch, SearchFor
+from app.services.unit_of_work import UnitOfWorkFactory
+
+
+class PassageService:
+    """Searches the caller's workspace."""
+
+    def __init__(self, uow: UnitOfWorkFactory, search: KnowledgeSearch) -> None:
+        self._uow = uow
+        self._search = search
+
+    async def search(self, actor: Actor, request: SearchCreate) -> SearchRead:
+        """Raise `NotFound` for a base or a document that the workspace has not, and a `ModelError`."""
+        await self._check(actor, request)
+        wanted = SearchFor(request.query, request.base_ids, request.document_ids, request.k, request.mode)
+        found = await self._search.search(actor.workspace_id, wanted)
+        sought = await self._words_to_show(actor, found)
+        return SearchRead(items=[_passage(each, sought) for each in found.passages], mode=found.mode)
+
+    async def _check(self, actor: Actor, request: SearchCreate) -> None:
+        async with self._uow.reading(actor.workspace_id) as work:
+            if {*request.base_ids} - await work.knowledge.find_base_ids(request.base_ids):
+                raise NotFound("there is no such knowledge base")
+            if {*request.document_ids} - await work.knowledge.find_document_ids(request.document_ids):
+                raise NotFound("there is no such document")
+
+    async def _words_to_show(self, actor: Actor, found: Found) -> set[str]:
+        words = words_of(passage.text for passage in found.passages)
+        async with self._uow.reading(actor.workspace_id) as work:
+            return await work.passages.find_words(words, found.terms) if words else set()
+
+    async def list_chunks(self, actor: Actor, document_id: UUID, limit: int, cursor: str | None) -> Page[ChunkRead]:
+        async with self._uow.reading(actor.workspace_id) as work:
+            if not await work.knowledge.find_document_ids([document_id]):
+                raise NotFound("there is no such document")
+            chunks, following = await work.passages.list_of(document_id, limit, cursor)
+        return Page(items=[ChunkRead(**_place(chunk)) for chunk in chunks], next_cursor=following)
+
+
+def _place(passage: Passage) -> dict[str, object]:
+    start, end = passage.span
+    return {
+        "chunk_id": passage.chunk_id,
+        "document_id": passage.document_id,
+        "base_id": passage.base_id,
+        "title": passage.title,
+        "text": passage.text,
+        "span": Span(start=start, end=end),
+        "page": passage.page,
+        "heading": passage.heading,
+    }
+
+
+def _passage(passage: Passage, sought: Collection[str]) -> PassageRead:
+    highlights = [Span(start=start, end=end) for start, end in places_of(sought, passage.text)]
+    return PassageRead(**_place(passage), score=passage.score, highlights=highlights)
