@@ -291,6 +291,19 @@ class ModelSettings(_Group):
     replay_pace: float = Field(0, ge=0, description="1: a replay takes the time that was recorded; 0: none.")
 
 
+class VectorSettings(_Group):
+    """Where the vectors are that searches by meaning go by."""
+
+    vector_store: Literal["postgresql", "qdrant"] = Field(
+        "postgresql", description="`postgresql`, beside all else, or `qdrant` (`pip install discussion-arena[qdrant]`)."
+    )
+    qdrant_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="Where Qdrant is, such as `http://127.0.0.1:6333`."
+    )
+    qdrant_api_key: SecretStr | None = Field(None, description="Its key, if it wants one.")
+    qdrant_seconds: int = Field(10, ge=1, le=600, description="Qdrant is given up after this long.")
+
+
 class WorkerSettings(_Group):
     """How a worker drives discussions."""
 
@@ -370,6 +383,7 @@ class Settings(BaseModel):
     oidc: OidcSettings = Field(default_factory=OidcSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
+    vectors: VectorSettings = Field(default_factory=VectorSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     documents: DocumentSettings = Field(default_factory=DocumentSettings)
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)

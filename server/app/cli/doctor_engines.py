@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx2
+import numpy as np
 import psycopg
 import redis
 from alembic.script import ScriptDirectory
@@ -21,6 +23,10 @@ from app.engines import postgres, valkey
 from app.engines.database_check import check_database, plain_url
 from app.engines.local_model import LocalModel
 from app.engines.supervisor import Supervisor
+from app.services.embedding.base import unit_rows
+from app.services.embedding.catalog import DEFAULT_EMBEDDING_MODEL
+from app.services.vector_store import VectorStoreAway, Within
+from app.services.vector_stores import make_qdrant
 
 ANSWER_SECONDS = 5.0
 MODEL_SECONDS = 60.0
@@ -48,6 +54,7 @@ async def check_engines(settings: Settings, *, running: bool) -> list[Finding]:
             await _check_valkey(settings, supervisor, running=running),
             await _check_local_model(settings, supervisor),
             *await _check_openai(settings),
+            await _check_vectors(settings),
         ]
     finally:
         await supervisor.stop()
@@ -89,6 +96,23 @@ def _ask_database(place: Place) -> list[Finding]:
             Finding("pgvector", "ok", str(vector)),
             _check_schema(connection),
         ]
+
+
+async def _check_vectors(settings: Settings) -> Finding:
+    if settings.vectors.vector_store == "postgresql":
+        return Finding("Vector store", "ok", "PostgreSQL")
+    try:
+        store = make_qdrant(settings.vectors)
+    except StartupFailed as error:
+        return Finding("Vector store", "fail", error.detail, "or leave ARENA_VECTOR_STORE unset: PostgreSQL serves too")
+    try:
+        nowhere = Within(uuid4(), [uuid4()])
+        await store.search(nowhere, DEFAULT_EMBEDDING_MODEL, unit_rows(np.ones((1, 256), np.float32)), 1)
+    except VectorStoreAway as error:
+        return Finding("Vector store", "fail", f"Qdrant: {error.__cause__}", "see that it runs at ARENA_QDRANT_URL")
+    finally:
+        await store.close()
+    return Finding("Vector store", "ok", "Qdrant, at ARENA_QDRANT_URL")
 
 
 def _check_schema(connection: psycopg.Connection[Row]) -> Finding:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from app.core.errors import Unavailable
 from app.services.embedding.base import Vectors
+
+
+class VectorStoreAway(Unavailable):
+    """The store failed or does not answer; the same may work later."""
+
+    code = "vector_store_away"
 
 
 @dataclass(frozen=True, slots=True)

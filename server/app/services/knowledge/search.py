@@ -17,7 +17,7 @@ from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.knowledge.keywords import KeywordSearch, Searched
 from app.services.providers.base import ModelError
 from app.services.unit_of_work import UnitOfWorkFactory
-from app.services.vector_store import VectorStore, Within
+from app.services.vector_store import VectorStore, VectorStoreAway, Within
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -77,8 +77,8 @@ class KnowledgeSearch:
     async def find(self, workspace_id: UUID, wanted: SearchFor) -> list[Passage]:
         """The best `k`, best first; bases and documents that are not there are passed over.
 
-        Where the embedding model does not answer, a hybrid search goes by words alone; one by meaning raises its
-        `ModelError`.
+        Where the embedding model or the vector store does not answer, a hybrid search goes by words alone; one by
+        meaning raises their `ModelError`, `UnknownModel` or `VectorStoreAway`.
         """
         return list((await self.search(workspace_id, wanted)).passages)
 
@@ -124,7 +124,7 @@ class KnowledgeSearch:
     async def _by_meaning_if_it_answers(self, course: _Course) -> list[tuple[UUID, float]] | None:
         try:
             return await self._by_meaning(course)
-        except (ModelError, UnknownModel) as error:
+        except (ModelError, UnknownModel, VectorStoreAway) as error:
             log.warning("search_without_vectors", models=list(course.bases_by_model), error=error.code)
             return None
 
