@@ -1,6 +1,6 @@
 """Wire types of agents."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, UrlConstraints, model_validator
@@ -27,6 +27,10 @@ def _short_once_encoded(url: AnyHttpUrl) -> AnyHttpUrl:
 
 
 EndpointUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=LONGEST_URL), AfterValidator(_short_once_encoded)]
+
+ResponseSchema = Annotated[
+    dict[str, Any], Field(description="JSON Schema (Draft 2020-12) that every message of the agent fits.")
+]
 
 
 class AgentParams(Request):
@@ -63,6 +67,7 @@ class AgentConfig(Request):
     memory: AgentMemory = Field(default_factory=AgentMemory)
     color: Color | None = None
     endpoint_url: AnyHttpUrl | None = None
+    response_schema: ResponseSchema | None = None
 
 
 def _check_kind(kind: AgentKind, config: AgentConfig) -> None:
@@ -72,6 +77,8 @@ def _check_kind(kind: AgentKind, config: AgentConfig) -> None:
         raise ValueError("an agent without a model has no model_fallbacks")
     if kind == "llm" and config.endpoint_url is not None:
         raise ValueError("only an external agent has an endpoint_url")
+    if kind != "llm" and config.response_schema is not None:
+        raise ValueError("only an llm agent has a response_schema")
     if kind == "external" and config.endpoint_url is None:
         raise ValueError("an external agent needs an endpoint_url")
 
@@ -96,7 +103,7 @@ class AgentCreate(AgentConfig):
 class AgentUpdate(Change):
     """Only the fields given change; `params` and `memory` are replaced whole."""
 
-    may_be_null = frozenset({"color"})
+    may_be_null = frozenset({"color", "response_schema"})
 
     name: Line | None = None
     handle: Handle | None = None
@@ -109,6 +116,7 @@ class AgentUpdate(Change):
     memory: AgentMemory | None = None
     color: Color | None = None
     endpoint_url: EndpointUrl | None = None
+    response_schema: ResponseSchema | None = None
 
     def apply_to(self, kind: AgentKind, config: AgentConfig) -> AgentConfig:
         """The new config, or ValueError if it does not fit the agent's kind."""
@@ -135,6 +143,7 @@ class AgentRead(Read):
     memory: AgentMemory
     color: str | None
     endpoint_url: str | None
+    response_schema: dict[str, Any] | None
     webhook_secret: str | None = Field(
         None, description="Signs the webhooks of an external agent; shown when it is created, and never again."
     )

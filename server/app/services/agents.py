@@ -10,6 +10,7 @@ from app.core.clock import utc_now
 from app.core.cursors import decode_numbers, encode_cursor
 from app.core.errors import Invalid, NotFound, PreconditionFailed, located
 from app.core.ids import new_id
+from app.core.json_schema import compile_schema
 from app.core.outgoing import Outgoing
 from app.core.webhooks import WebhookSigner
 from app.domain.audit import Action
@@ -187,7 +188,10 @@ class AgentService:
                 await self._outgoing.check_url(str(endpoint_url))
 
     async def _check(self, work: UnitOfWork, config: AgentConfig, models: WorkspaceModels) -> None:
-        """Everything the config names must exist."""
+        """Everything the config names must exist, and its schema be one."""
+        if config.response_schema is not None:
+            with located("body", "response_schema"):
+                compile_schema(config.response_schema)
         models.check(config.model, "body", "model")
         for place, name in enumerate(config.model_fallbacks):
             models.check(name, "body", "model_fallbacks", place)

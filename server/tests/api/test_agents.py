@@ -342,3 +342,28 @@ async def test_any_text_that_json_can_carry_survives(client, make_agent):
 
     stored = (await client.get(f"/api/v1/agents/{agent.id}")).content
     assert orjson.loads(stored)["persona"] == persona
+
+
+SCHEMA = {"type": "object", "properties": {"verdict": {"enum": ["yes", "no"]}}, "required": ["verdict"]}
+
+
+async def test_an_agents_response_schema_is_kept_with_its_version(client, make_agent):
+    agent = await make_agent(response_schema=SCHEMA)
+    address = f"/api/v1/agents/{agent.id}"
+
+    without = (await client.patch(address, json={"response_schema": None})).json()
+
+    assert agent.response_schema == SCHEMA
+    assert without["response_schema"] is None
+    assert (await client.get(f"{address}/versions/1")).json()["response_schema"] == SCHEMA
+
+
+@pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"$ref": "http://127.0.0.1:9/"}, {"description": "\x00"}])
+async def test_a_response_schema_that_is_none_is_refused(client, make_agent, schema):
+    agent = await make_agent()
+
+    for answer in (
+        await client.post("/api/v1/agents", json=agent_body("Other", response_schema=schema)),
+        await client.patch(f"/api/v1/agents/{agent.id}", json={"response_schema": schema}),
+    ):
+        assert problem(answer, 422, "bad_schema")["errors"][0]["loc"] == ["body", "response_schema"]
