@@ -67,7 +67,9 @@ class ServerSettings(_Group):
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body, in bytes.")
-    max_document_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest document request, in bytes.")
+    max_document_bytes: int = Field(
+        32 * 1024 * 1024, ge=1024, description="Largest document request, or document fetched, in bytes."
+    )
     max_url_bytes: int = Field(16_384, ge=256, le=65_536, description="Longest path and query of a request, in bytes.")
     max_header_bytes: int = Field(32_768, ge=1024, le=1_048_576, description="Most bytes of headers of a request.")
     max_headers: int = Field(100, ge=10, le=10_000, description="Most headers of a request.")
@@ -354,6 +356,30 @@ class ToolSettings(_Group):
     )
 
 
+def _originals_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not ((parts.scheme == "file" and parts.path) or (parts.scheme == "s3" and parts.netloc)):
+        raise ValueError("must be file:///folder or s3://bucket/prefix")
+    return url
+
+
+class OriginalSettings(_Group):
+    """Where the files are kept that documents were made of."""
+
+    originals_url: Annotated[str, AfterValidator(_originals_url)] | None = Field(
+        None, description="`file:///folder` or `s3://bucket/prefix`; unset: in PostgreSQL."
+    )
+    s3_endpoint: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="The S3-compatible server; unset: Amazon's."
+    )
+    s3_access_key_id: str | None = Field(None, description="Who we are there.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Our secret there.")
+    s3_region: str = Field("us-east-1", description="Its region.")
+    document_fetch_seconds: float = Field(
+        60, gt=0, le=600, description="A document's URL that has not given all by then has failed."
+    )
+
+
 class BudgetSettings(_Group):
     """What users and workspaces may spend a day (UTC)."""
 
@@ -389,6 +415,7 @@ class Settings(BaseModel):
     outgoing: OutgoingSettings = Field(default_factory=OutgoingSettings)
     tools: ToolSettings = Field(default_factory=ToolSettings)
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)
+    originals: OriginalSettings = Field(default_factory=OriginalSettings)
 
     @property
     def recordings_dir(self) -> Path:

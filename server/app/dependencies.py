@@ -34,6 +34,7 @@ from app.services.health import HealthService
 from app.services.idempotency import Idempotency
 from app.services.kept_answers import KeptAnswers
 from app.services.knowledge.bases import KnowledgeService
+from app.services.knowledge.documents import DocumentService
 from app.services.knowledge.passages import PassageService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
@@ -91,6 +92,7 @@ class Services:
     knowledge: KnowledgeService
     passages: PassageService
     memories: MemoryService
+    documents: DocumentService
     providers: ModelProviders
     embeddings: EmbeddingService
     usage: UsageService
@@ -148,6 +150,7 @@ Transcripts = Annotated[TranscriptService, _service("transcripts")]
 Search = Annotated[PassageService, _service("passages")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Memories = Annotated[MemoryService, _service("memories")]
+Documents = Annotated[DocumentService, _service("documents")]
 Providers = Annotated[ModelProviders, _service("providers")]
 Embeddings = Annotated[EmbeddingService, _service("embeddings")]
 DailyUsage = Annotated[UsageService, _service("usage")]

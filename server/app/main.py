@@ -29,7 +29,7 @@ from app.core.oidc_issuer import way_to_issuer
 from app.core.outgoing import Outgoing
 from app.core.queue import make_queue
 from app.core.rate_limit import RateLimiter
-from app.core.requests import PREFIX
+from app.core.requests import DOCUMENTS, PREFIX
 from app.core.sealing import Sealer
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
@@ -44,6 +44,7 @@ from app.routes import (
     auth,
     discussion,
     docs,
+    documents,
     forks,
     formats,
     health,
@@ -89,6 +90,8 @@ from app.services.idempotency import Idempotency
 from app.services.interrupted_turns import InterruptedTurns
 from app.services.kept_answers import KeptAnswers, ResourceStamps
 from app.services.knowledge.bases import KnowledgeService
+from app.services.knowledge.documents import DocumentService
+from app.services.knowledge.originals import make_originals
 from app.services.knowledge.passages import PassageService
 from app.services.knowledge.search import KnowledgeSearch
 from app.services.last_seen import LastSeen
@@ -144,7 +147,20 @@ def create_app(settings: Settings) -> FastAPI:
     # Routes are tried one after the other: those first that are asked for most.
     discussions = (messages, stream, discussion, lifecycle, participants, forks, formats)
     accounts = (auth, account, sessions, totp, api_keys, oidc, workspaces, admin)
-    others = (notifications, socket, agents, memories, knowledge, search, usage, ai, providers, docs, well_known)
+    others = (
+        notifications,
+        socket,
+        agents,
+        memories,
+        knowledge,
+        documents,
+        search,
+        usage,
+        ai,
+        providers,
+        docs,
+        well_known,
+    )
     for module in (*discussions, health, metrics, *accounts, *others):
         app.router.routes += module.router.routes  # FastAPI asks those of routers that it includes twice
     install_error_handlers(app)
@@ -166,7 +182,7 @@ def _install_guards(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         Bodies,
         default_bytes=limits.max_body_bytes,
-        by_suffix={"/documents": limits.max_document_bytes},
+        larger=[(DOCUMENTS, limits.max_document_bytes)],
         max_depth=limits.max_json_depth,
     )
     app.add_middleware(UnexpectedErrors)
@@ -249,7 +265,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         messages=messages,
         pages=MessagePages(uow, ends),
         transcripts=TranscriptService(discussions, messages),
-        knowledge=KnowledgeService(uow),
+        knowledge=KnowledgeService(uow, embedding_models, models),
+        documents=DocumentService(uow, make_originals(settings.originals, uow), outgoing),
         passages=PassageService(uow, KnowledgeSearch(uow, embedding_models, vectors)),
         memories=MemoryService(uow, embedding_models),
         providers=ModelProviders(uow, sealer, outgoing, models),

@@ -27,7 +27,7 @@ from app.core.sealing import Sealer
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.engines.secret_keys import find_secret_keys
-from app.jobs import clear, deliver, drive, remember, summarise
+from app.jobs import clear, deliver, drive, ingest, remember, summarise
 from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
 from app.repositories.jobs import ASSISTANT_QUEUE, CHORES_QUEUE, DELIVERIES_QUEUE, KNOWLEDGE_QUEUE, TURNS_QUEUE
@@ -37,6 +37,13 @@ from app.services.assistant_model import Assistants
 from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.external_calls import ExternalCalls
 from app.services.floor_deadlines import FloorDeadlines
+from app.services.knowledge.fetching import Fetcher
+from app.services.knowledge.ingestion import Ingestion
+from app.services.knowledge.left_overs import LeftOvers
+from app.services.knowledge.originals import make_originals
+from app.services.knowledge.parsing.parser import Parser
+from app.services.knowledge.reembedding import Reembedding
+from app.services.knowledge.removal import Removal
 from app.services.knowledge.search import KnowledgeSearch
 from app.services.live.bus import LiveBus
 from app.services.memory.distilling import Distilling
@@ -119,10 +126,15 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     deadlines = FloorDeadlines(uow, turns)
     calls = ExternalCalls(uow, outgoing, WebhookSigner(secret_keys), TurnTokens(secret_keys), deadlines)
     deliver.register(queue, calls)
-    sweep = Sweep(uow, turns, driver, deadlines, aged_after_seconds=settings.worker.worker_ageing_seconds)
     remember.register(queue, Distilling(uow, embedding_models, assistants, side_calls))
     summarise.register(queue, summaries)
-    clear.register(queue, WorkspaceClearing(uow))
+    originals = make_originals(settings.originals, uow)
+    fetcher, removal = Fetcher(settings), Removal(uow, originals, vectors)
+    ingestion = Ingestion(uow, originals, Parser(settings), fetcher, embedding_models, vectors, settings)
+    ingest.register(queue, ingestion, Reembedding(uow, embedding_models, vectors), removal, originals)
+    left_overs = LeftOvers(uow, originals)
+    sweep = Sweep(uow, turns, driver, deadlines, left_overs, aged_after_seconds=settings.worker.worker_ageing_seconds)
+    clear.register(queue, WorkspaceClearing(uow, removal))
     sizes = settings.worker
     beside = {
         "deliveries": ((DELIVERIES_QUEUE, CHORES_QUEUE), DELIVERIES_AT_ONCE, DELIVERIES_DRAIN_SECONDS),
@@ -152,6 +164,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
             )
     finally:
         await bus.flush()
+        await fetcher.close()
         await vectors.close()
         await embedding_models.close()
         await models.close()

@@ -6,13 +6,15 @@ no connection to the database. How slowly it may send is the business of `core/d
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.error_handlers import problem
+from app.core.headers import header_of
+from app.core.multipart import is_form
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,15 +33,17 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 class Bodies:
     """Pure ASGI: gives inner layers a body that is whole, or answers 413, 422 or 503 itself.
 
-    `by_suffix` gives paths that end so a limit other than `default_bytes`. Most clients send the whole body before they
+    `larger` gives paths that match a limit other than `default_bytes`. Most clients send the whole body before they
     look for an answer, and see nothing but a broken connection if it is closed earlier: so what they send is read and
     dropped before a refusal, up to `DRAIN_BYTES`.
     """
 
-    def __init__(self, app: ASGIApp, default_bytes: int, by_suffix: Mapping[str, int], max_depth: int) -> None:
+    def __init__(
+        self, app: ASGIApp, default_bytes: int, larger: Sequence[tuple[re.Pattern[str], int]], max_depth: int
+    ) -> None:
         self._app = app
         self._default_bytes = default_bytes
-        self._by_suffix = by_suffix
+        self._larger = larger
         self._max_depth = max_depth
         self._held_bytes = 0
 
@@ -61,7 +65,9 @@ class Bodies:
                 await reader.drain()
                 detail = "too many requests are being read; try again shortly"
                 answer = problem(503, "overloaded", detail, headers={"Retry-After": "1"})
-            elif reason := fault_of(body, self._max_depth):
+            elif not is_form(header_of(scope, b"content-type").decode("latin-1")) and (
+                reason := fault_of(body, self._max_depth)
+            ):
                 fault = {"loc": ["body"], "msg": reason, "type": "json_too_complex"}
                 answer = problem(422, "json_too_complex", f"body: {reason}", faults=[fault])
             else:
@@ -78,7 +84,7 @@ class Bodies:
         return self._held_bytes <= HELD_BYTES
 
     def _limit(self, path: str) -> int:
-        return next((size for suffix, size in self._by_suffix.items() if path.endswith(suffix)), self._default_bytes)
+        return next((size for pattern, size in self._larger if pattern.fullmatch(path)), self._default_bytes)
 
 
 def _declared_bytes(scope: Scope) -> int:

@@ -29,15 +29,19 @@ class LoadClass(StrEnum):
 
 PREFIX = "/api/v1"
 _UNDER = f"{PREFIX}/"
+DOCUMENTS = re.compile(rf"{PREFIX}/knowledge/(?:bases/[^/]+/documents|documents/[^/]+)")
+"""Where documents are sent to, which are larger than other bodies."""
 CONTROLS = frozenset({"pause", "interrupt", "stop"})
 TOKENS = "/api/v1/auth/token"
 _LOGINS_ELSEWHERE = frozenset({"/api/v1/auth/oidc/login", "/api/v1/auth/oidc/callback"})
 _FORM = re.compile(rb"[A-Za-z0-9%+&=._*~-]{1,2000}")
 """What browsers and libraries make of a form; nothing in it could be read as a form of another kind."""
 _CRITICAL = frozenset({"/readyz", "/api/v1/auth/logout"})
-_EXPENSIVE_ENDS = frozenset({"preview", "search", "documents", "extract", "transcript", "export", "chat", "embeddings"})
+_EXPENSIVE_ENDS = frozenset(
+    {"preview", "search", "documents", "refresh", "original", "extract", "transcript", "export", "chat", "embeddings"}
+)
 _DISTANT_ENDS = frozenset({"preview", "chat", "embeddings", "test"})
-_BULK_ENDS = frozenset({"documents", "transcript", "export", "diff", "extract"})
+_BULK_ENDS = frozenset({"documents", "original", "transcript", "export", "diff", "extract"})
 _STREAM_ENDS = frozenset({"events", "notifications", "ws"})
 _EVENT_STREAM = b"text/event-stream"
 _OF_ONE = frozenset({"me", "healthz", "readyz", "openapi.json", "models"})
@@ -51,7 +55,8 @@ def rate_class(method: str, path: str) -> RateClass | None:
     if path.startswith("/api/v1/auth/"):
         reads = method in {"GET", "HEAD"} and path not in _LOGINS_ELSEWHERE
         return RateClass.READ if reads else RateClass.AUTH
-    if end in _EXPENSIVE_ENDS and not (end == "documents" and method == "GET"):
+    is_upload = method == "PUT" and DOCUMENTS.fullmatch(path) is not None
+    if is_upload or (end in _EXPENSIVE_ENDS and not (end == "documents" and method == "GET")):
         return RateClass.EXPENSIVE
     if method in {"GET", "HEAD", "OPTIONS"}:
         return RateClass.READ

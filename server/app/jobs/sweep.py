@@ -11,6 +11,7 @@ from app.core.errors import Unavailable
 from app.repositories.jobs import PRIORITIES
 from app.repositories.turns import TurnRepository
 from app.services.floor_deadlines import FloorDeadlines
+from app.services.knowledge.left_overs import LeftOvers
 from app.services.turns.driver import TurnDriver
 from app.services.unit_of_work import UnitOfWorkFactory
 
@@ -33,6 +34,7 @@ class Sweep:
         turns: TurnRepository,
         driver: TurnDriver,
         deadlines: FloorDeadlines,
+        left_overs: LeftOvers,
         *,
         aged_after_seconds: float,
     ) -> None:
@@ -40,10 +42,11 @@ class Sweep:
         self._turns = turns
         self._driver = driver
         self._deadlines = deadlines
+        self._left_overs = left_overs
         self._aged_after_seconds = aged_after_seconds
         self._steps = [
             *(self._revive, self._put_back, self._adopt, self._age, self._look_for_waiting, self._expire),
-            self._release_idle,
+            *(self._release_idle, self._left_overs.look),
         ]
 
     async def run(self) -> None:

@@ -21,7 +21,15 @@ from app.models.base import Base
 from app.models.discussion import Discussion, Participant
 from app.models.event import DiscussionEvent
 from app.models.idempotency import IdempotentRequest
-from app.models.knowledge import Chunk, ChunkEmbedding, Document, Extraction, KnowledgeBase, OriginalPart
+from app.models.knowledge import (
+    Chunk,
+    ChunkEmbedding,
+    Document,
+    Extraction,
+    KnowledgeBase,
+    LooseOriginal,
+    OriginalPart,
+)
 from app.models.memory import DiscussionSummary, Distillation, Memory, MemorySource
 from app.models.message import Message, Turn
 from app.models.spending import DailySpending, Reservation
@@ -46,6 +54,7 @@ __all__ = [
     "Identity",
     "KnowledgeBase",
     "LoginCode",
+    "LooseOriginal",
     "Membership",
     "Memory",
     "MemorySource",

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Numeric,
     Text,
     UniqueConstraint,
+    func,
     literal_column,
 )
 from sqlalchemy import text as sql
@@ -33,8 +34,9 @@ class KnowledgeBase(Identified, Timestamped, Owned, Base):
     """A named collection of documents.
 
     `embedding_model` is the one whose vectors are searched. While the base changes to another, that is
-    `next_embedding_model`, `embedding_progress` (0 to 1) says how far it is, and the old vectors serve. `model` fills
-    summaries and extractions; null: the installation's.
+    `next_embedding_model`, `embedding_progress` (0 to 1) says how far it is, and the old vectors serve; vectors of
+    `retired_embedding_models` are still to be removed. `model` fills summaries and extractions; null: the
+    installation's. A base with `deleted_at` is gone for everybody; a job takes away what is in it.
     """
 
     __tablename__ = "knowledge_bases"
@@ -46,6 +48,8 @@ class KnowledgeBase(Identified, Timestamped, Owned, Base):
     next_embedding_model: Mapped[str | None]
     embedding_progress: Mapped[float | None]
     embedding_error: Mapped[str | None]
+    retired_embedding_models: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=sql("'{}'"))
+    deleted_at: Mapped[datetime | None]
     model: Mapped[str | None]
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
 
@@ -54,7 +58,9 @@ class Document(Identified, Timestamped, Owned, Base):
     """A document and its text, whole.
 
     `source` is `text`, `file` or `url`; `content_hash` is the SHA-256 of what came, `original_id` where that is kept.
-    `generation` counts the contents it has had: what was worked out for another one is not written. `page_starts` are
+    `generation` counts the contents it has had: what was worked out for another one is not written. The original and
+    the chunks that are there belong to `original_generation` and `cut_generation`; `begun` counts how often work on the
+    present content was begun, since one that ends its worker must not do so for ever. `page_starts` are
     the places in `text`, in code points, where its pages begin. `enrichment` is `none`, `queued`, `ready` or `failed`.
     """
 
@@ -68,6 +74,7 @@ class Document(Identified, Timestamped, Owned, Base):
             unique=True,
             postgresql_where=sql("content_hash IS NOT NULL"),
         ),
+        Index("ix_documents_unfinished", "updated_at", postgresql_where=sql("status IN ('queued', 'processing')")),
     )
 
     base_id: Mapped[UUID] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
@@ -85,6 +92,9 @@ class Document(Identified, Timestamped, Owned, Base):
     content_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     original_id: Mapped[UUID | None]
     generation: Mapped[int] = mapped_column(server_default=sql("1"))
+    original_generation: Mapped[int] = mapped_column(server_default=sql("0"))
+    cut_generation: Mapped[int] = mapped_column(server_default=sql("0"))
+    begun: Mapped[int] = mapped_column(server_default=sql("0"))
     page_starts: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     language: Mapped[str | None]
     chunk_count: Mapped[int] = mapped_column(server_default=sql("0"))
@@ -176,6 +186,19 @@ class OriginalPart(Owned, Base):
     original_id: Mapped[UUID] = mapped_column(primary_key=True)
     part: Mapped[int] = mapped_column(primary_key=True)
     data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class LooseOriginal(Owned, Base):
+    """An original that is being written, of a document that is not there yet: left over if it stays so."""
+
+    __tablename__ = "loose_originals"
+    __table_args__ = (
+        Index("ix_loose_originals_since", "since"),
+        Index("ix_loose_originals_workspace_id", "workspace_id"),
+    )
+
+    original_id: Mapped[UUID] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Extraction(Identified, Timestamped, Owned, Base):

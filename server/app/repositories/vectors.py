@@ -12,8 +12,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 import orjson
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from app.models import ChunkEmbedding
 from app.models.knowledge import INDEXED_DIMENSIONS
 from app.repositories.base import Repository
 
@@ -83,6 +84,15 @@ class VectorRepository(Repository):
             "vectors": [_written(vectors[n]) for n in order],
         }
         await self._session.execute(_UPSERT, values)
+
+    async def find_present(self, model: str, chunk_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the chunks that have a vector of that model."""
+        query = select(ChunkEmbedding.chunk_id).where(
+            ChunkEmbedding.workspace_id == self._workspace_id,
+            ChunkEmbedding.model == model,
+            ChunkEmbedding.chunk_id.in_(chunk_ids),
+        )
+        return set(await self._session.scalars(query))
 
     async def nearest(self, scope: VectorScope, vector: npt.NDArray[np.float32], k: int) -> list[tuple[UUID, float]]:
         """(chunk, cosine similarity) of the `k` nearest, nearest first. In a transaction of its own settings."""

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.cursors import decode_id, encode_cursor
 from app.core.errors import NotFound
 from app.domain.permissions import Role
-from app.models import Agent, Discussion, Document, Membership, User, Workspace
+from app.models import Agent, Chunk, Discussion, Document, Membership, Memory, User, Workspace
 
 WORKSPACES, MEMBERS = "workspaces", "members"
 # In the order of their ids, as whoever locks a discussion and one that was forked from it does.
@@ -29,7 +29,11 @@ _END_RUNNING = text(
     """
 )
 # So many at once as are deleted within seconds, however much hangs on each.
-_CLEARED = ((Discussion, 10), (Document, 50), (Agent, 200))
+_CLEARED = ((Discussion, 10), (Chunk, 2_000), (Document, 50), (Memory, 2_000), (Agent, 200))
+_CLEAR_PARTS = text(
+    "DELETE FROM original_parts WHERE ctid = ANY (ARRAY("
+    "SELECT ctid FROM original_parts WHERE workspace_id = :workspace_id LIMIT 200)) RETURNING 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,8 @@ class WorkspaceRepository:
             gone = await self._session.execute(delete(model).where(model.id.in_(some)).returning(model.id))
             if gone.all():
                 return True
-        return False
+        parts = await self._session.execute(_CLEAR_PARTS, {"workspace_id": workspace_id})
+        return bool(parts.all())
 
     async def delete(self, workspace_id: UUID) -> None:
         """Delete a workspace that nobody belongs to, with what is left in it."""

@@ -12,6 +12,7 @@ from app.dependencies import Require, declared_by
 from app.routes.links import add_links
 from app.routes.responses import UNCHANGED, problems
 from app.schemas.base import Problem
+from app.schemas.knowledge import DocumentCreate, DocumentUpload
 from app.schemas.message import EventPage
 
 SECURITY = "OAuth2PasswordBearer"
@@ -32,7 +33,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     """The document as JSON-ready data."""
     schema = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     components = schema["components"]["schemas"]
-    for model in (Problem, EventPage):
+    for model in (Problem, EventPage, DocumentCreate, DocumentUpload):
         definition = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= definition.pop("$defs", {})
         components[model.__name__] = definition

@@ -32,6 +32,18 @@ class DocumentNotFound(NotFound):
     code = "document_not_found"
 
 
+class DocumentUnusable(Conflict):
+    """A discussion names a document that nothing can be read of."""
+
+    code = "document_unusable"
+
+
+class DocumentNotReady(Conflict):
+    """A discussion names a document of which nothing is read yet."""
+
+    code = "document_not_ready"
+
+
 class DuplicateParticipant(Invalid):
     """The same agent or person twice."""
 
@@ -202,9 +214,16 @@ def _limits_of(request: DiscussionCreate) -> dict[str, Any]:
 async def _check_documents(work: UnitOfWork, document_ids: Sequence[UUID]) -> None:
     if not document_ids:
         return
-    missing = set(document_ids) - await work.knowledge.find_document_ids(document_ids)
+    found = await work.knowledge.find_states(document_ids)
+    missing = set(document_ids) - found.keys()
     if missing:
         raise DocumentNotFound(f"there is no document {min(missing)}")
+    for title, status, has_text in found.values():
+        if has_text:  # it can be read, even if it is not found by searches yet
+            continue
+        if status == "failed":
+            raise DocumentUnusable(f"the document “{title}” could not be read: its `error` says why")
+        raise DocumentNotReady(f"the document “{title}” is still being read: wait until its `status` is `ready`")
 
 
 def find_seat(participants: Iterable[Participant], wanted: ParticipantCreate) -> Participant | None:

@@ -24,8 +24,10 @@ from app.repositories.audit import AuditRepository
 from app.repositories.base import telling_outages
 from app.repositories.budgets import BudgetRepository
 from app.repositories.changes import WatchedSession, stamp_changes
+from app.repositories.chunks import ChunkRepository
 from app.repositories.credentials import CredentialRepository
 from app.repositories.discussions import DiscussionRepository
+from app.repositories.documents import DocumentRepository
 from app.repositories.event_log import EventLogRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.identities import IdentityRepository
@@ -34,6 +36,7 @@ from app.repositories.knowledge import KnowledgeRepository
 from app.repositories.memories import MemoryRepository
 from app.repositories.message_pages import MessagePageRepository
 from app.repositories.messages import MessageRepository
+from app.repositories.originals import LeftOvers, OriginalRepository
 from app.repositories.passages import PassageRepository
 from app.repositories.providers import ProviderRepository, ProviderStateRepository
 from app.repositories.sealed_values import SealedValueRepository
@@ -141,6 +144,22 @@ class UnitOfWork:
     @cached_property
     def summaries(self) -> SummaryRepository:
         return SummaryRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def documents(self) -> DocumentRepository:
+        return DocumentRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def chunks(self) -> ChunkRepository:
+        return ChunkRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def originals(self) -> OriginalRepository:
+        return OriginalRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def left_overs(self) -> LeftOvers:
+        return LeftOvers(self._session)
 
     @cached_property
     def providers(self) -> ProviderRepository:

@@ -52,6 +52,10 @@ class VectorStore(Protocol):
         """Write a vector for each place, over one that is there; the same call twice is the same as once."""
         ...
 
+    async def find_missing(self, workspace_id: UUID, model: str, chunk_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the chunks that have no vector of that model."""
+        ...
+
     async def search(self, within: Within, model: str, vector: Vectors, k: int) -> list[Hit]:
         """The `k` nearest, nearest first; `vector` is one row."""
         ...

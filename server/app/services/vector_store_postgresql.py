@@ -25,6 +25,10 @@ class PgVectorStore:
             async with self._uow(workspace_id) as work:
                 await work.vectors.upsert(model, [place.chunk_id for place in places[some]], vectors[some])
 
+    async def find_missing(self, workspace_id: UUID, model: str, chunk_ids: Collection[UUID]) -> set[UUID]:
+        async with self._uow.reading(workspace_id) as work:
+            return set(chunk_ids) - await work.vectors.find_present(model, chunk_ids)
+
     async def search(self, within: Within, model: str, vector: Vectors, k: int) -> list[Hit]:
         async with self._uow(within.workspace_id) as work:
             scope = VectorScope(within.base_ids, within.document_ids, model)

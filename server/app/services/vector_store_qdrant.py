@@ -88,6 +88,18 @@ class QdrantStore:
         for field, schema in _FIELDS.items():
             await self._client.create_payload_index(name, field, schema, wait=True)
 
+    async def find_missing(self, workspace_id: UUID, model: str, chunk_ids: Collection[UUID]) -> set[UUID]:
+        missing = set(chunk_ids)
+        with _telling_outages():
+            for collection in (await self._client.get_collections()).collections:
+                if missing and collection.name.startswith(PREFIX):
+                    points = [_point_id(chunk_id, model) for chunk_id in missing]
+                    found = await self._client.retrieve(collection.name, points, with_payload=True)
+                    payloads = [point.payload or {} for point in found]
+                    ours = [one for one in payloads if one["workspace_id"] == str(workspace_id)]
+                    missing -= {UUID(one["chunk_id"]) for one in ours}
+        return missing
+
     async def search(self, within: Within, model: str, vector: Vectors, k: int) -> list[Hit]:
         name = f"{PREFIX}{vector.shape[-1]}"
         with _telling_outages():
@@ -135,7 +147,7 @@ def _point(workspace_id: UUID, model: str, place: Place, row: list[float]) -> Po
         "chunk_id": str(place.chunk_id),
         "model": model,
     }
-    return PointStruct(id=str(uuid5(place.chunk_id, model)), vector=row, payload=payload)
+    return PointStruct(id=_point_id(place.chunk_id, model), vector=row, payload=payload)
 
 
 def _scope(workspace_id: UUID, **among: Collection[UUID | str]) -> Filter:
@@ -145,3 +157,7 @@ def _scope(workspace_id: UUID, **among: Collection[UUID | str]) -> Filter:
         FieldCondition(key=field, match=MatchAny(any=[*map(str, values)])) for field, values in among.items() if values
     ]
     return Filter(must=conditions)
+
+
+def _point_id(chunk_id: UUID, model: str) -> str:
+    return str(uuid5(chunk_id, model))

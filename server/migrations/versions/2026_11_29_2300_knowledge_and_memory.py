@@ -81,6 +81,8 @@ _COLUMNS = {
         "embedding_progress double precision",
         "embedding_error text",
         "model text",
+        "retired_embedding_models text[] NOT NULL DEFAULT '{}'",
+        "deleted_at timestamptz",
     ),
     "documents": (
         "source text NOT NULL DEFAULT 'text'",
@@ -89,6 +91,9 @@ _COLUMNS = {
         "content_hash bytea",
         "original_id uuid",
         "generation integer NOT NULL DEFAULT 1",
+        "original_generation integer NOT NULL DEFAULT 0",
+        "cut_generation integer NOT NULL DEFAULT 0",
+        "begun integer NOT NULL DEFAULT 0",
         "page_starts integer[]",
         "language text",
         "error_code text",
@@ -147,6 +152,10 @@ _TABLES = {
         {_OWNED},
         data bytea NOT NULL,
         CONSTRAINT pk_original_parts PRIMARY KEY (original_id, part)""",
+    "loose_originals": f"""
+        original_id uuid CONSTRAINT pk_loose_originals PRIMARY KEY,
+        {_OWNED},
+        since timestamptz NOT NULL DEFAULT now()""",
     "extractions": f"""
         id uuid CONSTRAINT pk_extractions PRIMARY KEY,
         {_OWNED},
@@ -222,6 +231,7 @@ _TABLES = {
 _INDEXES = (
     "UNIQUE INDEX uq_documents_base_id_content_hash ON documents (base_id, content_hash)"
     " WHERE content_hash IS NOT NULL",
+    "INDEX ix_documents_unfinished ON documents (updated_at) WHERE status IN ('queued', 'processing')",
     "INDEX ix_chunks_document_id_ordinal ON chunks (document_id, ordinal)",
     "INDEX ix_chunks_scope ON chunks (workspace_id, base_id, language, content_hash)",
     "INDEX ix_chunks_base_id ON chunks (base_id)",
@@ -234,12 +244,27 @@ _INDEXES = (
         for length in INDEXED_DIMENSIONS
     ),
     "INDEX ix_original_parts_workspace_id ON original_parts (workspace_id)",
+    "INDEX ix_loose_originals_since ON loose_originals (since)",
+    "INDEX ix_loose_originals_workspace_id ON loose_originals (workspace_id)",
     "INDEX ix_extractions_document_id_id ON extractions (document_id, id)",
     "INDEX ix_memories_workspace_id_agent_id_id ON memories (workspace_id, agent_id, id)",
     "INDEX ix_memories_agent_id ON memories (agent_id)",
     "INDEX ix_memory_sources_discussion_id ON memory_sources (discussion_id)",
     "INDEX ix_distillations_agent_id ON distillations (agent_id)",
 )
+_FUNCTIONS = {
+    "arena_unfinished_documents(grace_seconds float8, most int) RETURNS TABLE (id uuid, workspace_id uuid)": """
+        SELECT d.id, d.workspace_id FROM documents d
+        WHERE d.status IN ('queued', 'processing') AND d.updated_at < now() - make_interval(secs => grace_seconds)
+          AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs j WHERE j.queue_name = 'knowledge'
+                          AND j.status IN ('todo', 'doing') AND j.args ->> 'document_id' = d.id::text)
+        ORDER BY d.updated_at LIMIT most""",
+    "arena_loose_originals(grace_seconds float8, most int) RETURNS TABLE (id uuid, workspace_id uuid)": """
+        SELECT o.original_id, o.workspace_id FROM loose_originals o
+        WHERE o.since < now() - make_interval(secs => grace_seconds) ORDER BY o.since LIMIT most""",
+}
+# What was there before has not been cut into chunks yet: the sweep finds it.
+_TAKE_IN_ANEW = "UPDATE documents SET status = 'queued', progress = 0"
 
 
 def upgrade() -> None:
@@ -255,6 +280,7 @@ def upgrade() -> None:
         op.execute(f"CREATE TABLE {table} ({columns.format(table=table)})")
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY tenant ON {table} USING (workspace_id = {_HERE})")
+    op.execute(_TAKE_IN_ANEW)
     for index in _INDEXES:
         op.execute(f"CREATE {index}")
     op.execute(_KEYWORD_SEARCH.format(schema=schema))
@@ -263,6 +289,14 @@ def upgrade() -> None:
     op.execute(_STAMPS.format(schema=schema))
     op.execute("REVOKE EXECUTE ON FUNCTION arena_resource_stamps FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION arena_resource_stamps TO arena_app")
+    for signature, body in _FUNCTIONS.items():
+        op.execute(
+            f"CREATE FUNCTION {signature} LANGUAGE sql STABLE SECURITY DEFINER"
+            f" SET search_path = {schema}, pg_temp AS $arena$ {body} $arena$"
+        )
+        name = signature.partition("(")[0]
+        op.execute(f"REVOKE EXECUTE ON FUNCTION {name} FROM PUBLIC")
+        op.execute(f"GRANT EXECUTE ON FUNCTION {name} TO arena_app")
 
 
 def downgrade() -> None:
@@ -271,6 +305,11 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION arena_resource_stamps")
     for table in reversed(_TABLES):
         op.execute(f"DROP TABLE {table}")
+    for signature in _FUNCTIONS:
+        op.execute(f"DROP FUNCTION {signature.partition('(')[0]}")
+    op.execute("DELETE FROM knowledge_bases WHERE deleted_at IS NOT NULL")
+    op.execute("UPDATE documents SET status = 'ready', progress = 1")
+    op.execute("DROP INDEX ix_documents_unfinished")
     op.execute("DROP INDEX uq_documents_base_id_content_hash")
     for table, columns in _COLUMNS.items():
         op.execute(f"ALTER TABLE {table} " + ", ".join(f"DROP COLUMN {column.split()[0]}" for column in columns))

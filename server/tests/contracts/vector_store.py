@@ -168,6 +168,19 @@ class VectorStoreContract:
             hits = await subject.store.search(one.whole, model, directions(1, dimensions), 10)
             assert {hit.chunk_id for hit in hits} == {*two.chunk_ids[2:]}
 
+    async def test_what_is_missing_is_told_for_each_model_and_workspace(self, subject):
+        corpus = subject.make(4)
+        vectors = directions(2)
+        await subject.store.upsert(corpus.workspace_id, MODEL, corpus.places[:2], vectors)
+
+        missing = await subject.store.find_missing(corpus.workspace_id, MODEL, corpus.chunk_ids)
+        of_other_model = await subject.store.find_missing(corpus.workspace_id, OTHER_MODEL, corpus.chunk_ids)
+        of_stranger = await subject.store.find_missing(uuid4(), MODEL, corpus.chunk_ids)
+
+        assert missing == set(corpus.chunk_ids[2:])
+        assert of_other_model == of_stranger == set(corpus.chunk_ids)
+        assert await subject.store.find_missing(corpus.workspace_id, MODEL, []) == set()
+
     async def test_a_model_is_deleted_from_one_base_only(self, subject):
         one = subject.make(2)
         two = subject.make(2, workspace_id=one.workspace_id)

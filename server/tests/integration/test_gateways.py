@@ -187,7 +187,7 @@ async def test_a_document_of_seven_mebibytes_passes(through, client, make_base):
         ("GET", "/api/v1/agents/00000000-0000-0000-0000-000000000000", 0, 404, "not_found"),
         ("POST", "/api/v1/agents", 2, 422, "validation_failed"),
         ("POST", "/api/v1/agents", 2 * MEBIBYTE, 413, "body_too_large"),
-        ("POST", "/api/v1/knowledge/bases/{base}/documents", 9 * MEBIBYTE, 413, "body_too_large"),
+        ("POST", "/api/v1/knowledge/bases/{base}/documents", 33 * MEBIBYTE, 413, "body_too_large"),
     ],
 )
 async def test_what_the_api_refuses_is_told_in_its_own_words(

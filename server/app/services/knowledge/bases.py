@@ -1,35 +1,40 @@
-"""Knowledge bases and text documents."""
+"""Knowledge bases: named collections of documents, each embedded by one model."""
 
 from uuid import UUID
 
+from app.core.errors import located
 from app.core.ids import new_id
 from app.domain.audit import Action
-from app.models import Document, KnowledgeBase
+from app.models import KnowledgeBase
+from app.repositories.jobs import CHORES_QUEUE
 from app.schemas.base import Page
-from app.schemas.knowledge import (
-    DocumentCreate,
-    DocumentDetail,
-    DocumentRead,
-    KnowledgeBaseCreate,
-    KnowledgeBaseRead,
-    KnowledgeBaseUpdate,
-)
+from app.schemas.knowledge import KnowledgeBaseCreate, KnowledgeBaseRead, KnowledgeBaseUpdate
+from app.services.ai_models import ModelCatalog
 from app.services.callers import Actor
+from app.services.embedding.catalog import DEFAULT_EMBEDDING_MODEL, EmbeddingCatalog
+from app.services.knowledge.reembedding import change_model, queue_reembedding
+from app.services.knowledge.removal import CLEAR_BASE_TASK
 from app.services.unit_of_work import UnitOfWorkFactory
 
 
 class KnowledgeService:
-    """The workspace's knowledge."""
+    """The workspace's knowledge bases."""
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, embeddings: EmbeddingCatalog, models: ModelCatalog) -> None:
         self._uow = uow
+        self._embeddings = embeddings
+        self._models = models
 
     async def create_base(self, actor: Actor, request: KnowledgeBaseCreate) -> KnowledgeBaseRead:
+        await self._check(actor, request.embedding_model, request.model)
         base = KnowledgeBase(
             id=new_id(),
             workspace_id=actor.workspace_id,
             name=request.name,
             description=request.description,
+            embedding_model=request.embedding_model or DEFAULT_EMBEDDING_MODEL,
+            retired_embedding_models=[],
+            model=request.model,
             created_by=actor.user_id,
         )
         async with self._uow(actor.workspace_id) as work:
@@ -47,52 +52,35 @@ class KnowledgeService:
         return Page(items=[KnowledgeBaseRead.model_validate(row) for row in rows], next_cursor=following)
 
     async def update_base(self, actor: Actor, base_id: UUID, request: KnowledgeBaseUpdate) -> KnowledgeBaseRead:
+        """Change the fields given; another embedding model is changed to by a job."""
+        await self._check(actor, request.embedding_model, request.model)
         async with self._uow(actor.workspace_id) as work:
             base = await work.knowledge.get_base(base_id, for_update=True)
             if request.name is not None:
                 base.name = request.name
             if "description" in request.model_fields_set:
                 base.description = request.description
+            if "model" in request.model_fields_set:
+                base.model = request.model
+            if "embedding_model" in request.model_fields_set and change_model(
+                base, request.embedding_model or DEFAULT_EMBEDDING_MODEL
+            ):
+                await queue_reembedding(work, base)
             await work.knowledge.save_base(base)
         return KnowledgeBaseRead.model_validate(base)
 
     async def delete_base(self, actor: Actor, base_id: UUID) -> None:
-        """Delete the base with its documents."""
+        """The base and its documents are gone at once; a job takes them away, which may take a while."""
         async with self._uow(actor.workspace_id) as work:
-            await work.knowledge.delete_base(await work.knowledge.get_base(base_id, for_update=True))
+            await work.knowledge.hide_base(await work.knowledge.get_base(base_id, for_update=True))
+            workspace_id = str(actor.workspace_id)
+            await work.jobs.defer(CLEAR_BASE_TASK, CHORES_QUEUE, workspace_id=workspace_id, base_id=str(base_id))
             work.audit.record(Action.BASE_DELETED, actor, base_id)
 
-    async def add_document(self, actor: Actor, base_id: UUID, request: DocumentCreate) -> DocumentRead:
-        """Store a text; it is ready at once."""
-        document = Document(
-            id=new_id(),
-            workspace_id=actor.workspace_id,
-            base_id=base_id,
-            title=request.title,
-            text=request.text,
-            media_type="text/markdown",
-            size_bytes=len(request.text.encode()),
-            status="ready",
-            progress=1.0,
-            created_by=actor.user_id,
-        )
-        async with self._uow(actor.workspace_id) as work:
-            await work.knowledge.get_base(base_id)
-            await work.knowledge.add_document(document)
-        return DocumentRead.model_validate(document)
-
-    async def get_document(self, actor: Actor, document_id: UUID) -> DocumentDetail:
-        async with self._uow.reading(actor.workspace_id) as work:
-            return DocumentDetail.model_validate(await work.knowledge.get_document(document_id))
-
-    async def list_documents(self, actor: Actor, base_id: UUID, limit: int, cursor: str | None) -> Page[DocumentRead]:
-        """Newest first."""
-        async with self._uow.reading(actor.workspace_id) as work:
-            await work.knowledge.get_base(base_id)
-            rows, following = await work.knowledge.list_documents(base_id, limit, cursor)
-        return Page(items=[DocumentRead.model_validate(row) for row in rows], next_cursor=following)
-
-    async def delete_document(self, actor: Actor, document_id: UUID) -> None:
-        async with self._uow(actor.workspace_id) as work:
-            await work.knowledge.delete_document(await work.knowledge.get_document(document_id, for_update=True))
-            work.audit.record(Action.DOCUMENT_DELETED, actor, document_id)
+    async def _check(self, actor: Actor, embedding_model: str | None, model: str | None) -> None:
+        """Raise `UnknownModel` if one of them is none."""
+        if embedding_model is not None:
+            with located("body", "embedding_model"):
+                await self._embeddings.get(actor.workspace_id, embedding_model)
+        if model is not None:
+            (await self._models.of(actor.workspace_id, model)).check(model, "body", "model")

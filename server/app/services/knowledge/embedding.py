@@ -1,0 +1,58 @@
+"""Gives chunks the vectors they lack: of one model, in batches, writing one while the next is embedded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+from app.core.batches import in_batches
+from app.services.embedding.base import Embedder, Vectors
+from app.services.embedding.catalog import EmbeddingCatalog
+from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.vector_store import Place, VectorStore
+
+CHUNKS_AT_ONCE = 256
+
+
+class ChunkEmbedding:
+    """What has a vector already is left as it is, so that the same call again goes on where it was cut."""
+
+    def __init__(self, uow: UnitOfWorkFactory, embeddings: EmbeddingCatalog, vectors: VectorStore) -> None:
+        self._uow = uow
+        self._embeddings = embeddings
+        self._vectors = vectors
+
+    async def embed(
+        self, workspace_id: UUID, base_id: UUID, model: str, chunks: Sequence[tuple[UUID, UUID]]
+    ) -> AsyncIterator[int]:
+        """Embed the chunks (each with its document), and yield how many have their vectors so far.
+
+        Raise `UnknownModel` or a `ModelError`. Chunks that are gone by now are passed over.
+        """
+        embedder = (await self._embeddings.get(workspace_id, model)).embedder
+        writing: asyncio.Task[None] | None = None
+        done = 0
+        try:
+            for batch in in_batches(chunks, CHUNKS_AT_ONCE):
+                places, vectors = await self._lacking(workspace_id, base_id, model, embedder, batch)
+                if writing is not None:
+                    await writing
+                    yield done
+                writing = asyncio.create_task(self._vectors.upsert(workspace_id, model, places, vectors))
+                done += len(batch)
+            if writing is not None:
+                await writing
+            yield done
+        finally:
+            if writing is not None and not writing.done():
+                writing.cancel()
+                await asyncio.wait([writing])
+
+    async def _lacking(
+        self, workspace_id: UUID, base_id: UUID, model: str, embedder: Embedder, batch: Sequence[tuple[UUID, UUID]]
+    ) -> tuple[list[Place], Vectors]:
+        """Those of the batch that lack a vector, and what it is."""
+        missing = await self._vectors.find_missing(workspace_id, model, [chunk_id for chunk_id, _ in batch])
+        async with self._uow.reading(workspace_id) as work:
+            found = await work.chunks.find_embedded_texts(list(missing)) if missing else {}
+        places = [Place(chunk_id, base_id, document_id) for chunk_id, (document_id, _) in found.items()]
+        return places, await embedder.embed([text for _, text in found.values()])
