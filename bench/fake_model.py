@@ -50,7 +50,7 @@ class Recorded:
 
 
 @dataclass(slots=True)
-class _Chat:
+class Chat:
     """What of a chat request decides the reply."""
 
     model: str
@@ -88,6 +88,8 @@ def _digest(body: bytes, head: int) -> tuple[str, ...]:
 
 class FakeModelServer:
     """The server in this process; `requests` holds what it received, oldest first, if `record`."""
+
+    stream_head = wire.STREAM_HEAD
 
     def __init__(self, *, port: int = 0, default: str = "", api_key: str | None = None, record: bool = True) -> None:
         self.port = port
@@ -160,7 +162,7 @@ class FakeModelServer:
         if found is None:
             return _error(400, "you must provide a model parameter")
         try:
-            chat = self._chat(found[1].decode(), body)
+            chat = self.read_chat(found[1].decode(), body)
         except ValueError as problem:
             return _error(400, str(problem))
         if self._record:
@@ -177,13 +179,13 @@ class FakeModelServer:
             return self._whole(chat)
         if chat.stream and chat.behaviour.stamped:
             return self._stamped(chat)
-        return self._steps(chat)
+        return self.steps(chat)
 
     def _answer_embeddings(self, head: bytes, body: bytes, path: str) -> wire.Answer:
         if self._api_key is not None and f"Bearer {self._api_key}".encode() not in head:
             return _error(401, "Incorrect API key provided.")
         request = orjson.loads(body)
-        chat = self._chat(request["model"], body)
+        chat = self.read_chat(request["model"], body)
         if self._record:
             self.requests.append(Recorded(path, _headers(head), request, chat.model, chat.ordinal))
         if chat.behaviour.hang_first:
@@ -195,7 +197,7 @@ class FakeModelServer:
         except RefusedTextsError as refused:
             return _error(400, str(refused))
 
-    def _chat(self, model: str, body: bytes) -> _Chat:
+    def read_chat(self, model: str, body: bytes) -> Chat:
         behaviour = behaviour_of(model, self._default)
         ordinal = self._asked[model]
         self._asked[model] += 1
@@ -205,7 +207,7 @@ class FakeModelServer:
             self._failed[key] += failing
             behaviour = replace(behaviour, fail_times=0) if failing else behaviour.healed()
         limit = _MAX_TOKENS.search(body)
-        return _Chat(
+        return Chat(
             model=model,
             behaviour=behaviour,
             ordinal=ordinal,
@@ -213,10 +215,10 @@ class FakeModelServer:
             wants_usage=not behaviour.no_usage and _INCLUDE_USAGE.search(body) is not None,
             max_tokens=int(limit[1]) if limit else None,
             body=body,
-            calls=scripted_calls(behaviour.calls) if behaviour.calls and _is_to_call(behaviour, body) else [],
+            calls=scripted_calls(behaviour.calls) if behaviour.calls and self.is_to_call(behaviour, body) else [],
         )
 
-    def _whole(self, chat: _Chat) -> bytes:
+    def _whole(self, chat: Chat) -> bytes:
         """A reply in one piece, kept ready but for the count of its prompt's tokens."""
         key = (chat.model, chat.behaviour, chat.ordinal % VARIANTS, chat.max_tokens)
         ready = self._ready.get(key)
@@ -230,7 +232,17 @@ class FakeModelServer:
         usage = wire.framed(chunks.usage(chat.prompt_tokens, count)) if chat.wants_usage else b""
         return start + usage + end
 
-    def _stamped(self, chat: _Chat) -> StampedReply:
+    def is_to_call(self, behaviour: Behaviour, body: bytes) -> bool:
+        """Whether tools are asked for, and not their results already here."""
+        request = orjson.loads(body)
+        since = itertools.takewhile(lambda message: message["role"] != "user", reversed(request["messages"]))
+        rounds = sum(1 for message in since if message.get("tool_calls"))
+        return rounds < behaviour.call_rounds and (behaviour.unasked or bool(request.get("tools")))
+
+    def chunks(self, chat: Chat) -> wire.Chunks:
+        return wire.Chunks(chat.model, chat.behaviour)
+
+    def _stamped(self, chat: Chat) -> StampedReply:
         """A reply whose tokens are as wide as each other, so that a chunk is its template and the time."""
         behaviour = chat.behaviour
         chunks = wire.Chunks(chat.model, behaviour)
@@ -248,7 +260,7 @@ class FakeModelServer:
         self._metronomes.add(max(behaviour.delay_ms, 1.0) / 1000, reply)
         return reply
 
-    def _steps(self, chat: _Chat) -> Iterator[wire.Step | None]:
+    def steps(self, chat: Chat) -> Iterator[wire.Step | None]:
         behaviour = chat.behaviour
         if behaviour.drop:
             yield None
@@ -261,30 +273,23 @@ class FakeModelServer:
             body = wire.completion(chat.model, "".join(tokens), reason, chat.prompt_tokens, len(tokens))
             yield 0.0, wire.json_response(200, body)
             return
-        yield 0.0, wire.STREAM_HEAD
-        chunks = wire.Chunks(chat.model, behaviour)
+        yield 0.0, self.stream_head
+        chunks = self.chunks(chat)
         for step in wire.cut(wire.token_steps(behaviour, chunks, tokens), behaviour):
             yield step
             if step is None:
                 return
-        usage = chunks.usage(chat.prompt_tokens, len(tokens)) if chat.wants_usage else b""
         if chat.calls:
             yield from wire.cut([(0.0, chunks.calls(chat.calls))], behaviour)
         yield from wire.cut([(0.0, chunks.finish(reason))], behaviour)
         if behaviour.hang_end:
             yield from wire.cut(wire.silence(behaviour), behaviour)
+        usage = chunks.usage(chat.prompt_tokens, len(tokens)) if chat.wants_usage else b""
         yield from wire.cut([(0.0, usage), (0.0, chunks.done())], behaviour)
         yield 0.01 * behaviour.late_end, wire.STREAM_END
 
 
-def _is_to_call(behaviour: Behaviour, body: bytes) -> bool:
-    request = orjson.loads(body)
-    since = list(itertools.takewhile(lambda message: message["role"] != "user", reversed(request["messages"])))
-    rounds = sum(1 for message in since if message.get("tool_calls"))
-    return rounds < behaviour.call_rounds and (behaviour.unasked or bool(request.get("tools")))
-
-
-def _context_exceeded(chat: _Chat) -> bytes:
+def _context_exceeded(chat: Chat) -> bytes:
     most, needed = chat.behaviour.context_tokens, chat.prompt_tokens
     message = f"This model's maximum context length is {most} tokens. However, your messages resulted in {needed}."
     return _error(400, message, code="context_length_exceeded")

@@ -153,6 +153,8 @@ async def settles(condition: Callable[[], bool], seconds: float = 2) -> bool:
 class ChatModelContract:
     """The promises; collected through a subclass."""
 
+    at_once = 40  # calls
+
     @pytest.fixture
     def timeouts(self) -> ModelTimeouts:
         return PATIENT
@@ -344,8 +346,8 @@ class ChatModelContract:
         assert (end.finish_reason, tuple(end.tool_calls)) == ("stop", ())
 
     async def test_calls_at_once_do_not_mix(self, subject):
-        replies = await asyncio.gather(*(collect(subject, Scenario.PLAIN) for _ in range(40)))
+        replies = await asyncio.gather(*(collect(subject, Scenario.PLAIN) for _ in range(self.at_once)))
 
-        expected = sorted(subject.text_of(Scenario.PLAIN, ordinal) for ordinal in range(40))
+        expected = sorted(subject.text_of(Scenario.PLAIN, ordinal) for ordinal in range(self.at_once))
         assert sorted(text for text, _ in replies) == expected
         assert len(set(expected)) > 10

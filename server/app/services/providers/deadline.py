@@ -4,8 +4,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+from app.services.providers.base import ModelTimedOut, ModelTimeouts
+
 Phase = Literal["connect", "first_token", "idle", "total"]
 _NEVER = float("inf")
+_WAITED_FOR: dict[Phase, str] = {
+    "connect": "could not be reached",
+    "first_token": "said nothing",  # nosec B105 - a sentence's end
+    "idle": "fell silent",
+    "total": "did not finish",
+}
+
+
+def timed_out(host: str, phase: Phase, timeouts: ModelTimeouts) -> ModelTimedOut:
+    seconds = getattr(timeouts, f"{phase}_seconds")
+    return ModelTimedOut(f"{host} {_WAITED_FOR[phase]} within {seconds:g} seconds", phase=phase)
 
 
 class Deadline:

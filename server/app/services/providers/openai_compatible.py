@@ -28,7 +28,7 @@ from app.services.providers.base import (
     ModelUnreachable,
     TextDelta,
 )
-from app.services.providers.deadline import Deadline, Phase
+from app.services.providers.deadline import Deadline, Phase, timed_out
 from app.services.providers.openai_errors import complaint_in, error_in, refusal, stream_error
 from app.services.providers.openai_reply import ReplyReader
 from app.services.providers.openai_tools import CallingReplyReader, message_as_sent, tools_as_sent
@@ -41,12 +41,6 @@ _LARGE_BODY_BYTES = 1024 * 1024
 _AFTER_FINISH_SECONDS = 2.0  # for the usage; some servers neither send it nor end the stream
 _AFTER_DONE_SECONDS = 0.05  # for the end of the response, without which the connection cannot be used again
 _NO_STREAM = ("application/json", "text/html")
-_WAITED_FOR: dict[Phase, str] = {
-    "connect": "could not be reached",
-    "first_token": "said nothing",  # nosec B105 - a sentence's end
-    "idle": "fell silent",
-    "total": "did not finish",
-}
 
 
 class _Connection(ResponseHandler):
@@ -304,8 +298,7 @@ class OpenAICompatibleModel:
         return self._session
 
     def _timed_out(self, phase: Phase) -> ModelTimedOut:
-        seconds = getattr(self._timeouts, f"{phase}_seconds")
-        return ModelTimedOut(f"{self._host} {_WAITED_FOR[phase]} within {seconds:g} seconds", phase=phase)
+        return timed_out(self._host, phase, self._timeouts)
 
     def _unreachable(self, problem: Exception) -> NoReturn:
         """Raise the error for a request without a response; aiohttp's own words may hold the URL, so they are cut."""

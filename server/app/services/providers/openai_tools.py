@@ -63,8 +63,8 @@ class _Call:
         return bool(name and self.name and name != self.name)
 
     def whole(self) -> ToolCall:
-        arguments = _storable("".join(self.arguments))
-        return ToolCall(_storable(self.id) or f"call_{uuid4().hex}", _storable(self.name), arguments or "{}")
+        arguments = storable("".join(self.arguments))
+        return ToolCall(storable(self.id) or f"call_{uuid4().hex}", storable(self.name), arguments or "{}")
 
 
 class CallingReplyReader(ReplyReader):
@@ -137,5 +137,5 @@ def _arguments(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     return without_lone_surrogates(text).replace("\0", "")
