@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ from app.services.knowledge.parsing.errors import (
     UnknownFileType,
     WrongEncoding,
 )
-from app.services.knowledge.parsing.parser import Parser, environment, read_text
+from app.services.knowledge.parsing.parser import CHILD, Parser, environment, read_text
+from app.services.knowledge.parsing.wire import Task
 
 pytestmark = pytest.mark.anyio
 
@@ -200,10 +202,39 @@ async def test_a_reader_can_open_nothing_and_knows_nothing_of_our_environment(mo
     assert said.stdout.split() == ["OSError", "OSError", "unknown"], said.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+async def test_a_reader_dies_with_the_process_that_started_it():
+    task = Task(None, None, 256 * 1024 * 1024, cpu_seconds=5, pages=1, characters=1)
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS, *CHILD],
+        env=dict(environment()),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as parent:
+        reader = int(parent.stdout.readline())
+        parent.stdin.write(task.head())
+        parent.stdin.flush()
+        confined = Path(f"/proc/{reader}/limits")
+        while not re.search(r"Max processes +0 ", confined.read_text()):
+            await asyncio.sleep(0.02)
+
+        parent.kill()
+        parent.wait()
+
+        async with asyncio.timeout(10):
+            while alive(reader):
+                await asyncio.sleep(0.02)
+
+
 def alive(pid):
     return Path(f"/proc/{pid}").exists() if sys.platform == "linux" else os.kill(pid, 0) is None
 
 
+STARTS = """
+import subprocess, sys, time
+print(subprocess.Popen(sys.argv[1:]).pid, flush=True)
+time.sleep(60)
+"""
 SLEEPS = """
 import os, sys, time
 sys.stdin.buffer.readline()

@@ -101,13 +101,14 @@ else:
     import resource
 
     def _confine(task: Task) -> None:
+        if sys.platform == "linux":
+            _die_with_parent()
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_FSIZE, 0)
         _limit(resource.RLIMIT_CPU, task.cpu_seconds)
         if sys.platform == "linux":
             _limit(resource.RLIMIT_AS, task.memory_bytes)
             _limit(resource.RLIMIT_NPROC, 0)
-            _die_with_parent()
 
     def seal() -> None:
         """Open nothing from now on: no file, no socket."""

@@ -129,10 +129,14 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 process.kill()
             else:
                 os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdin is not None
     assert process.stdout is not None
     while await process.stdout.read(WRITE_BYTES):  # asyncio waits for the end of a pipe before that of its process
         pass
     await process.wait()
+    process.stdin.close()
+    with contextlib.suppress(OSError):  # it ended before it had read all; nobody else would ask, and be told so
+        await process.stdin.wait_closed()
 
 
 def environment() -> Mapping[str, str]:
