@@ -68,6 +68,7 @@ class Behaviour:
     context_tokens: int = 0  # refuse a longer prompt, at four bytes of the request a token
     dimensions: int = 32  # of an embedding
     reject_format: bool = False  # refuse a `response_format`
+    reject_tools: bool = False  # refuse tools
     reject_temperature: bool = False  # refuse a `temperature`, as models that reason do
     message: str = ""  # of the error
     code: str = ""  # of the error
@@ -108,6 +109,7 @@ _TEXT_ONLY = (
         "ignore_max_tokens",
         "context_tokens",
         "reject_format",
+        "reject_tools",
         "reject_temperature",
         "token_bytes",
         "unicode",

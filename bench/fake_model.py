@@ -32,6 +32,7 @@ _MODEL = re.compile(rb'"model" *: *"([^"\\]*)"')
 _STREAM = re.compile(rb'"stream" *: *true')
 _INCLUDE_USAGE = re.compile(rb'"include_usage" *: *true')
 _HAS_FORMAT = re.compile(rb'"response_format" *: *\{')
+_HAS_TOOLS = re.compile(rb'"tools" *: *\[ *\{')
 _HAS_TEMPERATURE = re.compile(rb'"temperature" *: *[\d-]')
 _MAX_TOKENS = re.compile(rb'"max_(?:completion_)?tokens" *: *(\d+)')
 _PARENT_POLL_SECONDS = 0.5
@@ -173,6 +174,8 @@ class FakeModelServer:
             return _context_exceeded(chat)
         if chat.behaviour.reject_format and _HAS_FORMAT.search(body):
             return _error(400, "response_format is not supported by this model")
+        if chat.behaviour.reject_tools and _HAS_TOOLS.search(body):
+            return _error(400, "tools are not supported by this model")
         if chat.behaviour.reject_temperature and _HAS_TEMPERATURE.search(body):
             return _error(400, "Unsupported value: 'temperature' does not support 0 with this model.")
         if chat.stream and chat.behaviour.is_plain:

@@ -35,6 +35,7 @@ from arena_client.events import StreamEvent
 from arena_client.models import (
     Agent,
     AgentParams,
+    CalledTool,
     Citation,
     Discussion,
     Document,
@@ -61,6 +62,7 @@ __all__ = [
     "ArenaUnreachable",
     "AsyncArenaClient",
     "AsyncEventStream",
+    "CalledTool",
     "Citation",
     "Discussion",
     "Document",

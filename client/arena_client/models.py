@@ -191,6 +191,19 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CalledTool:
+    """A tool that the author called while it spoke, at `offset` of the content; `summary` begins the result."""
+
+    call_id: str
+    tool: str
+    ok: bool
+    duration_ms: int
+    arguments: str = ""
+    summary: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What somebody said; `turn` is None outside the speaking order."""
 
@@ -209,6 +222,7 @@ class Message:
     visible_to: list[str] | None = None
     citations: list[Citation] = field(default_factory=list)
     dropped_citations: int = 0
+    tools: list[CalledTool] = field(default_factory=list)
     usage: Usage | None = None
 
 

@@ -351,6 +351,8 @@ class ToolSettings(_Group):
     tool_result_bytes: int = Field(
         16_384, ge=256, le=1_048_576, description="Most of a tool's result that a model is told, in bytes."
     )
+    tool_calls_per_turn: int = Field(8, ge=0, le=100, description="Most calls of tools in a turn.")
+    tool_turn_seconds: float = Field(60, gt=0, le=3600, description="Longest that a turn's tools may take together.")
     tool_http_get: Literal["on", "off"] = Field(
         "off", description="Whether agents may read public web pages; what they know may leave in the addresses."
     )

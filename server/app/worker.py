@@ -50,6 +50,8 @@ from app.services.memory.distilling import Distilling
 from app.services.memory.recall import Recall
 from app.services.memory.summaries import Summaries
 from app.services.side_calls import SideCalls
+from app.services.tools.allowed_knowledge import AllowedKnowledge
+from app.services.tools.toolbox import Toolboxes
 from app.services.turns.driver import TurnDriver
 from app.services.turns.leases import LeaseKeeper
 from app.services.turns.research import Research
@@ -118,10 +120,11 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     recall = Recall(uow, embedding_models)
     assistants, side_calls = Assistants(settings.models, models), SideCalls(uow, settings.budgets)
     summaries = Summaries(uow, assistants, side_calls)
-    research = Research(uow, KnowledgeSearch(uow, embedding_models, vectors), recall, summaries.find)
+    search = KnowledgeSearch(uow, embedding_models, vectors)
+    research, toolboxes = Research(uow, search, recall, summaries.find), Toolboxes(settings, AllowedKnowledge(search))
     leases = LeaseKeeper(turns, settings.worker.lease_seconds)
     owner = f"{socket.gethostname()}:{os.getpid()}"
-    driver = TurnDriver(uow, turns, models, bus, leases, settings, owner, research)
+    driver = TurnDriver(uow, turns, models, bus, leases, settings, owner, research, toolboxes)
     drive.register(queue, driver)
     deadlines = FloorDeadlines(uow, turns)
     calls = ExternalCalls(uow, outgoing, WebhookSigner(secret_keys), TurnTokens(secret_keys), deadlines)
@@ -165,6 +168,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     finally:
         await bus.flush()
         await fetcher.close()
+        await toolboxes.close()
         await vectors.close()
         await embedding_models.close()
         await models.close()

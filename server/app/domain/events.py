@@ -32,6 +32,8 @@ MESSAGE_WITHHELD = "message.withheld"
 LIMIT_WARNING = "limit.warning"
 
 MESSAGE_DELTA = "message.delta"
+TOOL_STARTED = "tool.started"
+TOOL_FINISHED = "tool.finished"
 STREAM_RESET = "stream.reset"
 STREAM_LAGGED = "stream.lagged"
 

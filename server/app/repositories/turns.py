@@ -136,11 +136,12 @@ _SAVE_TURN = """, done AS (
 _SAVE_MESSAGE = """, said AS (
         INSERT INTO messages (id, discussion_id, workspace_id, seq, turn, attempt, participant_id, handle, name, kind,
                               content, status, prompt_tokens, completion_tokens, cost_usd, created_at,
-                              citations, dropped_citations)
+                              citations, dropped_citations, tools)
         SELECT CAST(:t_message_id AS uuid), saved.id, saved.workspace_id, :m_seq, :t_turn, :t_attempt,
                CAST(:t_participant_id AS uuid), :m_handle, :m_name, :m_kind, :m_content, :m_status,
                CAST(:m_prompt_tokens AS int), CAST(:m_completion_tokens AS int), CAST(:m_cost_usd AS numeric),
-               CAST(:t_finished_at AS timestamptz), CAST(:m_citations AS jsonb), :m_dropped_citations
+               CAST(:t_finished_at AS timestamptz), CAST(:m_citations AS jsonb), :m_dropped_citations,
+               CAST(:m_tools AS jsonb)
         FROM saved
     )"""
 _SELECT = " SELECT id FROM saved"
@@ -299,6 +300,7 @@ def _record_values(record: TurnRecord) -> dict[str, Any]:
             "m_completion_tokens": usage["completion_tokens"],
             "m_cost_usd": Decimal(str(usage["cost_usd"])),
             "m_citations": _as_jsonb(record.message["citations"]),
+            "m_tools": _as_jsonb(record.message["tools"]),
             "m_dropped_citations": record.message["dropped_citations"],
         }
     return values

@@ -58,6 +58,22 @@ class CitationRead(Read):
     quote: str
 
 
+class ToolCallRead(Read):
+    """A tool that the author called while it spoke.
+
+    `offset` is the place in the content at which it was called, in code points. `arguments` and `summary`, the
+    beginning of the result, are cut. `ok` is false where the tool failed, or the author was cut off meanwhile.
+    """
+
+    call_id: str
+    tool: str
+    arguments: str
+    ok: bool
+    duration_ms: int
+    summary: str
+    offset: int
+
+
 class MessageRead(Read):
     """A message at its place in the log; `turn` is null outside the speaking order."""
 
@@ -75,6 +91,7 @@ class MessageRead(Read):
     visible_to: list[UUID] | None = Field(None, description="Whom a whisper is for; null: everybody.")
     citations: list[CitationRead] = Field(default_factory=list)
     dropped_citations: int = Field(0, description="How many `[n]` in it point to nothing that its author was shown.")
+    tools: list[ToolCallRead] = Field(default_factory=list)
     usage: Usage | None
     created_at: Moment
 

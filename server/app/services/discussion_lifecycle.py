@@ -18,6 +18,7 @@ from app.domain.audit import Action
 from app.domain.discussion import EndReason, Step, advance
 from app.domain.endings import Ending
 from app.domain.policies import History
+from app.domain.speech import Speech
 from app.models import Discussion, Participant
 from app.schemas.discussion import DiscussionRead
 from app.services.callers import Actor
@@ -143,22 +144,24 @@ class DiscussionLifecycle:
                 epoch = await work.discussions.fence(discussion, FENCE_SECONDS)
                 await queue_driver(work, discussion)
             # Between two transactions, so that none waits for Valkey. What is sealed cannot grow any more.
-            shown = await self._shown(discussion_id, spoken, attempt) if spoken is not None else ""
+            shown = await self._shown(discussion_id, spoken, attempt) if spoken is not None else Speech()
             async with self._uow(actor.workspace_id) as work:
                 discussion, participants = await _take(work, actor, discussion_id)
                 if discussion.epoch == epoch:
-                    if shown:
+                    if shown.content:
                         await self._interrupted.keep(work, discussion, participants, shown, models)
-                    yield _Cut(work, discussion, participants, was_spoken=spoken is not None, is_kept=bool(shown))
+                    yield _Cut(
+                        work, discussion, participants, was_spoken=spoken is not None, is_kept=bool(shown.content)
+                    )
                     return
             await asyncio.sleep(random.uniform(0, MOST_SECONDS_BETWEEN_TRIES))  # noqa: S311 - no secret
         raise CommandOvertaken("other commands reached the discussion first; look at it and try again")
 
-    async def _shown(self, discussion_id: UUID, message_id: UUID, attempt: int) -> str:
+    async def _shown(self, discussion_id: UUID, message_id: UUID, attempt: int) -> Speech:
         """What viewers were shown of the attempt: what Valkey retains, or if it has lost some what was heard here."""
         retained = await self._live.seal(discussion_id, message_id, attempt)
         heard = self._hub.heard(discussion_id, message_id, attempt)
-        return heard if heard.startswith(retained) else retained
+        return heard if heard.text.startswith(retained.text) else retained
 
     async def _after_the_speaker(self, actor: Actor, discussion_id: UUID) -> DiscussionRead:
         """The discussion once it is paused, or as it is after a moment: most speakers finish within it."""

@@ -67,6 +67,7 @@ def read_message(message: Message) -> MessageRead:
         **{name: getattr(message, name) for name in _MESSAGE_SAME},
         citations=message.citations or [],
         dropped_citations=message.dropped_citations or 0,
+        tools=message.tools or [],
         usage=usage,
     )
 

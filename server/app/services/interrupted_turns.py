@@ -10,6 +10,7 @@ from app.domain import events
 from app.domain.budgets import budget_within
 from app.domain.context import estimate_tokens
 from app.domain.limits import Left, Spending
+from app.domain.speech import Speech
 from app.domain.usage import Used
 from app.models import Discussion, Message, Participant
 from app.services.ai_models import ModelCatalog, WorkspaceModels
@@ -37,7 +38,7 @@ class InterruptedTurns:
         work: UnitOfWork,
         discussion: Discussion,
         participants: Sequence[Participant],
-        shown: str,
+        shown: Speech,
         models: WorkspaceModels,
     ) -> None:
         """Record the open turn of the locked discussion with an `interrupted` message, and charge for it."""
@@ -45,10 +46,10 @@ class InterruptedTurns:
         own = budget_within(await work.workspaces.limits_of(discussion.workspace_id))
         keeps_budgets = are_set(budgets_of(self._budgets, own))
         agent = table.agents.get(discussion.speaker_id) if discussion.speaker_id else None
-        took = Used(completion_tokens=estimate_tokens(shown))
+        took = Used(completion_tokens=estimate_tokens(shown.content))
         if agent is not None:
             left = await _left(work, discussion, table, keeps_budgets=keeps_budgets)
-            took = TurnRequests(table, models).cut(agent, shown, left)
+            took = TurnRequests(table, models).cut(agent, shown.content, left)
         speaker = next(seat for seat in participants if seat.id == discussion.speaker_id)
         message = _interrupted_message(discussion, speaker, shown, took)
         work.messages.add(message)
@@ -78,7 +79,7 @@ def _exact(took: Used) -> Decimal:
     return Decimal(str(round(took.cost_usd, 8)))
 
 
-def _interrupted_message(discussion: Discussion, speaker: Participant, shown: str, took: Used) -> Message:
+def _interrupted_message(discussion: Discussion, speaker: Participant, shown: Speech, took: Used) -> Message:
     return Message(
         id=discussion.turn_message_id,
         workspace_id=discussion.workspace_id,
@@ -90,7 +91,8 @@ def _interrupted_message(discussion: Discussion, speaker: Participant, shown: st
         handle=speaker.handle,
         name=speaker.name,
         kind=speaker.kind,
-        content=shown,
+        content=shown.content,
+        tools=shown.calls() or None,
         status="interrupted",
         prompt_tokens=took.prompt_tokens,
         completion_tokens=took.completion_tokens,

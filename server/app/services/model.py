@@ -70,8 +70,9 @@ def _context_tokens(prices: PriceList, wire_name: str) -> int | None:
 class Model:
     """A model ready to be asked: its client, its name at the provider, its context window in tokens.
 
-    `prices` is None where a call costs nothing. `without_schema` and `without_temperature` are shared by all models
-    of the provider: the wire names of those that were seen to refuse a `response_schema`, or a `temperature`.
+    `prices` is None where a call costs nothing. `without_schema`, `without_temperature` and `without_tools` are shared
+    by all models of the provider: the wire names of those that were seen to refuse a `response_schema`, a
+    `temperature`, or tools.
     `version` changes whenever its provider or the way to it does.
     """
 
@@ -82,6 +83,7 @@ class Model:
     prices: PriceList | None
     without_schema: set[str] = field(default_factory=set, compare=False, repr=False)
     without_temperature: set[str] = field(default_factory=set, compare=False, repr=False)
+    without_tools: set[str] = field(default_factory=set, compare=False, repr=False)
     version: str = ""
 
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
@@ -109,6 +111,7 @@ class ModelSource:
     knows_contexts: bool = False
     without_schema: set[str] = field(default_factory=set)
     without_temperature: set[str] = field(default_factory=set)
+    without_tools: set[str] = field(default_factory=set)
 
     def model(self, wire_name: str) -> Model:
         return Model(
@@ -119,6 +122,7 @@ class ModelSource:
             self.prices,
             self.without_schema,
             self.without_temperature,
+            self.without_tools,
             self.version,
         )
 

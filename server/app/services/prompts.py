@@ -8,7 +8,7 @@ from app.domain.prompt import ChatMessage, Prompt
 from app.domain.usage import Used
 from app.schemas.agent import AgentParams
 from app.services.ai_models import Model
-from app.services.providers.base import ChatRequest, Finished
+from app.services.providers.base import ChatRequest, Finished, ToolSpec
 
 PROMPT_MARGIN_TOKENS = 64
 MESSAGE_TOKENS = 5
@@ -22,13 +22,14 @@ def chat_request(
     *,
     seed: int | None = None,
     most_prompt_tokens: int | None = None,
+    tools: Sequence[ToolSpec] = (),
 ) -> ChatRequest:
     """Share the model's context between the reply, at most half of it, and the prompt that `build` makes.
 
     `build` is given the prompt's budget in tokens, at most `most_prompt_tokens`. `seed` applies where the agent has
     none of its own.
     """
-    reply_tokens, budget = _reply_tokens(model, params), prompt_room(model, params)
+    reply_tokens, budget = _reply_tokens(model, params), prompt_room(model, params) - _tool_tokens(tools)
     return ChatRequest(
         model=model.wire_name,
         messages=build(budget if most_prompt_tokens is None else min(budget, most_prompt_tokens)),
@@ -39,6 +40,7 @@ def chat_request(
         presence_penalty=params.presence_penalty,
         seed=params.seed if params.seed is not None else seed,
         stop=params.stop,
+        tools=tools,
     )
 
 
@@ -53,7 +55,16 @@ def _reply_tokens(model: Model, params: AgentParams) -> int:
 
 def prompt_tokens(request: ChatRequest) -> int:
     """The size of a request's prompt, estimated, as the model's chat template will frame it."""
-    return sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in request.messages)
+    tokens = sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in request.messages)
+    if request.tools or (len(request.messages) > 1 and request.messages[-1].role == "tool"):
+        calls = (call for message in request.messages for call in message.tool_calls)
+        tokens += _tool_tokens(request.tools) + sum(estimate_tokens(call.name + call.arguments) for call in calls)
+    return tokens
+
+
+def _tool_tokens(specs: Sequence[ToolSpec]) -> int:
+    """What offering the tools adds to a prompt, estimated."""
+    return sum(estimate_tokens(f"{spec.name}{spec.description}{spec.parameters}") for spec in specs)
 
 
 def sources_shown(request: ChatRequest) -> Sequence[Source]:

@@ -65,5 +65,5 @@ class Viewings:
         except TimeoutError:
             return
         heard = self._hub.heard(discussion.id, message_id, attempt)
-        if retained and position.shown > max(len(retained), len(heard)):
-            position.contradiction = f"the message that is being spoken has {len(retained)} characters by now"
+        if retained.text and position.shown > max(len(retained.text), len(heard.text)):
+            position.contradiction = f"the message that is being spoken has {len(retained.text)} characters by now"

@@ -12,6 +12,7 @@ from app.core.background import Errands
 from app.core.errors import Unavailable
 from app.domain import events
 from app.domain.events import StoredEvent
+from app.domain.speech import ToolEvent, read_speech
 from app.domain.visibility import EVERYBODY, Reader
 from app.services.live.frames import LogEntry
 from app.services.live.hub import Hub
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.anyio
 DISCUSSION = UUID(int=7)
 AUTHOR, ADDRESSEE, OTHER = UUID(int=71), UUID(int=72), UUID(int=73)
 SECRET = "Do not tell the others"
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=24)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=24)
 
 
 ALLOWED = [Reader(seats=frozenset({AUTHOR})), Reader(seats=frozenset({OTHER, ADDRESSEE})), Reader(sees_all=True)]
@@ -43,6 +44,7 @@ class World:
     def __init__(self) -> None:
         self.log: list[StoredEvent] = []
         self.texts: dict[tuple[UUID, int], str] = {}
+        self.wholes: dict[tuple[UUID, int, int], str] = {}
         self.sent: list[tuple] = []
 
     def commit(self, kind, visible_to=None, **data):
@@ -57,24 +59,29 @@ class World:
     def say(self, turn, attempt, text):
         key = (UUID(int=turn), attempt)
         before = self.texts.get(key, "")
-        self.texts[key] = before + text
-        self.sent.append(("text", (*key, len(before), text)))
+        offset = len(read_speech(before).text)
+        self.texts[key] = self.wholes[(*key, offset)] = before + text
+        self.sent.append(("text", (*key, offset, text)))
 
-    def complete(self, turn, attempt, content):
-        message_id, seq = UUID(int=turn), len(self.log) + 1
-        self.commit("message.completed", id=message_id, seq=seq, turn=turn, attempt=attempt, content=content)
+    def complete(self, turn, attempt, text):
+        speech = read_speech(text)
+        message = {"id": UUID(int=turn), "seq": len(self.log) + 1, "turn": turn, "attempt": attempt}
+        who = {"participant_id": "p1", "content": speech.content, "tools": speech.calls()}
+        self.commit("message.completed", **message, **who)
 
     def whisper(self, message_id=None, turn=None, to=ADDRESSEE):
         seq = len(self.log) + 1
         message_id = message_id or UUID(int=1000 + seq)
         self.commit(
             *("message.completed", (str(AUTHOR), str(to))),
-            **{"id": message_id, "seq": seq, "turn": turn, "attempt": turn and 1, "content": SECRET},
+            **{"id": message_id, "seq": seq, "turn": turn, "attempt": turn and 1, "content": SECRET, "tools": []},
         )
 
     def interject(self):
         seq = len(self.log) + 1
-        self.commit("message.completed", id=UUID(int=1000 + seq), seq=seq, turn=None, attempt=None, content="Wait!")
+        self.commit(
+            "message.completed", id=UUID(int=1000 + seq), seq=seq, turn=None, attempt=None, content="Wait!", tools=[]
+        )
 
     async def after(self, discussion_id, after, limit):
         return self.log[after : after + limit]
@@ -91,7 +98,7 @@ class World:
         return {DISCUSSION: len(self.log)}
 
     async def retained(self, discussion_id, message_id, attempt):
-        return self.texts.get((message_id, attempt), "")
+        return read_speech(self.texts.get((message_id, attempt), ""))
 
 
 def viewer_at(position):
@@ -108,13 +115,25 @@ async def all_shown(world, position):
 
 
 @st.composite
+def calls(draw):
+    """A tool that begins and ends."""
+    who = {"participant_id": "p1", "call_id": str(draw(st.uuids())), "tool": "calculator"}
+    ended = {"ok": draw(st.booleans()), "duration_ms": 1, "summary": draw(TEXTS)}
+    return [
+        ToolEvent("tool.started", {**who, "arguments": draw(TEXTS)}).as_text(),
+        ToolEvent("tool.finished", {**who, **ended}).as_text(),
+    ]
+
+
+@st.composite
 def stories(draw):
     """What happens to a discussion, step by step, up to its end."""
     steps = [lambda world: world.commit("discussion.created"), lambda world: world.commit("discussion.started")]
     for turn in range(1, draw(st.integers(1, 3)) + 1):
         attempts = draw(st.integers(1, 2))
         for attempt in range(1, attempts + 1):
-            pieces = draw(st.lists(TEXTS, min_size=1, max_size=4))
+            said = draw(st.lists(st.one_of(TEXTS.map(lambda text: [text]), calls()), min_size=1, max_size=4))
+            pieces = [piece for pieces in said for piece in pieces]
             steps.append(lambda world, turn=turn, attempt=attempt: world.open(turn, attempt))
             for piece in pieces:
                 steps.append(lambda world, turn=turn, attempt=attempt, piece=piece: world.say(turn, attempt, piece))
@@ -146,8 +165,8 @@ def whole(world, publication):
     kind, content = publication
     if kind == "events":
         return publication
-    message_id, attempt, offset, text = content
-    return kind, (message_id, attempt, 0, world.texts[message_id, attempt][: offset + len(text)])
+    message_id, attempt, offset, _text = content
+    return kind, (message_id, attempt, 0, world.wholes[message_id, attempt, offset])
 
 
 async def settle():

@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError
 from app.core.cache import CACHE_ERRORS
 from app.core.resp import array, bulk_string, packed, send_together
 from app.domain.events import StoredEvent
+from app.domain.speech import MARK, Speech, ToolEvent, read_speech
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -106,17 +107,31 @@ class LiveMessage:
         self._channel = bulk_string(channel_of(discussion_id).encode())
         self._announced = TEXT + orjson.dumps((str(message_id), turn, attempt)).removesuffix(b"]")
         self._parts: list[str] = []
+        self._has_tools = False
         self._sent_parts = 0
         self._sent_length = 0
         self._sent_bytes = 0
         self._in_flight: tuple[int, int, int] | None = None
 
     def add(self, text: str) -> None:
-        self._parts.append(text)
+        self._parts.append(text if MARK not in text else text.replace(MARK, ""))
+
+    def add_tool(self, event: ToolEvent) -> None:
+        """Let the event of a tool stand between what was said before and what will be."""
+        self._has_tools = True
+        self._parts.append(event.as_text())
+
+    @property
+    def speech(self) -> Speech:
+        """All of it."""
+        return read_speech(self._joined()) if self._has_tools else Speech(self._joined())
 
     @property
     def text(self) -> str:
-        """The whole text; its length is in code points."""
+        """The words of it; their length is in code points."""
+        return self.speech.content if self._has_tools else self._joined()
+
+    def _joined(self) -> str:
         if len(self._parts) > 1:
             joined = "".join(self._parts)
             if self._sent_parts == len(self._parts):
@@ -131,7 +146,8 @@ class LiveMessage:
             return None
         data = text.encode()
         before, offset = self._sent_bytes, self._sent_length
-        self._in_flight = (len(self._parts), offset + len(text), before + len(data))
+        places = len(read_speech(text).text) if self._has_tools else len(text)
+        self._in_flight = (len(self._parts), offset + places, before + len(data))
         announcement = b"%b,%d,%b]" % (self._announced, offset, orjson.dumps(text))
         return b"%b%b%b%b" % (bulk_string(b"%d" % before), bulk_string(data), self._channel, bulk_string(announcement))
 
@@ -232,22 +248,22 @@ class LiveBus:
         except CACHE_ERRORS as error:
             self._note(is_up=False, reason=type(error).__name__)
 
-    async def seal(self, discussion_id: UUID, message_id: UUID, attempt: int) -> str:
-        """Stop the attempt's text from growing and return what viewers were shown of it, "" if unknown."""
+    async def seal(self, discussion_id: UUID, message_id: UUID, attempt: int) -> Speech:
+        """Stop the attempt's text from growing and return what viewers were shown of it, nothing if unknown."""
         try:
             text = await self._seal(keys=_keys(discussion_id, message_id, attempt), args=[RETAIN_SECONDS])
         except CACHE_ERRORS as error:
             self._note(is_up=False, reason=type(error).__name__)
-            return ""
-        return bytes(text).decode() if text else ""
+            return Speech()
+        return read_speech(bytes(text).decode()) if text else Speech()
 
-    async def retained(self, discussion_id: UUID, message_id: UUID, attempt: int) -> str:
-        """The attempt's text so far, "" if there is none or Valkey is gone."""
+    async def retained(self, discussion_id: UUID, message_id: UUID, attempt: int) -> Speech:
+        """What was said so far in the attempt, nothing if there is nothing or Valkey is gone."""
         try:
             text = await self._cache.get(_keys(discussion_id, message_id, attempt)[0])
         except CACHE_ERRORS:
-            return ""
-        return text.decode() if isinstance(text, bytes) else ""
+            return Speech()
+        return read_speech(text.decode()) if isinstance(text, bytes) else Speech()
 
     async def _send(self, batch: list[LiveMessage | _Announcement]) -> None:
         calls = self._calls(batch)

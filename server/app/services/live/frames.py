@@ -9,6 +9,7 @@ import orjson
 
 from app.domain import events
 from app.domain.events import StoredEvent
+from app.domain.speech import MARK, Speech, ToolEvent, speech_of
 from app.domain.visibility import Reader, withheld
 from app.services.live.position import OpenMessage, Position, message_id_of
 
@@ -106,14 +107,36 @@ class LogEntry:
     def completes(self) -> UUID | None:
         return message_id_of(self.data["id"]) if self.type == events.MESSAGE_COMPLETED else None
 
+    @cached_property
+    def speech(self) -> Speech:
+        """Of the message that it completes."""
+        content, tools = self.data["content"], self.data.get("tools")
+        return speech_of(content, tools, self.data["participant_id"]) if tools else Speech(content)
+
     def closes(self, speaking: OpenMessage) -> bool:
         """Whether `speaking` is over with this event."""
         return self.type in events.TURN_CLOSERS or self.completes == speaking.message_id
 
 
-def delta(position: Position, speaking: OpenMessage, text: str) -> Frame:
-    """Show `text`, the next of the message being spoken, and move the position past it."""
-    offset = position.shown
+def spoken(position: Position, speaking: OpenMessage, speech: Speech, most: int | None = None) -> Iterator[Frame]:
+    """Show what follows of the message being spoken, at most so many places of it, and move the position past it."""
+    if not speech.tools:
+        end = None if most is None else position.shown + most
+        yield _delta(position, speaking, position.shown, speech.text[position.shown : end])
+        return
+    done = speech.tools_before(position.shown)
+    end = len(speech.text) if most is None else min(position.shown + most, len(speech.text))
+    while position.shown < end:
+        mark = speech.text.find(MARK, position.shown, end)
+        if mark == position.shown:
+            yield _tool(position, speaking, speech.tools[done])
+            done += 1
+        else:
+            text = speech.text[position.shown : end if mark < 0 else mark]
+            yield _delta(position, speaking, position.shown - done, text)
+
+
+def _delta(position: Position, speaking: OpenMessage, offset: int, text: str) -> Frame:
     position.shown += len(text)
     data = {
         "message_id": speaking.message_id,
@@ -123,6 +146,12 @@ def delta(position: Position, speaking: OpenMessage, text: str) -> Frame:
         "text": text,
     }
     return Frame(position.event_id, events.MESSAGE_DELTA, orjson.dumps(data))
+
+
+def _tool(position: Position, speaking: OpenMessage, event: ToolEvent) -> Frame:
+    position.shown += 1
+    where = {"message_id": speaking.message_id, "turn": speaking.turn, "attempt": speaking.attempt}
+    return Frame(position.event_id, event.type, orjson.dumps({**where, **event.data}))
 
 
 def reset(position: Position, snapshot: Mapping[str, Any]) -> Frame:
@@ -148,7 +177,7 @@ def contradicts(position: Position, entry: LogEntry) -> bool:
         return True
     if entry.completes != speaking.message_id:
         return False
-    if not position.reader.may_read(entry.visible_to) or position.shown <= len(entry.data["content"]):
+    if not position.reader.may_read(entry.visible_to) or position.shown <= len(entry.speech.text):
         return False
     position.contradiction = "the message was completed with other text than was shown"
     return True
@@ -176,7 +205,6 @@ def advance(position: Position, entry: LogEntry) -> Iterator[Frame]:
 
 
 def _rest(position: Position, speaking: OpenMessage, entry: LogEntry) -> Iterator[Frame]:
-    if entry.seq > position.live_from or position.shown:
-        rest = entry.data["content"][position.shown :]
-        if rest:
-            yield delta(position, speaking, rest)
+    is_live = entry.seq > position.live_from or position.shown
+    if is_live and position.shown < len(entry.speech.text):
+        yield from spoken(position, speaking, entry.speech)

@@ -21,6 +21,7 @@ from redis.asyncio.connection import AbstractConnection
 from app.core.background import Errands
 from app.core.cache import CACHE_ERRORS, connected, send_if_connected
 from app.core.errors import NotFound, Unavailable
+from app.domain.speech import Speech
 from app.services.live import frames
 from app.services.live.bus import EVENTS, RECONNECT_SECONDS, LiveBus, channel_of, decode_events
 from app.services.live.frames import Batch, Frame, LogEntry
@@ -157,10 +158,10 @@ class Hub:
                 position.contradiction = "no message was being spoken at that position"
             yield Following(viewer, watch, self._reader)
 
-    def heard(self, discussion_id: UUID, message_id: UUID, attempt: int) -> str:
-        """The text of the attempt as far as viewers of this process may have been shown it, "" if it is not watched."""
+    def heard(self, discussion_id: UUID, message_id: UUID, attempt: int) -> Speech:
+        """The attempt as far as viewers of this process may have been shown it, nothing if it is not watched."""
         watch = self._watches.get(discussion_id)
-        return watch.heard(message_id, attempt) if watch is not None else ""
+        return watch.heard(message_id, attempt) if watch is not None else Speech()
 
     async def _speaking_at(self, watch: Watch, seq: int) -> OpenMessage | None:
         try:

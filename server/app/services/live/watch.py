@@ -13,6 +13,7 @@ from app.core.background import Errands
 from app.core.errors import Unavailable
 from app.domain import events
 from app.domain.events import StoredEvent
+from app.domain.speech import Speech, read_speech
 from app.services.live import frames
 from app.services.live.bus import LiveBus
 from app.services.live.frames import Frame, LogEntry, Step
@@ -69,7 +70,7 @@ class Watch:
         self._last_not_for_all_alike = 0
         self._steps: dict[tuple[int, int], Step] = {}
         self._speaking: OpenMessage | None = None
-        self._text = ""
+        self._speech = Speech()
         self._is_waking = False
         self._is_stale = False
         self._refreshing: asyncio.Task[None] | None = None
@@ -94,11 +95,11 @@ class Watch:
             raise LookupError(seq)
         return self._speaking
 
-    def heard(self, message_id: UUID, attempt: int) -> str:
-        """The text of the attempt so far, "" if it is not this that is being spoken."""
+    def heard(self, message_id: UUID, attempt: int) -> Speech:
+        """What was said so far in the attempt, nothing if it is not this that is being spoken."""
         speaking = self._speaking
         is_it = speaking is not None and (speaking.message_id, speaking.attempt) == (message_id, attempt)
-        return self._text if is_it else ""
+        return self._speech if is_it else Speech()
 
     def step_from(self, position: Position) -> Step | None:
         """What a viewer at `position` (not below the floor) has not been shown, as much as is given at once.
@@ -123,7 +124,7 @@ class Watch:
         """Whether there is anything left for a viewer at `position`, if only the end."""
         if position.seq < self.last_seq or self.has_ended:
             return True
-        return self._speaking == position.speaking and position.shown < len(self._text)
+        return self._speaking == position.speaking and position.shown < len(self._speech.text)
 
     def frames_after(self, position: Position) -> list[Frame]:
         """The same, for this viewer alone."""
@@ -138,9 +139,8 @@ class Watch:
                 if size >= BATCH_BYTES:
                     return batch
         speaking = self._speaking
-        if speaking is not None and speaking == position.speaking and position.shown < len(self._text):
-            text = self._text[position.shown : position.shown + BATCH_CHARACTERS]
-            batch.append(frames.delta(position, speaking, text))
+        if speaking is not None and speaking == position.speaking and position.shown < len(self._speech.text):
+            batch.extend(frames.spoken(position, speaking, self._speech, BATCH_CHARACTERS))
         return batch
 
     def on_events(self, stored: Sequence[StoredEvent]) -> None:
@@ -156,18 +156,20 @@ class Watch:
         self.wake()
 
     def on_text(self, message_id: UUID, attempt: int, offset: int, text: str) -> None:
-        """Take text of the message being spoken; whatever does not join up is fetched whole."""
+        """Take text of the message being spoken, as it is on its way; whatever does not join up is fetched whole."""
         speaking = self._speaking
         if not self.is_open:
             return
         if (
             speaking is None
             or (speaking.message_id, speaking.attempt) != (message_id, attempt)
-            or offset > len(self._text)
+            or offset > len(self._speech.text)
         ):
             self.refresh()
-        elif offset + len(text) > len(self._text):
-            self._text += text[len(self._text) - offset :]
+            return
+        more = read_speech(text).after(len(self._speech.text) - offset)
+        if more.text:
+            self._speech = self._speech.joined(more)
             self.wake()
 
     def refresh(self) -> None:
@@ -198,11 +200,11 @@ class Watch:
     async def _fetch_text_while_stale(self) -> None:
         while self._is_text_stale and (speaking := self._speaking) is not None:
             self._is_text_stale = False
-            text = await self._bus.retained(self.discussion_id, speaking.message_id, speaking.attempt)
+            speech = await self._bus.retained(self.discussion_id, speaking.message_id, speaking.attempt)
             if speaking != self._speaking:
                 self._is_text_stale = True
-            elif len(text) > len(self._text):
-                self._text = text
+            elif len(speech.text) > len(self._speech.text):
+                self._speech = speech
                 self.wake()
 
     def _take(self, entry: LogEntry) -> None:
@@ -216,9 +218,9 @@ class Watch:
         if not entry.is_for_all_alike:
             self._last_not_for_all_alike = entry.seq
         if entry.opens is not None:
-            self._speaking, self._text = entry.opens, ""
+            self._speaking, self._speech = entry.opens, Speech()
         elif self._speaking is not None and entry.closes(self._speaking):
-            self._speaking, self._text = None, ""
+            self._speaking, self._speech = None, Speech()
         if entry.type == events.DISCUSSION_ENDED:
             self.has_ended = True
 

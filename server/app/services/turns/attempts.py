@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from app.config import ToolSettings
 from app.core.errors import ArenaError
 from app.domain.grounding import Source
 from app.domain.usage import Used
@@ -18,6 +19,7 @@ from app.services.turns.reservations import Reservations
 from app.services.turns.room import NoRoom
 from app.services.turns.speaking import EmptyReply, Reply, speak
 from app.services.turns.table_state import AgentSeat, TableState
+from app.services.turns.tool_use import Toolbox, ToolUse
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -50,7 +52,9 @@ class Attempts:
         limit: int,
         reservations: Reservations,
         retry: Callable[[AgentSeat, ArenaError], Awaitable[None]],
+        tool_settings: ToolSettings | None = None,
     ) -> None:
+        self._tool_settings = tool_settings or ToolSettings()
         self._table = table
         self._held = held
         self._live = live
@@ -58,14 +62,16 @@ class Attempts:
         self._reservations = reservations
         self._retry = retry
 
-    async def run(self, agent: AgentSeat) -> Spoke | Passed:
+    async def run(self, agent: AgentSeat, toolbox: Toolbox | None = None) -> Spoke | Passed:
         """`retry` is told before each further attempt what the last one failed with, and logs it."""
         course = Course(agent.models, self._limit)
         failed: ArenaError | None = None
         while True:
             try:
                 model, request = await self._reservations.fit(agent, course)
-                return Spoke(await self._speak(model, request), model, sources_shown(request))
+                tools = self._tools(agent, toolbox) if toolbox is not None else None
+                reply = await self._speak(model, request, tools)
+                return Spoke(reply, model, (*sources_shown(request), *reply.found))
             except NoRoom as error:
                 if not course.skip():
                     raise failed or error from None
@@ -84,12 +90,16 @@ class Attempts:
                     raise PausedBetweenAttempts(error) from None
                 await self._retry(agent, error)
 
-    async def _speak(self, model: Model, request: ChatRequest) -> Reply:
+    def _tools(self, agent: AgentSeat, toolbox: Toolbox) -> ToolUse:
+        numbers, affords = self._table.numbers, self._reservations.affords_round
+        return ToolUse(toolbox, self._tool_settings, numbers, agent.participant_id, self._live, affords)
+
+    async def _speak(self, model: Model, request: ChatRequest, tools: ToolUse | None) -> Reply:
         state = self._table.state
         assert state.turn_message_id is not None
         message = LiveMessage(self._held.claim.discussion_id, state.turn_message_id, state.turn + 1, state.turn_attempt)
         try:
-            return await speak(model, request, message, self._live, self._held)
+            return await speak(model, request, message, self._live, self._held, tools)
         finally:
             message.closed = True
 

@@ -1,11 +1,14 @@
 """One claim's worth of turns: who speaks, what the model is asked, and what is written of it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from time import perf_counter
 
 import structlog
 
+from app.config import ToolSettings
 from app.core.errors import ArenaError, UpstreamFailed
 from app.core.metrics import CITATIONS_DROPPED
 from app.domain import events
@@ -22,6 +25,7 @@ from app.repositories.turns import TurnRecord, TurnState
 from app.services.ai_models import FollowedModels, UnknownModel
 from app.services.live.bus import LiveBus
 from app.services.providers.base import ModelError, used_until
+from app.services.tools.toolbox import Toolboxes
 from app.services.turns.attempts import Attempts, Passed, Spoke
 from app.services.turns.budget import TurnBudget
 from app.services.turns.deliberation import Deliberation, Verdict
@@ -35,11 +39,14 @@ from app.services.turns.reservations import OutOfBudget, Reservations
 from app.services.turns.room import NoRoom
 from app.services.turns.steps import charged, ended, give_floor, paused, turn_over, without_floor
 from app.services.turns.table_state import AgentSeat, TableState
+from app.services.turns.tool_use import Toolbox
 
 log = structlog.stdlib.get_logger(__name__)
 
 # Of one turn by all drivers together. A lost worker is no fault of the model, and a deploy is no reason to give up.
 ATTEMPT_CEILING = 10
+OPENING_SECONDS = 10.0
+"""For servers of tools to say what they have."""
 
 
 class TurnAbandoned(UpstreamFailed):
@@ -64,7 +71,10 @@ class Drive:
         must_give_way: Callable[[], bool],
         budget: TurnBudget | None = None,
         research: Research | None = None,
+        toolboxes: Toolboxes | None = None,
+        tool_settings: ToolSettings | None = None,
     ) -> None:
+        self._toolboxes = toolboxes
         self._table = table
         self._research = research
         self._ledger = ledger
@@ -76,7 +86,7 @@ class Drive:
         self._held = held
         self._epoch = held.claim.epoch
         self._minutes = Minutes(ledger.uow, held.claim, table, models)
-        self._attempts = Attempts(table, held, live, attempts, self._reservations, self._try_again)
+        self._attempts = Attempts(table, held, live, attempts, self._reservations, self._try_again, tool_settings)
         self._deliberation = Deliberation(table, held, models, self._reservations)
         # Of what was just said and no prompt holds yet, while it is decided what follows.
         self._unheard_tokens = 0
@@ -128,7 +138,8 @@ class Drive:
         state = self._table.state
         assert state.turn_message_id is not None
         shown = await self._live.retained(self._held.claim.discussion_id, state.turn_message_id, state.turn_attempt)
-        return self._requests.cut(agent, shown, await self._reservations.left_before()) if shown else NOTHING
+        text = shown.content
+        return self._requests.cut(agent, text, await self._reservations.left_before()) if text else NOTHING
 
     async def _open_floor(self) -> None:
         """Give the floor to whom a command named, or to whom the policy chooses, asking models first if it must."""
@@ -173,15 +184,39 @@ class Drive:
             _log_turn(opened, outcome, perf_counter() - began)
 
     async def _attempt(self, agent: AgentSeat) -> Spoke | Passed:
-        """With what the turn rests on at hand, which is looked up once for all its attempts."""
-        try:
-            if self._research is not None:
-                self._requests.ground = await self._look_up(agent, self._research)
+        """With what the turn rests on and its tools at hand, which are there for all its attempts."""
+        async with AsyncExitStack() as until_over:
+            try:
+                toolbox = await self._open_tools(agent, until_over)
+                if self._research is not None:
+                    self._requests.ground = await self._look_up(agent, self._research)
+                self._requests.tools = toolbox.specs if toolbox is not None else ()
                 self._requests.ground_of = agent.participant_id
-            await self._reservations.reserve(agent)
-            return await self._attempts.run(agent)
-        finally:
-            self._requests.ground_of = None
+                await self._reservations.reserve(agent)
+                return await self._attempts.run(agent, toolbox)
+            finally:
+                self._requests.ground_of = None
+
+    async def _open_tools(self, agent: AgentSeat, until_over: AsyncExitStack) -> Toolbox | None:
+        """None where the agent has none, or they cannot be had: the turn can be taken without."""
+        names, table = agent.config.tools, self._table
+        if self._toolboxes is None or not names:
+            return None
+        documents = [one.document_id for one in table.documents if one.document_id is not None]
+        opening = self._toolboxes.open(
+            self._held.claim.workspace_id,
+            names,
+            agent.config.knowledge_base_ids,
+            documents,
+            lambda passage: table.numbers.of(passage.document_id, passage.chunk_id),
+        )
+        try:
+            async with asyncio.timeout(OPENING_SECONDS):
+                toolbox: Toolbox = await until_over.enter_async_context(opening)
+        except Exception as error:
+            log.warning("tools_not_opened", reason=type(error).__name__)
+            return None
+        return toolbox if toolbox.specs else None
 
     async def _look_up(self, agent: AgentSeat, research: Research) -> Ground:
         table, claim = self._table, self._held.claim

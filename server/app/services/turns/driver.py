@@ -26,6 +26,7 @@ from app.repositories.turns import Claim, Held, TurnRepository
 from app.services.ai_models import FollowedModels, ModelCatalog
 from app.services.discussion_flow import give_up
 from app.services.live.bus import LiveBus
+from app.services.tools.toolbox import Toolboxes
 from app.services.turns.budget import TurnBudget, are_set, budgets_of, payers_of
 from app.services.turns.drive import Drive
 from app.services.turns.leases import ClaimLost, HeldClaim, LeaseKeeper
@@ -60,6 +61,7 @@ class TurnDriver:
     settings: Settings
     owner: str
     research: Research | None = None
+    toolboxes: Toolboxes | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     others_wait: bool = False
     _failures: TTLCache[UUID, int] = field(default_factory=lambda: TTLCache(maxsize=10_000, ttl=FAILURES_SECONDS))
@@ -122,6 +124,8 @@ class TurnDriver:
             must_give_way=must_give_way,
             budget=budget,
             research=self.research,
+            toolboxes=self.toolboxes,
+            tool_settings=self.settings.tools,
         )
         await drive.run()
 

@@ -69,6 +69,7 @@ def message_data(
         "visible_to": None,
         "citations": citations.found,
         "dropped_citations": citations.dropped,
+        "tools": list(reply.tools),
         "usage": {
             "prompt_tokens": reply.prompt_tokens,
             "completion_tokens": reply.completion_tokens,

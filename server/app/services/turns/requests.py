@@ -1,6 +1,6 @@
 """What a model is asked for a turn, the same whenever it is made again of the same table, and what that may use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from app.domain.limits import Left, Spending
 from app.domain.usage import Used
 from app.services.model import Model, Models, UnknownModel
 from app.services.prompts import chat_request, prompt_room, prompt_tokens, used
-from app.services.providers.base import ChatRequest, Finished
+from app.services.providers.base import ChatRequest, Finished, ToolSpec
 from app.services.turns.course import Course
 from app.services.turns.room import CLOSING_PROMPT_TOKENS, CLOSING_REPLY_TOKENS, Make, NoRoom, fit, worst_case
 from app.services.turns.table_state import AgentSeat, TableState
@@ -26,7 +26,8 @@ from app.services.turns.table_state import AgentSeat, TableState
 class TurnRequests:
     """The requests for turns of the agents at one table. `is_last`: as it will be if the turn becomes the last one.
 
-    `ground` is what the open turn rests on, from when it is known until the turn is over.
+    `ground` is what the open turn rests on, and `tools` what its speaker may call, from when they are known until the
+    turn is over.
     """
 
     def __init__(self, table: TableState, models: Models, budget: Left | None = None) -> None:
@@ -34,6 +35,7 @@ class TurnRequests:
         self._models = models
         self._most = table.rules.limits.most.within(budget)
         self.ground: Ground = NOTHING
+        self.tools: Sequence[ToolSpec] = ()
         self.ground_of: UUID | None = None
         self._closing: tuple[Mapping[UUID, AgentSeat], Spending] | None = None
 
@@ -135,7 +137,8 @@ class TurnRequests:
         brief = table.rules.brief(agent.counts_as, table.state.policy_state)
         seed = table.rules.seed + table.state.turn if isinstance(table.rules.seed, int) else None
         concludes = is_last or table.state.wrap_up is not None
-        ground = self.ground if agent.participant_id == self.ground_of else NOTHING
+        is_open = agent.participant_id == self.ground_of
+        ground, tools = (self.ground, self.tools) if is_open else (NOTHING, ())
 
         def make(reply_tokens: int, most_tokens: int | None) -> ChatRequest:
             shorter = reply_tokens < usual.max_tokens
@@ -147,6 +150,7 @@ class TurnRequests:
                 ),
                 seed=seed,
                 most_prompt_tokens=most_prompt_tokens,
+                tools=tools,
             )
 
         return make

@@ -8,6 +8,7 @@ from app.domain import events
 from app.domain.budgets import DailyLimit, Funds
 from app.domain.discussion import EndReason
 from app.domain.limits import Left, Spending
+from app.domain.usage import Used
 from app.services.ai_models import Model, UnknownModel
 from app.services.providers.base import ChatRequest
 from app.services.turns.budget import TurnBudget
@@ -103,6 +104,21 @@ class Reservations:
         if self._budget is None:
             return True
         _, lacking = await self._budget.reserve(worst(), closing)
+        return lacking is None
+
+    async def affords_round(self, model: Model, request: ChatRequest, took: Used) -> bool:
+        """Whether there is room for a further call in the attempt that has used so much; it is then set aside."""
+        spent = Spending(tokens=took.prompt_tokens + took.completion_tokens, cost_usd=took.cost_usd)
+        worst = spent + worst_case(model, request)
+        closing = self._requests.closing() if self._may_go_on() else Spending()
+        left = self._table.left(self._table.state)
+        if left is not None and left.lacks(worst + closing) is not None:
+            return False
+        if self._budget is None:
+            return True
+        _, lacking = await self._budget.reserve(worst, closing)
+        if lacking is None:
+            self._allowed = Left(worst.tokens, worst.cost_usd)
         return lacking is None
 
     async def reserve(self, agent: AgentSeat) -> None:

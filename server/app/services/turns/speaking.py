@@ -1,18 +1,27 @@
 """One attempt of one turn: ask the model, show the text as it comes, no transaction open."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, TypeVar
 
-from app.domain.usage import Used
+from app.domain.grounding import Source
+from app.domain.usage import NOTHING, Used
 from app.services.ai_models import Model
 from app.services.live.bus import LiveBus, LiveMessage
 from app.services.prompts import used
-from app.services.providers.base import ChatRequest, Finished, ModelError
+from app.services.providers.base import (
+    ChatRequest,
+    Finished,
+    ModelContextExceeded,
+    ModelError,
+    ModelRejected,
+    TextDelta,
+)
 from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.turns.tool_use import ToolUse
 
 T = TypeVar("T")
 
@@ -37,11 +46,24 @@ class Reply:
     cost_usd: float
     first_token_ms: float
     duration_ms: float
+    tools: Sequence[dict[str, Any]] = ()
+    found: Sequence[Source] = ()
+    """What tools have found that it may cite."""
 
 
-async def speak(model: Model, request: ChatRequest, message: LiveMessage, live: LiveBus, held: HeldClaim) -> Reply:
-    """Stream one reply; raise a `ModelError` that says what was used, or `ClaimLost` as soon as it is another's."""
-    return await while_held(held, _stream(model, request, message, live, held))
+async def speak(
+    model: Model,
+    request: ChatRequest,
+    message: LiveMessage,
+    live: LiveBus,
+    held: HeldClaim,
+    tools: ToolUse | None = None,
+) -> Reply:
+    """Stream one reply, in several rounds where the model calls tools.
+
+    Raise a `ModelError` that says what was used, or `ClaimLost` as soon as it is another's.
+    """
+    return await while_held(held, _stream(model, request, message, live, held, tools))
 
 
 async def while_held(held: HeldClaim, call: Coroutine[Any, Any, T]) -> T:
@@ -64,34 +86,70 @@ async def _cancel_when_lost(held: HeldClaim, task: "asyncio.Task[object]") -> No
     task.cancel()
 
 
-async def _stream(model: Model, request: ChatRequest, message: LiveMessage, live: LiveBus, held: HeldClaim) -> Reply:
-    began = perf_counter()
-    first_token = 0.0
-    finished = Finished("stop")
-    try:
-        async with aclosing(model.client.stream(request)) as deltas:
-            async for delta in deltas:
-                if isinstance(delta, Finished):
-                    finished = delta
-                    continue
-                first_token = first_token or perf_counter()
-                message.add(delta.text)
-                live.push(message)
-    except ModelError as error:
-        if message.text:  # a call that failed before the first word is not charged for
-            error.used = used(model, request, finished, message.text)
-        raise
-    content = message.text
-    took = used(model, request, finished, content)
-    if not content.strip():
+async def _stream(
+    model: Model, request: ChatRequest, message: LiveMessage, live: LiveBus, held: HeldClaim, tools: ToolUse | None
+) -> Reply:
+    began, first_token = perf_counter(), 0.0
+    took = NOTHING
+    following: ChatRequest | None = request
+    while following is not None:
+        asked, before = following, message.text
+        gap = "" if not before or before.endswith("\n") else "\n\n"
+        finished = Finished("stop")
+        try:
+            async with aclosing(_asked(model, asked)) as deltas:
+                async for delta in deltas:
+                    if isinstance(delta, Finished):
+                        finished = delta
+                        continue
+                    first_token = first_token or perf_counter()
+                    message.add(gap + delta.text if gap else delta.text)
+                    gap = ""
+                    live.push(message)
+        except ModelError as error:
+            said = message.text[len(before) :]
+            # A call that failed before the first word is not charged for.
+            error.used = took + used(model, asked, finished, said) if said else took
+            raise
+        said = message.text[len(before) :].removeprefix("\n\n")
+        took += used(model, asked, finished, said + "".join(call.arguments for call in finished.tool_calls))
+        following = None
+        if tools is not None and asked.tools and finished.tool_calls:
+            following = await tools.answer(model, asked, said, finished.tool_calls, message, took)
+    if not message.text.strip():
         raise EmptyReply(took)
     if held.lost.is_set():
         raise ClaimLost
     return Reply(
-        content=content,
+        content=message.text,
         prompt_tokens=took.prompt_tokens,
         completion_tokens=took.completion_tokens,
         cost_usd=took.cost_usd,
         first_token_ms=round((first_token - began) * 1000, 3),
         duration_ms=round((perf_counter() - began) * 1000, 3),
+        tools=message.speech.calls() if tools is not None else (),
+        found=tools.sources if tools is not None else (),
     )
+
+
+def _asked(model: Model, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
+    return _offered(model, request) if request.tools else model.client.stream(request)
+
+
+async def _offered(model: Model, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
+    """Offer the tools; a model that refuses them is asked without, and from then on at once."""
+    without = replace(request, tools=())
+    is_refused = model.wire_name in model.without_tools
+    try:
+        async with aclosing(model.client.stream(without if is_refused else request)) as items:
+            async for item in items:
+                yield item
+    except ModelRejected as error:
+        if is_refused or isinstance(error, ModelContextExceeded) or any(one.tool_calls for one in request.messages):
+            raise
+    else:
+        return
+    async with aclosing(model.client.stream(without)) as items:
+        async for item in items:
+            model.without_tools.add(model.wire_name)
+            yield item
