@@ -39,6 +39,7 @@ OF_PEOPLE = (
 OF_SETTINGS = (
     *("older secret key", "model key", "local model key", "database password", "owner's password"),
     *("cache password", "mail password", "admin password", "S3 secret"),
+    *("metrics token", "Qdrant key"),
 )
 SEALED = ("secret", "other provider key", "key", "webhook_secret")
 HASHED = ("key", "recovery_codes", "ticket", "state", "arena-oidc", "code", "reset token")
@@ -127,6 +128,8 @@ def secretive(fresh_database, valkey_url, closed_cache, vault, issuer, post_offi
         },
         models={"openai_api_key": canaries["model key"], "local_model_key": canaries["local model key"]},
         originals={"s3_secret_access_key": canaries["S3 secret"]},
+        server={"metrics_token": canaries["metrics token"]},
+        vectors={"qdrant_api_key": canaries["Qdrant key"]},
         log={"log_level": "DEBUG"},
     )
 
