@@ -271,6 +271,12 @@ class ModelSettings(_Group):
     local_model: Literal["on", "off"] = Field("on", description="Whether `arena serve` starts the local model.")
     local_model_url: str | None = Field(None, description="A running local model; `arena serve` sets this itself.")
     local_model_key: SecretStr | None = Field(None, description="Its key; `arena serve` sets this itself.")
+    answer_cache_seconds: int = Field(
+        86_400, ge=0, le=30 * 86_400, description="How long answers of `/ai/chat` are kept that may be; 0: not at all."
+    )
+    answer_cache_bytes: int = Field(
+        262_144, ge=1_024, le=16 * 1024 * 1024, description="Largest such answer that is kept, in bytes."
+    )
     assistant_model: str | None = Field(
         None,
         description="Distils memories and summarises; unset: the local model where it runs, else nobody does.",

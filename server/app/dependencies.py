@@ -22,6 +22,7 @@ from app.services.api_keys import ApiKeyService
 from app.services.audit import AuditService
 from app.services.auth import AuthService
 from app.services.callers import Actor, Callers, CurrentUser
+from app.services.chat import ChatService
 from app.services.discussion_diff import DiscussionDiffs
 from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_forks import DiscussionForks
@@ -44,10 +45,12 @@ from app.services.members import MemberService
 from app.services.memory.memories import MemoryService
 from app.services.message_pages import MessagePages
 from app.services.messages import MessageService
+from app.services.model_listing import ModelListing
 from app.services.model_providers import ModelProviders
 from app.services.oidc_login import OidcLogins
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
+from app.services.provider_trials import ProviderTrials
 from app.services.request_limits import RequestLimits
 from app.services.second_factor import SecondFactors
 from app.services.sessions import SessionService
@@ -95,6 +98,9 @@ class Services:
     documents: DocumentService
     providers: ModelProviders
     embeddings: EmbeddingService
+    model_list: ModelListing
+    chats: ChatService
+    trials: ProviderTrials
     usage: UsageService
     viewings: Viewings
     stream_access: StreamAccess
@@ -152,6 +158,9 @@ Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Memories = Annotated[MemoryService, _service("memories")]
 Documents = Annotated[DocumentService, _service("documents")]
 Providers = Annotated[ModelProviders, _service("providers")]
+ModelList = Annotated[ModelListing, _service("model_list")]
+Chat = Annotated[ChatService, _service("chats")]
+Trials = Annotated[ProviderTrials, _service("trials")]
 Embeddings = Annotated[EmbeddingService, _service("embeddings")]
 DailyUsage = Annotated[UsageService, _service("usage")]
 Admission = Annotated[Viewings, _service("viewings")]

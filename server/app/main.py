@@ -72,10 +72,12 @@ from app.routes.repeated import RepeatedReads
 from app.services.administration import AdministrationService
 from app.services.agents import AgentService
 from app.services.ai_models import make_catalog
+from app.services.answer_cache import AnswerCache
 from app.services.api_keys import ApiKeyService
 from app.services.audit import AuditService
 from app.services.auth import AuthService
 from app.services.callers import Callers
+from app.services.chat import ChatService
 from app.services.discussion_diff import DiscussionDiffs
 from app.services.discussion_floor import DiscussionFloor
 from app.services.discussion_forks import DiscussionForks
@@ -106,14 +108,17 @@ from app.services.members import MemberService
 from app.services.memory.memories import MemoryService
 from app.services.message_pages import MessagePages
 from app.services.messages import MessageService
+from app.services.model_listing import ModelListing
 from app.services.model_providers import ModelProviders
 from app.services.oidc_login import OidcLogins
 from app.services.password_proofs import PasswordProofs
 from app.services.passwords import PasswordService
 from app.services.profiles import ProfileService
+from app.services.provider_trials import ProviderTrials
 from app.services.request_limits import RequestLimits
 from app.services.second_factor import SecondFactors
 from app.services.sessions import SessionService
+from app.services.side_calls import SideCalls
 from app.services.signing_keys import SigningKeys
 from app.services.stream_access import StreamAccess
 from app.services.transcripts import TranscriptService
@@ -220,6 +225,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     keys = KeyRing(SigningKeys(uow, sealer).load)
     outgoing = Outgoing(settings.outgoing)
     models = make_catalog(settings, uow, sealer, outgoing.guard, cache)
+    side_calls = SideCalls(uow, settings.budgets)
     embedding_models, vectors = EmbeddingCatalog(settings.models, models), make_vector_store(settings, uow)
     to_issuer = way_to_issuer(settings.oidc, settings.outgoing)
     oidc_client = OidcClient(settings, to_issuer) if settings.oidc.is_set else None
@@ -271,6 +277,9 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         memories=MemoryService(uow, embedding_models),
         providers=ModelProviders(uow, sealer, outgoing, models),
         embeddings=EmbeddingService(embedding_models),
+        model_list=ModelListing(models),
+        chats=ChatService(models, side_calls, AnswerCache(cache, settings.models)),
+        trials=ProviderTrials(uow, models),
         usage=UsageService(uow, settings.budgets),
         viewings=Viewings(uow, callers, bus, hub),
         stream_access=StreamAccess(uow, signer, callers),
@@ -287,7 +296,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         async with running(**watchers, signing_keys=keys.run, last_seen=last_seen.run):
             yield services
     finally:
-        makers = (models, vectors, embedding_models)
+        makers = (side_calls, models, vectors, embedding_models)
         for held in (passwords, keys, hub, ends, stamps, *makers, outgoing, oidc_client, to_issuer):
             if held is not None:
                 await held.close()

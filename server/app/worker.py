@@ -171,6 +171,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
         await toolboxes.close()
         await vectors.close()
         await embedding_models.close()
+        await side_calls.close()
         await models.close()
         await outgoing.close()
         await cache.aclose()

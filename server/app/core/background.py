@@ -52,6 +52,11 @@ class Errands:
         task.add_done_callback(self._running.discard)
         return task
 
+    async def finish(self) -> None:
+        """Wait for those under way."""
+        if self._running:
+            await asyncio.wait(self._running)
+
     async def close(self) -> None:
         """Cancel those under way, and wait until they are gone."""
         for task in self._running:

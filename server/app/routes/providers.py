@@ -1,14 +1,14 @@
-"""Providers of language models that a workspace brings itself."""
+"""Providers of models that a workspace brings itself."""
 
 from uuid import UUID
 
 from fastapi import APIRouter, Response
 
 from app.core.requests import PREFIX
-from app.dependencies import Cursor, Limit, ManagesProviders, Providers
+from app.dependencies import Cursor, Limit, ManagesProviders, Providers, Trials
 from app.routes.idempotent import CreatingRoute
 from app.routes.responses import problems
-from app.schemas.ai import ProviderCreate, ProviderRead, ProviderUpdate
+from app.schemas.ai import ProviderCreate, ProviderRead, ProviderTrial, ProviderUpdate
 from app.schemas.base import Page
 
 router = APIRouter(prefix=PREFIX + "/ai/providers", tags=["ai"], route_class=CreatingRoute)
@@ -56,3 +56,10 @@ async def update_provider(
 async def delete_provider(provider_id: UUID, actor: ManagesProviders, providers: Providers) -> None:
     """Delete it with its key."""
     await providers.delete(actor, provider_id)
+
+
+@router.post("/{provider_id}/test", responses=problems(401, 403, 404, 422, 424))
+async def try_provider(provider_id: UUID, response: Response, actor: ManagesProviders, trials: Trials) -> ProviderTrial:
+    """Call it once: whether it is there and takes its key, and which models it offers."""
+    response.headers["Cache-Control"] = "no-store"
+    return await trials.run(actor, provider_id)

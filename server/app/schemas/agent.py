@@ -28,9 +28,7 @@ def _short_once_encoded(url: AnyHttpUrl) -> AnyHttpUrl:
 
 EndpointUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=LONGEST_URL), AfterValidator(_short_once_encoded)]
 
-ResponseSchema = Annotated[
-    dict[str, Any], Field(description="JSON Schema (Draft 2020-12) that every message of the agent fits.")
-]
+ResponseSchema = Annotated[dict[str, Any], Field(description="JSON Schema (Draft 2020-12) that answers have to fit.")]
 
 
 class AgentParams(Request):

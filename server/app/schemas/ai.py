@@ -1,13 +1,13 @@
 """Wire types of models and of their providers."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Discriminator, Field, SecretStr, StringConstraints, Tag, model_validator
 
 from app.domain.provider_names import RESERVED
-from app.schemas.agent import EndpointUrl, ModelName
-from app.schemas.base import Change, Moment, Read, Request, on_one_line, storable
+from app.schemas.agent import AgentParams, EndpointUrl, ModelName, ResponseSchema
+from app.schemas.base import Change, Moment, Page, Read, Request, on_one_line, storable
 
 ProviderKind = Literal["openai_compatible", "anthropic", "google", "bedrock", "mistral", "groq"]
 
@@ -79,6 +79,107 @@ class ProviderRead(Read):
     key_hint: str | None = Field(description="The last four characters of a key of 20 or more.")
     created_at: Moment
     updated_at: Moment
+
+
+class ProviderTrial(Read):
+    """That a provider answers and takes the key."""
+
+    ok: Literal[True]
+    latency_ms: float
+    models: list[str] = Field(description="Some of the models that it offers, by their names here.")
+
+
+class ModelPrices(Read):
+    """US dollars for a million tokens, of a short prompt."""
+
+    input_usd_per_million: float
+    output_usd_per_million: float
+
+
+class ModelCapabilities(Read):
+    """What a model can be asked for, as far as is known."""
+
+    chat: bool
+    embeddings: bool
+    tools: bool
+    response_schema: bool
+    streaming: bool
+
+
+class ModelRead(Read):
+    """A model, by the name that agents and requests give."""
+
+    id: str
+    provider: str
+    context_tokens: int | None = Field(description="Of prompt and reply together; assumed where it is not known.")
+    prices: ModelPrices | None = Field(description="Null where they are not known.")
+    capabilities: ModelCapabilities
+
+
+class UnavailableProvider(Read):
+    """A provider whose models are not in the list, since it does not say which it has."""
+
+    provider: str
+    code: str
+    detail: str
+
+
+class ModelPage(Page[ModelRead]):
+    """A page of models, by name."""
+
+    unavailable: list[UnavailableProvider]
+
+
+MOST_MESSAGES = 500
+MOST_MESSAGE_CHARACTERS = 200_000
+
+
+class ChatMessageCreate(Request):
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[
+        str, StringConstraints(min_length=1, max_length=MOST_MESSAGE_CHARACTERS), AfterValidator(storable)
+    ]
+
+
+class ChatCreate(Request):
+    """What a model is asked."""
+
+    model: ModelName
+    messages: list[ChatMessageCreate] = Field(min_length=1, max_length=MOST_MESSAGES)
+    params: AgentParams = Field(default_factory=AgentParams)
+    stream: bool = Field(False, description="Whether the reply comes as server-sent events.")
+    response_schema: ResponseSchema | None = None
+    cache: bool = Field(
+        False, description="Whether an answer to the same request may be given again; wants temperature 0 and a seed."
+    )
+
+    @model_validator(mode="after")
+    def _is_repeatable(self) -> Self:
+        if self.cache and (self.params.temperature != 0 or self.params.seed is None):
+            raise ValueError("cache wants params with a temperature of 0 and a seed")
+        return self
+
+
+class ChatUsage(Read):
+    """What all calls for an answer took; nothing, where it was kept."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+
+
+class ChatRead(Read):
+    """A whole answer."""
+
+    id: UUID
+    model: str
+    content: str
+    parsed: Any | None = Field(description="The value that fits the `response_schema`; null without one.")
+    finish_reason: str
+    usage: ChatUsage
+    cached: bool
 
 
 MOST_INPUTS = 256

@@ -27,6 +27,7 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float
+    finish_reason: str = "stop"
 
 
 async def ask(model: Model, request: ChatRequest, seconds: float | None = None) -> Answer:
@@ -95,7 +96,7 @@ async def _collect(model: Model, request: ChatRequest, seconds: float | None) ->
         raise
     text = "".join(parts)
     took = used(model, request, finished, text)
-    return Answer(text, took.prompt_tokens, took.completion_tokens, took.cost_usd)
+    return Answer(text, took.prompt_tokens, took.completion_tokens, took.cost_usd, finished.finish_reason)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from app.domain.context import estimate_tokens
 from app.schemas.ai import EmbeddingRead, EmbeddingsCreate, EmbeddingsRead, EmbeddingUsage
 from app.services.callers import Actor
 from app.services.embedding.catalog import EmbeddingCatalog
+from app.services.providers.base import ModelError
 
 
 class EmbeddingService:
@@ -17,7 +18,11 @@ class EmbeddingService:
         """A vector for each text; raise `UnknownModel`, `UnknownDimensions` or a `ModelError`."""
         with located("body", "model"):
             model = await self._catalog.get(actor.workspace_id, request.model)
-        embedded = await model.embedder.embed_counted(request.texts, request.dimensions)
+        try:
+            embedded = await model.embedder.embed_counted(request.texts, request.dimensions)
+        except ModelError as error:
+            error.detail = f"{model.name}: {error.detail}"
+            raise
         tokens = embedded.tokens
         return EmbeddingsRead(
             model=model.name,

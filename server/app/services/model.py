@@ -1,5 +1,6 @@
 """A model that can be asked, and where it comes from."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -94,11 +95,15 @@ class Model:
         return prompt_tokens * prices[0] + completion_tokens * prices[1] if prices else 0.0
 
 
+ListNames = Callable[[], Awaitable[list[str]]]
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """A provider of models. Its `name` is what its models' names begin with; `kind` as providers have it, or `local`.
 
-    `context_tokens` are those of a model whose own are not known; `only` is the model's name where there is just one.
+    `context_tokens` are those of a model whose own are not known; `only` is the model's name where there is just one;
+    `list_names` asks the provider which it offers, None where it tells nobody.
     """
 
     name: str
@@ -108,6 +113,7 @@ class ModelSource:
     prices: PriceList | None
     version: str = ""
     only: str | None = None
+    list_names: ListNames | None = None
     knows_contexts: bool = False
     without_schema: set[str] = field(default_factory=set)
     without_temperature: set[str] = field(default_factory=set)

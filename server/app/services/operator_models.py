@@ -80,9 +80,8 @@ class OperatorModels:
     def _add(self, name: str, base_url: str, key: SecretStr | None, context_tokens: int, caps: Caps) -> None:
         """The client of a provider: recorded, if that is wanted, as the breakers and caps let calls through."""
         settings = self._settings
-        client: ChatModel = OpenAICompatibleModel(
-            base_url, key.get_secret_value() if key else None, self._timeouts, self._pace
-        )
+        bare = OpenAICompatibleModel(base_url, key.get_secret_value() if key else None, self._timeouts, self._pace)
+        client: ChatModel = bare
         if self._recorder is not None:
             client = RecordingModel(client, name, context_tokens, self._recorder)
         breakers = Breakers(name, settings.model_breaker_failures, settings.model_breaker_seconds)
@@ -95,6 +94,7 @@ class OperatorModels:
             prices=PriceList(address=base_url),
             version=base_url,
             only=MODEL_NAME if is_local else None,
+            list_names=bare.list_models,
         )
 
     def _caps(self, provider: str, concurrency: int | None = None, per_minute: int | None = None) -> Caps:

@@ -4,11 +4,15 @@ Always holds: what a call may take at worst is spent before it is made, and what
 so that calls at the same time cannot spend more together than there is. One that a crash cuts is paid for in full.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from app.config import BudgetSettings
+from app.core.background import Errands
 from app.core.errors import Conflict
 from app.domain.budgets import Account, Funds, Scope, budget_within
 from app.domain.limits import Spending
@@ -37,27 +41,49 @@ class Paid:
     worst_case: Spending
 
 
+@dataclass(slots=True)
+class Bill:
+    """What calls took, once it is known; None: all that was paid."""
+
+    took: Took | None = None
+
+
 class SideCalls:
     """Asks models for what no turn waits for."""
 
     def __init__(self, uow: UnitOfWorkFactory, settings: BudgetSettings) -> None:
         self._uow = uow
         self._settings = settings
+        self._errands = Errands()
 
     async def ask(self, workspace_id: UUID, created_by: UUID | None, model: Model, request: ChatRequest) -> Answer:
         """The whole reply; raise `NoBudgetLeft`, or a `ModelError` as `ask` does, with what was used paid for."""
-        paid = await self._pay(workspace_id, payers_of(workspace_id, created_by), worst_case(model, request))
-        took: Took | None = None
+        async with self.paying(workspace_id, created_by, worst_case(model, request)) as bill:
+            try:
+                bill.took = answer = await ask(model, request)
+            except ModelError as error:
+                bill.took = error.used
+                raise
+        return answer
+
+    @asynccontextmanager
+    async def paying(self, workspace_id: UUID, created_by: UUID | None, worst: Spending) -> AsyncIterator[Bill]:
+        """Calls in the block are paid for, and what they did not take is given back, also if the block is cut.
+
+        Raise `NoBudgetLeft` before it.
+        """
+        paid = await self._pay(workspace_id, payers_of(workspace_id, created_by), worst)
+        bill = Bill()
         try:
-            answer = took = await ask(model, request)
-        except ModelError as error:
-            took = error.used
-            raise
-        else:
-            return answer
+            yield bill
         finally:
-            if paid is not None and took is not None:
-                await self._give_back(workspace_id, paid, took)
+            if paid is not None and bill.took is not None:
+                # Whoever has left must not keep it from being given back.
+                await asyncio.shield(self._errands.begin(self._give_back(workspace_id, paid, bill.took)))
+
+    async def close(self) -> None:
+        """Wait until all is given back."""
+        await self._errands.finish()
 
     async def _pay(self, workspace_id: UUID, payers: Payers, worst: Spending) -> Paid | None:
         """None where no budget is set."""

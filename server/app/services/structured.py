@@ -39,6 +39,7 @@ class Structured:
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float
+    finish_reason: str = "stop"
 
 
 class _NoJson(ValueError):
@@ -64,7 +65,9 @@ async def ask_structured(
             f"the model's answer does not fit the schema: {'; '.join(faults[:3])}", text=answer.text, used=tries.used
         )
     used = tries.used
-    return Structured(value, answer.text, used.prompt_tokens, used.completion_tokens, used.cost_usd)
+    return Structured(
+        value, answer.text, used.prompt_tokens, used.completion_tokens, used.cost_usd, answer.finish_reason
+    )
 
 
 def read_answer(text: str, schema: Schema) -> tuple[Any, list[str]]:

@@ -29,6 +29,7 @@ from app.services.providers.breaker import Breakers
 from app.services.providers.caps import Caps
 from app.services.providers.guarded import GuardedModel
 from app.services.providers.kinds import make_model
+from app.services.providers.openai_compatible import OpenAICompatibleModel
 from app.services.providers.pace import Pace
 
 MOST_CLIENTS = 1000
@@ -95,6 +96,12 @@ class _CountedModel:
         async with self.owner.in_use(), aclosing(self._inner.stream(request)) as items:
             async for item in items:
                 yield item
+
+    async def list_names(self) -> list[str]:
+        assert self.owner is not None
+        assert isinstance(self._inner, OpenAICompatibleModel)
+        async with self.owner.in_use():
+            return await self._inner.list_models()
 
     async def close(self) -> None:
         await self._inner.close()
@@ -223,6 +230,7 @@ class ProviderClients:
             prices=_price_list(provider),
             version=f"{provider.id}:{provider.updated_at.isoformat()}",
             knows_contexts=True,
+            list_names=counted.list_names if isinstance(bare, OpenAICompatibleModel) else None,
         )
         endpoint = None
         if provider.kind == "openai_compatible" and provider.base_url is not None:
