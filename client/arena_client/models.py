@@ -223,6 +223,7 @@ class Message:
     citations: list[Citation] = field(default_factory=list)
     dropped_citations: int = 0
     tools: list[CalledTool] = field(default_factory=list)
+    parsed: Any = None
     usage: Usage | None = None
 
 

@@ -39,7 +39,7 @@ def _statement(order: str, beyond: str) -> TextClause:
                 SELECT row_to_json(wire)::text AS message FROM (
                     SELECT found.id, seq, turn, attempt, participant_id, handle, name, kind, content, status, reply_to,
                         visible_to, coalesce(citations, '[]') AS citations, dropped_citations,
-                        coalesce(tools, '[]') AS tools,
+                        coalesce(tools, '[]') AS tools, parsed,
                         CASE WHEN completion_tokens IS NOT NULL THEN json_build_object(
                             'prompt_tokens', coalesce(prompt_tokens, 0), 'completion_tokens', completion_tokens,
                             'cost_usd', coalesce(cost_usd, 0)::float8

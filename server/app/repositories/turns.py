@@ -136,12 +136,12 @@ _SAVE_TURN = """, done AS (
 _SAVE_MESSAGE = """, said AS (
         INSERT INTO messages (id, discussion_id, workspace_id, seq, turn, attempt, participant_id, handle, name, kind,
                               content, status, prompt_tokens, completion_tokens, cost_usd, created_at,
-                              citations, dropped_citations, tools)
+                              citations, dropped_citations, tools, parsed)
         SELECT CAST(:t_message_id AS uuid), saved.id, saved.workspace_id, :m_seq, :t_turn, :t_attempt,
                CAST(:t_participant_id AS uuid), :m_handle, :m_name, :m_kind, :m_content, :m_status,
                CAST(:m_prompt_tokens AS int), CAST(:m_completion_tokens AS int), CAST(:m_cost_usd AS numeric),
                CAST(:t_finished_at AS timestamptz), CAST(:m_citations AS jsonb), :m_dropped_citations,
-               CAST(:m_tools AS jsonb)
+               CAST(:m_tools AS jsonb), CAST(:m_parsed AS jsonb)
         FROM saved
     )"""
 _SELECT = " SELECT id FROM saved"
@@ -301,11 +301,14 @@ def _record_values(record: TurnRecord) -> dict[str, Any]:
             "m_cost_usd": Decimal(str(usage["cost_usd"])),
             "m_citations": _as_jsonb(record.message["citations"]),
             "m_tools": _as_jsonb(record.message["tools"]),
+            "m_parsed": _as_jsonb(record.message["parsed"], empty="[]"),
             "m_dropped_citations": record.message["dropped_citations"],
         }
     return values
 
 
-def _as_jsonb(listed: Sequence[Any]) -> str | None:
-    """Null for an empty list."""
-    return orjson.dumps(listed).decode() if listed else None
+def _as_jsonb(value: Any, empty: str | None = None) -> str | None:
+    """Null for nothing, and `empty` for an empty list."""
+    if value == []:
+        return empty
+    return orjson.dumps(value).decode() if value is not None else None

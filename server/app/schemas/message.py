@@ -92,6 +92,9 @@ class MessageRead(Read):
     citations: list[CitationRead] = Field(default_factory=list)
     dropped_citations: int = Field(0, description="How many `[n]` in it point to nothing that its author was shown.")
     tools: list[ToolCallRead] = Field(default_factory=list)
+    parsed: Any = Field(
+        None, description="The content as its agent's `response_schema` has it; null where it does not fit, or none is."
+    )
     usage: Usage | None
     created_at: Moment
 

@@ -68,6 +68,7 @@ def read_message(message: Message) -> MessageRead:
         citations=message.citations or [],
         dropped_citations=message.dropped_citations or 0,
         tools=message.tools or [],
+        parsed=message.parsed,
         usage=usage,
     )
 

@@ -58,7 +58,7 @@ async def ask_structured(
     answer = await tries.ask(request)
     value, faults = read_answer(answer.text, schema)
     if faults:
-        answer = await tries.ask(_mending(request, schema, answer.text, faults))
+        answer = await tries.ask(mending(request, schema, answer.text, faults))
         value, faults = read_answer(answer.text, schema)
     if faults:
         raise AnswerUnfit(
@@ -120,7 +120,8 @@ class _Tries:
         return answer
 
 
-def _mending(request: ChatRequest, schema: Schema, text: str, faults: list[str]) -> ChatRequest:
+def mending(request: ChatRequest, schema: Schema, text: str, faults: list[str]) -> ChatRequest:
+    """The request again, with the answer that does not fit and its faults."""
     listed = "\n".join(f"- {fault}" for fault in faults)
     wish = (
         f"That does not fit. What is wrong:\n{listed}\nAnswer again with the JSON value alone, that fits this JSON"

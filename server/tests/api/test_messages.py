@@ -63,7 +63,7 @@ async def test_a_message_is_shown_as_the_contract_says(client, make_discussion):
 
     assert set(message) == {
         *("id", "seq", "turn", "attempt", "participant_id", "handle", "name", "kind", "content", "status"),
-        *("reply_to", "visible_to", "citations", "dropped_citations", "tools", "usage", "created_at"),
+        *("reply_to", "visible_to", "citations", "dropped_citations", "tools", "parsed", "usage", "created_at"),
     }
     assert (message["kind"], message["status"], message["usage"], message["citations"]) == (
         "human",

@@ -1,7 +1,7 @@
 """The attempts at one turn: which model is asked, when again, and when it is given up."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -18,6 +18,7 @@ from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
 from app.services.turns.reservations import Reservations
 from app.services.turns.room import NoRoom
 from app.services.turns.speaking import EmptyReply, Reply, speak
+from app.services.turns.structure import DoesNotFitSchema, Structure
 from app.services.turns.table_state import AgentSeat, TableState
 from app.services.turns.tool_use import Toolbox, ToolUse
 
@@ -70,8 +71,13 @@ class Attempts:
             try:
                 model, request = await self._reservations.fit(agent, course)
                 tools = self._tools(agent, toolbox) if toolbox is not None else None
-                reply = await self._speak(model, request, tools)
+                structure = self._reservations.structure_of(agent)
+                reply = await self._speak(model, request, tools, structure)
+                if structure is not None:
+                    reply = await self._parsed(model, request, reply, structure)
                 return Spoke(reply, model, (*sources_shown(request), *reply.found))
+            except DoesNotFitSchema as error:
+                await self._retry(agent, error)
             except NoRoom as error:
                 if not course.skip():
                     raise failed or error from None
@@ -90,16 +96,35 @@ class Attempts:
                     raise PausedBetweenAttempts(error) from None
                 await self._retry(agent, error)
 
+    async def _parsed(self, model: Model, request: ChatRequest, reply: Reply, structure: Structure) -> Reply:
+        """The reply with its value; one that does not fit stands without, once it was to be mended or cannot be.
+
+        Raise `DoesNotFitSchema` where it is to be mended.
+        """
+        used = Used(reply.prompt_tokens, reply.completion_tokens, reply.cost_usd)
+        try:
+            return replace(reply, parsed=structure.parse(reply.content, used))
+        except DoesNotFitSchema as error:
+            if structure.unfit is not None:
+                return reply
+            structure.unfit = error
+            again = structure.wanted_of(model, request)
+            if not await self._reservations.affords_round(model, again, used):
+                return reply
+            raise
+
     def _tools(self, agent: AgentSeat, toolbox: Toolbox) -> ToolUse:
         numbers, affords = self._table.numbers, self._reservations.affords_round
         return ToolUse(toolbox, self._tool_settings, numbers, agent.participant_id, self._live, affords)
 
-    async def _speak(self, model: Model, request: ChatRequest, tools: ToolUse | None) -> Reply:
+    async def _speak(
+        self, model: Model, request: ChatRequest, tools: ToolUse | None, structure: Structure | None
+    ) -> Reply:
         state = self._table.state
         assert state.turn_message_id is not None
         message = LiveMessage(self._held.claim.discussion_id, state.turn_message_id, state.turn + 1, state.turn_attempt)
         try:
-            return await speak(model, request, message, self._live, self._held, tools)
+            return await speak(model, request, message, self._live, self._held, tools, structure)
         finally:
             message.closed = True
 

@@ -196,6 +196,9 @@ class Drive:
                 return await self._attempts.run(agent, toolbox)
             finally:
                 self._requests.ground_of = None
+                structure = self._requests.structure_of(agent)
+                if structure is not None:
+                    structure.unfit = None
 
     async def _open_tools(self, agent: AgentSeat, until_over: AsyncExitStack) -> Toolbox | None:
         """None where the agent has none, or they cannot be had: the turn can be taken without."""

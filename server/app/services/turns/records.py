@@ -70,6 +70,7 @@ def message_data(
         "citations": citations.found,
         "dropped_citations": citations.dropped,
         "tools": list(reply.tools),
+        "parsed": reply.parsed,
         "usage": {
             "prompt_tokens": reply.prompt_tokens,
             "completion_tokens": reply.completion_tokens,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 from app.domain.context import (
@@ -20,6 +21,7 @@ from app.services.prompts import chat_request, prompt_room, prompt_tokens, used
 from app.services.providers.base import ChatRequest, Finished, ToolSpec
 from app.services.turns.course import Course
 from app.services.turns.room import CLOSING_PROMPT_TOKENS, CLOSING_REPLY_TOKENS, Make, NoRoom, fit, worst_case
+from app.services.turns.structure import Structure
 from app.services.turns.table_state import AgentSeat, TableState
 
 
@@ -37,6 +39,7 @@ class TurnRequests:
         self.ground: Ground = NOTHING
         self.tools: Sequence[ToolSpec] = ()
         self.ground_of: UUID | None = None
+        self._structures: dict[UUID, tuple[dict[str, Any], Structure]] = {}
         self._closing: tuple[Mapping[UUID, AgentSeat], Spending] | None = None
 
     def ask(
@@ -110,6 +113,16 @@ class TurnRequests:
             return took if not more else took + Used(more, 0, model.cost_usd(more, 0))
         return Used(completion_tokens=estimate_tokens(shown))
 
+    def structure_of(self, agent: AgentSeat) -> Structure | None:
+        """The form of the agent's messages, None if it has none."""
+        document = agent.config.response_schema
+        if document is None:
+            return None
+        known = self._structures.get(agent.participant_id)
+        if known is None or known[0] is not document:
+            known = self._structures[agent.participant_id] = document, Structure.of(document)
+        return known[1]
+
     def prompt_room(self, agent: AgentSeat) -> int:
         """Tokens of the longest prompt for the agent by its first model; 0 if there is none of its models."""
         try:
@@ -140,17 +153,24 @@ class TurnRequests:
         is_open = agent.participant_id == self.ground_of
         ground, tools = (self.ground, self.tools) if is_open else (NOTHING, ())
 
+        structure = self.structure_of(agent)
+
         def make(reply_tokens: int, most_tokens: int | None) -> ChatRequest:
             shorter = reply_tokens < usual.max_tokens
-            return chat_request(
+            request = chat_request(
                 model,
                 usual.model_copy(update={"max_tokens": reply_tokens}) if shorter else usual,
                 lambda room: table.prompt_for(
-                    agent, min(room, most_tokens or room), brief, is_last=concludes, ground=ground
+                    agent,
+                    max(min(room, most_tokens or room) - (structure.room if structure is not None else 0), 1),
+                    brief,
+                    is_last=concludes,
+                    ground=ground,
                 ),
                 seed=seed,
                 most_prompt_tokens=most_prompt_tokens,
                 tools=tools,
             )
+            return structure.wanted_of(model, request) if structure is not None else request
 
         return make

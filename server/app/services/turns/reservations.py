@@ -17,6 +17,7 @@ from app.services.turns.leases import HeldClaim, PausedBetweenAttempts
 from app.services.turns.ledger import Decision, Ledger
 from app.services.turns.requests import TurnRequests
 from app.services.turns.room import NoRoom, worst_case
+from app.services.turns.structure import Structure
 from app.services.turns.table_state import AgentSeat, TableState
 
 # For others' turns to end that have taken the rest of a budget of the day.
@@ -105,6 +106,10 @@ class Reservations:
             return True
         _, lacking = await self._budget.reserve(worst(), closing)
         return lacking is None
+
+    def structure_of(self, agent: AgentSeat) -> Structure | None:
+        """The form of the agent's messages, None if it has none."""
+        return self._requests.structure_of(agent)
 
     async def affords_round(self, model: Model, request: ChatRequest, took: Used) -> bool:
         """Whether there is room for a further call in the attempt that has used so much; it is then set aside."""

@@ -21,6 +21,7 @@ from app.services.providers.base import (
     TextDelta,
 )
 from app.services.turns.leases import ClaimLost, HeldClaim
+from app.services.turns.structure import Structure
 from app.services.turns.tool_use import ToolUse
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Reply:
     tools: Sequence[dict[str, Any]] = ()
     found: Sequence[Source] = ()
     """What tools have found that it may cite."""
+    parsed: Any = None
 
 
 async def speak(
@@ -58,12 +60,13 @@ async def speak(
     live: LiveBus,
     held: HeldClaim,
     tools: ToolUse | None = None,
+    structure: Structure | None = None,
 ) -> Reply:
     """Stream one reply, in several rounds where the model calls tools.
 
     Raise a `ModelError` that says what was used, or `ClaimLost` as soon as it is another's.
     """
-    return await while_held(held, _stream(model, request, message, live, held, tools))
+    return await while_held(held, _stream(model, request, message, live, held, tools, structure))
 
 
 async def while_held(held: HeldClaim, call: Coroutine[Any, Any, T]) -> T:
@@ -87,7 +90,13 @@ async def _cancel_when_lost(held: HeldClaim, task: "asyncio.Task[object]") -> No
 
 
 async def _stream(
-    model: Model, request: ChatRequest, message: LiveMessage, live: LiveBus, held: HeldClaim, tools: ToolUse | None
+    model: Model,
+    request: ChatRequest,
+    message: LiveMessage,
+    live: LiveBus,
+    held: HeldClaim,
+    tools: ToolUse | None,
+    structure: Structure | None,
 ) -> Reply:
     began, first_token = perf_counter(), 0.0
     took = NOTHING
@@ -97,7 +106,7 @@ async def _stream(
         gap = "" if not before or before.endswith("\n") else "\n\n"
         finished = Finished("stop")
         try:
-            async with aclosing(_asked(model, asked)) as deltas:
+            async with aclosing(_asked(model, asked, structure)) as deltas:
                 async for delta in deltas:
                     if isinstance(delta, Finished):
                         finished = delta
@@ -132,24 +141,42 @@ async def _stream(
     )
 
 
-def _asked(model: Model, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
-    return _offered(model, request) if request.tools else model.client.stream(request)
+def _asked(
+    model: Model, request: ChatRequest, structure: Structure | None
+) -> AsyncGenerator[TextDelta | Finished, None]:
+    if request.tools or structure is not None:
+        return _wished(model, request, structure)
+    return model.client.stream(request)
 
 
-async def _offered(model: Model, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
-    """Offer the tools; a model that refuses them is asked without, and from then on at once."""
-    without = replace(request, tools=())
-    is_refused = model.wire_name in model.without_tools
-    try:
-        async with aclosing(model.client.stream(without if is_refused else request)) as items:
-            async for item in items:
-                yield item
-    except ModelRejected as error:
-        if is_refused or isinstance(error, ModelContextExceeded) or any(one.tool_calls for one in request.messages):
-            raise
-    else:
-        return
-    async with aclosing(model.client.stream(without)) as items:
-        async for item in items:
-            model.without_tools.add(model.wire_name)
-            yield item
+async def _wished(
+    model: Model, request: ChatRequest, structure: Structure | None
+) -> AsyncGenerator[TextDelta | Finished, None]:
+    """Ask with the tools and the schema; a model that refuses one is asked without, and from then on at once."""
+    wishes = _wishes(model, request, structure)
+    for number, (wish, forgone) in enumerate(wishes):
+        try:
+            async with aclosing(model.client.stream(wish)) as items:
+                async for item in items:
+                    for refusing in forgone:
+                        refusing.add(model.wire_name)
+                    yield item
+                return
+        except ModelRejected as error:
+            # Nothing was said before a refusal.
+            if number == len(wishes) - 1 or isinstance(error, ModelContextExceeded):
+                raise
+
+
+def _wishes(
+    model: Model, request: ChatRequest, structure: Structure | None
+) -> list[tuple[ChatRequest, tuple[set[str], ...]]]:
+    """The request, and what of it may be left out, each with what is known of the model if it takes only that."""
+    if model.wire_name in model.without_tools:
+        request = replace(request, tools=())
+    wishes: list[tuple[ChatRequest, tuple[set[str], ...]]] = [(request, ())]
+    if structure is not None and request.response_schema is not None:
+        wishes.append((structure.in_words(request), (model.without_schema,)))
+    if request.tools and not any(one.tool_calls for one in request.messages):
+        wishes += [(replace(wish, tools=()), (*forgone, model.without_tools)) for wish, forgone in wishes]
+    return wishes
