@@ -95,6 +95,7 @@ from app.services.knowledge.bases import KnowledgeService
 from app.services.knowledge.documents import DocumentService
 from app.services.knowledge.originals import make_originals
 from app.services.knowledge.passages import PassageService
+from app.services.knowledge.reranking import Reranking
 from app.services.knowledge.search import KnowledgeSearch
 from app.services.last_seen import LastSeen
 from app.services.live.bus import LiveBus
@@ -273,7 +274,9 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow, embedding_models, models),
         documents=DocumentService(uow, make_originals(settings.originals, uow), outgoing),
-        passages=PassageService(uow, KnowledgeSearch(uow, embedding_models, vectors)),
+        passages=PassageService(
+            uow, KnowledgeSearch(uow, embedding_models, vectors), models, Reranking(SideCalls(uow, settings.budgets))
+        ),
         memories=MemoryService(uow, embedding_models),
         providers=ModelProviders(uow, sealer, outgoing, models),
         embeddings=EmbeddingService(embedding_models),

@@ -155,6 +155,7 @@ def _hnsw(dimensions: int) -> Index:
         literal_column(f"(embedding::halfvec({dimensions}))").label("vector"),
         postgresql_using="hnsw",
         postgresql_ops={"vector": "halfvec_cosine_ops"},
+        postgresql_with={"m": 10, "ef_construction": 40},
         postgresql_where=sql(f"dimensions = {dimensions}"),
     )
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
+from app.schemas.agent import ModelName
 from app.schemas.base import Read, Request, Text
 
 Mode = Literal["hybrid", "vector", "keyword"]
@@ -20,6 +21,9 @@ class SearchCreate(Request):
     k: int = Field(default=10, ge=1, le=100, strict=True, description="Most passages to be found.")
     mode: Mode = Field(
         default="hybrid", description="By words (`keyword`), by meaning (`vector`), or by both in one ranking."
+    )
+    rerank_model: ModelName | None = Field(
+        default=None, description="A language model that ranks the first 30 anew; it takes longer, and is paid for."
     )
 
 
@@ -55,3 +59,4 @@ class SearchRead(Read):
 
     items: list[PassageRead]
     mode: Mode = Field(description="As asked for; but `keyword` where the embedding model did not answer.")
+    reranked: bool = Field(description="Whether `rerank_model` ranked them; where it fails, they stay as they were.")

@@ -240,7 +240,8 @@ _INDEXES = (
     "INDEX ix_chunk_embeddings_document_id ON chunk_embeddings (document_id)",
     *(
         f"INDEX ix_chunk_embeddings_hnsw_{length} ON chunk_embeddings"
-        f" USING hnsw ((embedding::halfvec({length})) halfvec_cosine_ops) WHERE dimensions = {length}"
+        f" USING hnsw ((embedding::halfvec({length})) halfvec_cosine_ops) WITH (m = 10, ef_construction = 40)"
+        f" WHERE dimensions = {length}"
         for length in INDEXED_DIMENSIONS
     ),
     "INDEX ix_original_parts_workspace_id ON original_parts (workspace_id)",

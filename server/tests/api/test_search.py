@@ -1,5 +1,6 @@
 """Searching in knowledge, as callers do."""
 
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,10 @@ TEXTS = (
     "Travelling staff are refunded within a fortnight.",
     "Nobody eats the soup of the canteen.",
 )
+
+
+def saying(text):
+    return f"reply={quote(text)}"
 
 
 @pytest.fixture
@@ -79,3 +84,48 @@ async def test_whatever_is_asked_is_data(owner, handbook, query):
     response = await owner.http.post(SEARCH, json={"query": query})
 
     assert response.status_code == 200
+
+
+@pytest.fixture
+def about_soup(owner, shared_database):
+    texts = ["Soup, soup and more soup.", "Soup with pepper.", "The soup of the day is on the board."]
+    return write_chunks(shared_database, texts, workspace_id=UUID(owner.workspace_id))
+
+
+async def ranked_by(model, owner, written, k=10):
+    body = {"query": "which soup is there today?", "base_ids": [str(written.base_id)], "k": k}
+    plain = (await owner.http.post(SEARCH, json=body)).json()
+    response = await owner.http.post(SEARCH, json={**body, "rerank_model": model.name})
+    assert response.status_code == 200, response.text
+    return [item["text"] for item in plain["items"]], response.json()
+
+
+async def test_a_model_ranks_what_was_found_anew(owner, about_soup, make_model):
+    model = make_model(saying('{"best_first": [3, 99, 3, 1]}'))
+
+    before, after = await ranked_by(model, owner, about_soup, k=2)
+
+    _, _, third = (await ranked_by(model, owner, about_soup))[0]
+    assert [item["text"] for item in after["items"]] == [third, before[0]]
+    assert after["reranked"]
+    assert after["items"][0]["score"] > after["items"][1]["score"]
+    [_, asked] = model.prompts[0]
+    assert "which soup is there today?" in asked["content"]
+
+
+FAILURES = {"500": "fail_times=9&status=500", "401": "fail_times=9&status=401", "prose": saying("I like soup.")}
+
+
+@pytest.mark.parametrize("behaviour", FAILURES.values(), ids=FAILURES)
+async def test_where_the_model_fails_the_order_stays_and_it_is_said(owner, about_soup, make_model, behaviour):
+    before, after = await ranked_by(make_model(behaviour), owner, about_soup)
+
+    assert [item["text"] for item in after["items"]] == before
+    assert not after["reranked"]
+
+
+async def test_an_unknown_model_cannot_rank(owner, about_soup):
+    response = await owner.http.post(SEARCH, json={"query": "soup", "rerank_model": "nobody/none"})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["body", "rerank_model"]

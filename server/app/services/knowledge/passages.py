@@ -1,14 +1,18 @@
 """Passages as callers are shown them."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from uuid import UUID
 
 from app.core.errors import NotFound
 from app.domain.documents import Passage
 from app.domain.highlights import places_of, words_of
+from app.domain.permissions import Permission
 from app.schemas.base import Page
 from app.schemas.search import ChunkRead, PassageRead, SearchCreate, SearchRead, Span
+from app.services.ai_models import Model, ModelCatalog
 from app.services.callers import Actor
+from app.services.knowledge.reranking import RERANKED, Reranking
 from app.services.knowledge.search import Found, KnowledgeSearch, SearchFor
 from app.services.unit_of_work import UnitOfWorkFactory
 
@@ -16,17 +20,42 @@ from app.services.unit_of_work import UnitOfWorkFactory
 class PassageService:
     """Searches the caller's workspace."""
 
-    def __init__(self, uow: UnitOfWorkFactory, search: KnowledgeSearch) -> None:
+    def __init__(
+        self, uow: UnitOfWorkFactory, search: KnowledgeSearch, models: ModelCatalog, reranking: Reranking
+    ) -> None:
         self._uow = uow
         self._search = search
+        self._models = models
+        self._reranking = reranking
 
     async def search(self, actor: Actor, request: SearchCreate) -> SearchRead:
-        """Raise `NotFound` for a base or a document that the workspace has not, and a `ModelError`."""
+        """Raise `NotFound` for a base or a document that the workspace has not, `UnknownModel`, and a `ModelError`.
+
+        Where the model that is to rank them anew fails, the passages stay in their order.
+        """
         await self._check(actor, request)
-        wanted = SearchFor(request.query, request.base_ids, request.document_ids, request.k, request.mode)
-        found = await self._search.search(actor.workspace_id, wanted)
+        reranker = await self._find_reranker(actor, request.rerank_model)
+        k = request.k if reranker is None else max(request.k, RERANKED)
+        found = await self._search.search(
+            actor.workspace_id, SearchFor(request.query, request.base_ids, request.document_ids, k, request.mode)
+        )
+        reranked = None
+        if reranker is not None and found.passages:
+            reranked = await self._reranking.rerank(
+                actor.workspace_id, actor.user_id, reranker, request.query, found.passages
+            )
+        found = replace(found, passages=(reranked or found.passages)[: request.k])
         sought = await self._words_to_show(actor, found)
-        return SearchRead(items=[_passage(each, sought) for each in found.passages], mode=found.mode)
+        items = [_passage(each, sought) for each in found.passages]
+        return SearchRead(items=items, mode=found.mode, reranked=reranked is not None)
+
+    async def _find_reranker(self, actor: Actor, name: str | None) -> Model | None:
+        if name is None:
+            return None
+        actor.require(Permission.MODELS_USE)
+        models = await self._models.of(actor.workspace_id, name)
+        models.check(name, "body", "rerank_model")
+        return models.get(name)
 
     async def _check(self, actor: Actor, request: SearchCreate) -> None:
         async with self._uow.reading(actor.workspace_id) as work:

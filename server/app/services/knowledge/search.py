@@ -40,7 +40,6 @@ class SearchFor:
     document_ids: Sequence[UUID] = ()
     k: int = 10
     mode: Mode = "hybrid"
-    rerank_model: str | None = None
     is_prose: bool = False
 
 
@@ -101,7 +100,8 @@ class KnowledgeSearch:
         by_words, by_meaning = await asyncio.gather(self._by_words(course), self._by_meaning_if_it_answers(course))
         if by_meaning is None:
             return "keyword", dict(by_words)
-        return mode, fuse([(1.0, [key for key, _ in by_words]), (1.0, [key for key, _ in by_meaning])])
+        weight = min(map(weight_of, course.bases_by_model))
+        return mode, fuse([(1.0, [key for key, _ in by_words]), (weight, [key for key, _ in by_meaning])])
 
     async def _begin(self, workspace_id: UUID, wanted: SearchFor) -> _Course | None:
         # A model that searches may ask for what PostgreSQL cannot hold.
@@ -150,3 +150,11 @@ class KnowledgeSearch:
             return await work.passages.read(
                 list(scores), course.searched.base_ids, course.searched.document_ids, conditions
             )
+
+
+def weight_of(embedding_model: str) -> float:
+    """What its ranking counts beside the one by words. Decision 0024 has the measurements.
+
+    A vector that is the mean of its words' knows neither their order nor which of them matter.
+    """
+    return 0.25 if embedding_model.startswith("local/") else 1.0
