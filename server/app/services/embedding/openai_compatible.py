@@ -2,26 +2,21 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import aiohttp
 import numpy as np
 import orjson
-from yarl import URL
 
 from app.core.address_guard import AddressGuard, Unreachable
 from app.core.public_addresses import ForbiddenAddress
 from app.services.embedding.base import MOST_CHARACTERS, Embedded, Vectors, unit_rows
 from app.services.providers.base import (
-    ModelAddressForbidden,
     ModelContextExceeded,
-    ModelDisconnected,
-    ModelError,
     ModelMalformed,
-    ModelTimedOut,
     ModelTimeouts,
-    ModelUnreachable,
 )
+from app.services.providers.endpoint import Endpoint
 from app.services.providers.openai_errors import complaint_in, refusal
 
 TEXTS_A_CALL = 96
@@ -46,18 +41,12 @@ class EmbeddingsEndpoint:
         guard: AddressGuard | None = None,
     ) -> None:
         """`base_url` includes the version, as in `https://api.openai.com/v1`; with a `guard` it is a workspace's."""
-        self._guard = guard
-        url = URL(base_url.rstrip("/"))
-        self._url = url / "embeddings"
-        self.host = url.authority.rpartition("@")[2] or base_url
-        self._key = api_key or ""
-        self._timeouts = timeouts or ModelTimeouts()
-        self._session: aiohttp.ClientSession | None = None
+        self._endpoint = endpoint = Endpoint(base_url, api_key, timeouts, guard)
+        self._url = endpoint.url / "embeddings"
+        self.host, self._key = endpoint.host, endpoint.key
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._endpoint.close()
 
     async def ask(self, model: str, texts: Sequence[str], dimensions: int | None) -> Embedded:
         """Vectors for the texts of one call, none of them blank; raise a `ModelError`."""
@@ -65,22 +54,20 @@ class EmbeddingsEndpoint:
         if dimensions is not None:
             body["dimensions"] = dimensions
         try:
-            async with asyncio.timeout(self._timeouts.first_token_seconds):
+            async with asyncio.timeout(self._endpoint.timeouts.first_token_seconds):
                 status, answer, retry_after = await self._post(orjson.dumps(body))
         except aiohttp.ConnectionTimeoutError:
-            raise self._timed_out("connect") from None
+            raise self._endpoint.timed_out("connect") from None
         except TimeoutError:
-            raise self._timed_out("first_token") from None
+            raise self._endpoint.timed_out("first_token") from None
         except (aiohttp.ClientError, OSError, ValueError, ForbiddenAddress, Unreachable) as problem:
-            self._unreachable(problem)
+            self._endpoint.unreachable(problem)
         if status != 200:
             raise refusal(self.host, status, complaint_in(answer, secret=self._key), retry_after=retry_after)
         return self._read(answer, len(texts), dimensions)
 
     async def _post(self, body: bytes) -> tuple[int, bytes, str | None]:
-        if self._guard is not None:
-            self._guard.check(str(self._url))  # no resolver is asked for an address
-        async with self._ready_session().post(self._url, data=body, allow_redirects=False) as response:
+        async with self._endpoint.session().post(self._url, data=body, allow_redirects=False) as response:
             most = MOST_ANSWER_BYTES if response.status == 200 else _MAX_ERROR_BYTES
             received = bytearray()
             while len(received) <= most and (piece := await response.content.readany()):
@@ -103,37 +90,6 @@ class EmbeddingsEndpoint:
         if vectors.shape[1] != (dimensions or vectors.shape[1] or -1):
             raise ModelMalformed(f"{self.host} sent vectors of {vectors.shape[1]} dimensions")
         return Embedded(unit_rows(vectors), tokens if isinstance(tokens, int) and tokens >= 0 else None)
-
-    def _ready_session(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", "User-Agent": "arena"}
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
-            kept: dict[str, Any] = {} if self._guard is None else {"resolver": self._guard, "use_dns_cache": False}
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, **kept),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, connect=self._timeouts.connect_seconds),
-                trust_env=False,
-            )
-        return self._session
-
-    def _timed_out(self, phase: Any) -> ModelTimedOut:
-        seconds = getattr(self._timeouts, f"{phase}_seconds")
-        return ModelTimedOut(f"{self.host} did not answer within {seconds:g} seconds", phase=phase)
-
-    def _unreachable(self, problem: Exception) -> NoReturn:
-        """aiohttp's own words may hold the URL, so they are cut."""
-        if isinstance(problem, ForbiddenAddress):
-            raise ModelAddressForbidden(f"{self.host} may not be called: {problem.detail}") from None
-        if isinstance(problem, Unreachable):
-            raise ModelUnreachable(problem.detail) from None
-        if isinstance(problem, aiohttp.ClientConnectorError):
-            raise ModelUnreachable(f"{self.host} cannot be reached") from None
-        if isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | aiohttp.ClientPayloadError):
-            raise ModelDisconnected(f"{self.host} closed the connection before its answer") from None
-        raise ModelError(f"{self.host} cannot be called: {type(problem).__name__}") from None
 
 
 class OpenAICompatibleEmbedder:

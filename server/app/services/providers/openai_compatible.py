@@ -7,34 +7,30 @@ import asyncio
 import io
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import aiohttp
 import orjson
 from aiohttp.client_proto import ResponseHandler
-from yarl import URL
 
 from app.core.address_guard import AddressGuard, Unreachable
 from app.core.public_addresses import ForbiddenAddress
 from app.services.providers.base import (
     ChatRequest,
     Finished,
-    ModelAddressForbidden,
     ModelDisconnected,
-    ModelError,
     ModelMalformed,
     ModelTimedOut,
     ModelTimeouts,
-    ModelUnreachable,
     TextDelta,
 )
-from app.services.providers.deadline import Deadline, Phase, timed_out
+from app.services.providers.deadline import Deadline, Phase
+from app.services.providers.endpoint import Endpoint
 from app.services.providers.openai_errors import complaint_in, error_in, refusal, stream_error
 from app.services.providers.openai_reply import ReplyReader
 from app.services.providers.openai_tools import CallingReplyReader, message_as_sent, tools_as_sent
 from app.services.providers.pace import Pace
 
-_KEEPALIVE_SECONDS = 30
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_MODELS_BYTES = 4 * 1024 * 1024
 _LARGE_BODY_BYTES = 1024 * 1024
@@ -73,9 +69,8 @@ class _Connection(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    def __init__(self, guard: AddressGuard | None) -> None:
-        kept: dict[str, Any] = {"ttl_dns_cache": 60} if guard is None else {"resolver": guard, "use_dns_cache": False}
-        super().__init__(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, **kept)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         connection: type[ResponseHandler] = _Connection
         self._factory = partial(connection, loop=self._loop)
 
@@ -92,17 +87,13 @@ class OpenAICompatibleModel:
         guard: AddressGuard | None = None,
     ) -> None:
         """`base_url` includes the version, as in `https://api.openai.com/v1`; with a `guard` it is a workspace's."""
-        self._guard = guard
         self._pace = pace or Pace()
-        url = URL(base_url.rstrip("/"))
-        self._chat_url = url / "chat/completions"
-        self._models_url = url / "models"
-        self._host = url.authority.rpartition("@")[2] or base_url
-        self._key = api_key or ""
-        self._timeouts = timeouts or ModelTimeouts()
+        self._endpoint = endpoint = Endpoint(base_url, api_key, timeouts, guard, _Connector)
+        self._chat_url = endpoint.url / "chat/completions"
+        self._models_url = endpoint.url / "models"
+        self._host, self._key, self._timeouts = endpoint.host, endpoint.key, endpoint.timeouts
         # OpenAI's newer models refuse `max_tokens`; elsewhere the new name is often unknown.
-        self._max_tokens_name = "max_completion_tokens" if url.host == "api.openai.com" else "max_tokens"
-        self._session: aiohttp.ClientSession | None = None
+        self._max_tokens_name = "max_completion_tokens" if endpoint.url.host == "api.openai.com" else "max_tokens"
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished, None]:
         """Yield the reply as it arrives, `Finished` last; raise a `ModelError` otherwise.
@@ -117,7 +108,7 @@ class OpenAICompatibleModel:
         reply = reader(self._host, secret=self._key, max_tokens=request.max_tokens)
         deadline = Deadline(
             started + self._timeouts.total_seconds,
-            lambda phase: response.content.set_exception(self._timed_out(phase)),
+            lambda phase: response.content.set_exception(self._endpoint.timed_out(phase)),
         )
         try:
             deadline.wait_until(started + self._timeouts.first_token_seconds, "first_token")
@@ -141,7 +132,7 @@ class OpenAICompatibleModel:
         try:
             async with (
                 asyncio.timeout(self._timeouts.connect_seconds + self._timeouts.idle_seconds),
-                self._checked_session().get(self._models_url, allow_redirects=False) as response,
+                self._endpoint.session().get(self._models_url, allow_redirects=False) as response,
             ):
                 await self._check(response)
                 document = orjson.loads(await _read(response.content, _MAX_MODELS_BYTES))
@@ -149,14 +140,12 @@ class OpenAICompatibleModel:
         except (orjson.JSONDecodeError, LookupError, TypeError):
             raise ModelMalformed(f"{self._host} sent a list of models that is not understood") from None
         except TimeoutError:
-            raise self._timed_out("total") from None
+            raise self._endpoint.timed_out("total") from None
         except (aiohttp.ClientError, OSError, ForbiddenAddress, Unreachable) as problem:
-            self._unreachable(problem)
+            self._endpoint.unreachable(problem)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._endpoint.close()
 
     async def _next_text(
         self, content: aiohttp.StreamReader, reply: ReplyReader, deadline: Deadline, started: float, rest: float
@@ -225,14 +214,14 @@ class OpenAICompatibleModel:
             async with asyncio.timeout_at(started + seconds):
                 return await self._post(body)
         except aiohttp.ConnectionTimeoutError:
-            raise self._timed_out("connect") from None
+            raise self._endpoint.timed_out("connect") from None
         except TimeoutError:
-            raise self._timed_out(phase) from None
+            raise self._endpoint.timed_out(phase) from None
         except (aiohttp.ClientError, OSError, ValueError, ForbiddenAddress, Unreachable) as problem:
-            self._unreachable(problem)
+            self._endpoint.unreachable(problem)
 
     async def _post(self, body: bytes) -> aiohttp.ClientResponse:
-        session = self._checked_session()
+        session = self._endpoint.session()
         # aiohttp warns about large bodies as bytes; as a file it sends them in pieces.
         data = body if len(body) < _LARGE_BODY_BYTES else io.BytesIO(body)
         try:
@@ -276,45 +265,6 @@ class OpenAICompatibleModel:
             "messages": [message_as_sent(message) for message in request.messages],
         }
         return orjson.dumps({name: value for name, value in body.items() if value is not None})
-
-    def _checked_session(self) -> aiohttp.ClientSession:
-        """Raise `ForbiddenAddress` for an address in the URL, which no resolver is asked for."""
-        if self._guard is not None:
-            self._guard.check(str(self._chat_url))
-        return self._ready_session()
-
-    def _ready_session(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", "User-Agent": "arena"}
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
-            self._session = aiohttp.ClientSession(
-                connector=_Connector(self._guard),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, connect=self._timeouts.connect_seconds),
-                trust_env=False,
-            )
-        return self._session
-
-    def _timed_out(self, phase: Phase) -> ModelTimedOut:
-        return timed_out(self._host, phase, self._timeouts)
-
-    def _unreachable(self, problem: Exception) -> NoReturn:
-        """Raise the error for a request without a response; aiohttp's own words may hold the URL, so they are cut."""
-        if isinstance(problem, ForbiddenAddress):
-            raise ModelAddressForbidden(f"{self._host} may not be called: {problem.detail}") from None
-        if isinstance(problem, Unreachable):
-            raise ModelUnreachable(problem.detail) from None
-        if isinstance(problem, aiohttp.ClientConnectorDNSError):
-            raise ModelUnreachable(f"{self._host} is not a known host") from None
-        if isinstance(problem, aiohttp.ClientConnectorError):
-            raise ModelUnreachable(f"{self._host} cannot be reached: {problem.os_error.strerror}") from None
-        if isinstance(problem, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
-            raise ModelDisconnected(f"{self._host} closed the connection without an answer") from None
-        if isinstance(problem, aiohttp.ClientResponseError):
-            raise ModelMalformed(f"{self._host} does not speak HTTP as expected") from None
-        raise ModelError(f"{self._host} cannot be called: {type(problem).__name__}") from None
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
