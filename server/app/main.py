@@ -274,9 +274,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow, embedding_models, models),
         documents=DocumentService(uow, make_originals(settings.originals, uow), outgoing),
-        passages=PassageService(
-            uow, KnowledgeSearch(uow, embedding_models, vectors), models, Reranking(SideCalls(uow, settings.budgets))
-        ),
+        passages=PassageService(uow, KnowledgeSearch(uow, embedding_models, vectors), models, Reranking(side_calls)),
         memories=MemoryService(uow, embedding_models),
         providers=ModelProviders(uow, sealer, outgoing, models),
         embeddings=EmbeddingService(embedding_models),

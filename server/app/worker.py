@@ -167,15 +167,10 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
             )
     finally:
         await bus.flush()
-        await fetcher.close()
-        await toolboxes.close()
-        await vectors.close()
-        await embedding_models.close()
-        await side_calls.close()
-        await models.close()
-        await outgoing.close()
-        await cache.aclose()
-        await channels.aclose()
+        for held in (fetcher, toolboxes, vectors, embedding_models, side_calls, models, outgoing):
+            await held.close()
+        for connections in (cache, channels):
+            await connections.aclose()
         await engine.dispose()
 
 

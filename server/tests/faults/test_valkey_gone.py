@@ -9,7 +9,6 @@ from redis.asyncio import from_url
 
 from app.domain.discussion import Status
 from tests.fixtures.deadlines import eventually
-from tests.fixtures.engines import breakable_valkey
 from tests.fixtures.socket import socket_of
 from tests.fixtures.trial import on_trial
 from tests.fixtures.viewer import watch_to_the_end, watching, watching_from_the_start
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.anyio
 
 MOST_SECONDS_UNTIL_SHOWN = 1.5  # a poll a second, and the request's own time
 MOST_SECONDS_LATE = 2.5  # a poll a second, and a machine that has other work
-
-
-@pytest.fixture
-async def valkey(data_folder):
-    async with breakable_valkey(data_folder) as valkey:
-        yield valkey
 
 
 @pytest.fixture

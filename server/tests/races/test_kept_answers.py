@@ -6,17 +6,10 @@ import pytest
 
 from app.core.metrics import CACHE_REQUESTS
 from tests.factories.agents import agent_body
-from tests.fixtures.engines import breakable_valkey
 
 pytestmark = pytest.mark.anyio
 
 WRITERS, READERS, AGENTS = 3, 4, 8
-
-
-@pytest.fixture
-async def valkey(data_folder):
-    async with breakable_valkey(data_folder) as valkey:
-        yield valkey
 
 
 @pytest.fixture
