@@ -30,7 +30,7 @@ async with AsyncArenaClient("http://127.0.0.1:8000", api_key) as arena:
 from arena_client.async_client import AsyncArenaClient
 from arena_client.async_streams import AsyncEventStream
 from arena_client.client import ArenaClient
-from arena_client.errors import ArenaError, ArenaProblem, ArenaUnreachable
+from arena_client.errors import ArenaError, ArenaProblem, ArenaTimeout, ArenaUnreachable
 from arena_client.events import StreamEvent
 from arena_client.models import (
     Agent,
@@ -59,6 +59,7 @@ __all__ = [
     "ArenaClient",
     "ArenaError",
     "ArenaProblem",
+    "ArenaTimeout",
     "ArenaUnreachable",
     "AsyncArenaClient",
     "AsyncEventStream",

@@ -11,6 +11,10 @@ class ArenaUnreachable(ArenaError):
     """No answer: the server cannot be reached, was silent too long, or is no Discussion Arena."""
 
 
+class ArenaTimeout(ArenaError):
+    """What was waited for has not happened in time; it may still happen."""
+
+
 class ArenaProblem(ArenaError):
     """The server's refusal (RFC 9457): `code` is stable, `detail` is for people, `request_id` finds it in the logs."""
 

@@ -92,7 +92,9 @@ class KnowledgeBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A document; `text` is given by `knowledge.get_document` only."""
+    """A document; `text` is given by `knowledge.get_document` only. `status` is `queued`, `processing`, `ready` or
+    `failed`, and `progress` goes from 0 to 1.
+    """
 
     id: str
     base_id: str
@@ -105,6 +107,12 @@ class Document:
     created_at: datetime
     updated_at: datetime
     text: str | None = None
+    source: str | None = None
+    url: str | None = None
+    file_name: str | None = None
+    language: str | None = None
+    error_code: str | None = None
+    chunk_count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

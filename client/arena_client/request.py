@@ -31,6 +31,7 @@ class Request(Generic[T]):
     query: Mapping[str, Any] = field(default_factory=dict)
     json: Any = None
     form: Mapping[str, str] | None = None
+    files: Mapping[str, tuple[str, bytes]] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     is_anonymous: bool = False
 

@@ -33,6 +33,7 @@ def request_options(base: str, request: Request[T]) -> dict[str, Any]:
         "headers": request.headers,
         "json": request.json,
         "data": request.form,
+        "files": request.files,
     }
     return options | ({"auth": None} if request.is_anonymous else {})
 

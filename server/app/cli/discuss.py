@@ -26,7 +26,7 @@ def discuss(
         str, typer.Option(help=f"Handles of your agents, or built-in personas ({', '.join(panel.BUILT_IN)}).")
     ] = ",".join(panel.DEFAULT),
     document: Annotated[
-        Path | None, typer.Option(help="A text or Markdown file that it is about.", show_default=False)
+        Path | None, typer.Option(help="A file that it is about: text, Markdown, PDF, Word, HTML …", show_default=False)
     ] = None,
     turns: Annotated[int, typer.Option(help="How many turns the discussion has.", min=1, max=10_000)] = 6,
     model: Annotated[

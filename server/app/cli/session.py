@@ -16,7 +16,7 @@ from app.cli.papers import Paper
 from app.cli.steps import Steps
 from app.config import Settings
 from app.engines.stack import Engines
-from arena_client import ArenaClient, ArenaError, ArenaProblem
+from arena_client import ArenaClient, ArenaError, ArenaProblem, Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Session:
             with self._steps:
                 async with own_product(settings, engines, self._steps, variables) as url:
                     with _refusals_told(), ArenaClient(url) as client:
-                        with self._steps.step("account, agents and document"):
+                        with self._steps.step("account and agents"):
                             self._conversation = await in_thread(partial(self._prepare_here, client, login, account))
                         await self._hold(self._conversation)
 
@@ -68,7 +68,7 @@ class Session:
         """Hold the discussion on a running server."""
 
         async def run() -> None:
-            with _refusals_told(), client:
+            with self._steps, _refusals_told(), client:
                 self._conversation = await in_thread(partial(self._prepare, client))
                 await self._hold(self._conversation)
 
@@ -94,7 +94,7 @@ class Session:
         agents = [
             panel.seat(client, handle, wish.model, wish.max_tokens, reset=wish.reset_agents) for handle in wish.agents
         ]
-        documents = [papers.keep(client, wish.base, wish.paper)] if wish.paper else []
+        documents = [self._keep(client, wish.paper)] if wish.paper else []
         discussion = client.discussions.create(
             wish.topic,
             [agent.id for agent in agents],
@@ -105,6 +105,10 @@ class Session:
             start=False,
         )
         return Conversation(client, discussion, agents, wish.transcript)
+
+    def _keep(self, client: ArenaClient, paper: Paper) -> Document:
+        with self._steps.step("reading the document") as tell:
+            return papers.keep(client, self._wish.base, paper, tell)
 
 
 @contextmanager

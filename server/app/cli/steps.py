@@ -1,8 +1,9 @@
 """What a command is busy with before it has anything to show, each step with the time it took."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ class Steps:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._running: dict[str, float] = {}
+        self._told: dict[str, str] = {}
         self._spinner = Spinner("dots")
         self._live = Live(get_renderable=self._render, console=console, transient=True) if is_watched(console) else None
 
@@ -40,13 +42,17 @@ class Steps:
             self._live.stop()
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Show `name` as running, then as done with its seconds; a step that fails says nothing, its error will."""
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Show `name` as running, then as done with its seconds; a step that fails says nothing, its error will.
+
+        What is given may be called with how far it is.
+        """
         began = self._running[name] = time.monotonic()
         try:
-            yield
+            yield partial(self._told.__setitem__, name)
         finally:
             del self._running[name]
+            self._told.pop(name, None)
         self._done(name, time.monotonic() - began)
 
     def busy(self, name: str) -> None:
@@ -66,5 +72,6 @@ class Steps:
         rows = Table.grid(padding=(0, 1))
         now = time.monotonic()
         for name, began in list(self._running.items()):
-            rows.add_row(" ", self._spinner, Text(f"{name:<32}"), Text(f"{now - began:4.1f} s", style="dim"))
+            doing = f"{name} {self._told.get(name, '')}"
+            rows.add_row(" ", self._spinner, Text(f"{doing:<32}"), Text(f"{now - began:4.1f} s", style="dim"))
         return rows

@@ -76,19 +76,22 @@ def _part(body: bytes, begin: int, end: int) -> Part:
     if blank < 0:
         raise BadForm("a part of the form has no head, or a very long one")
     heads = _heads(body[begin:blank])
-    kind, options = parse_options_header(heads.get("content-disposition", ""))
+    kind, options = parse_options_header(heads.get(b"content-disposition", b""))
     if kind != b"form-data" or b"name" not in options:
         raise BadForm("a part of the form does not say which field it is")
-    file_name = options.get(b"filename")
+    file_name, media_type = options.get(b"filename"), heads.get(b"content-type")
     data = memoryview(body)[min(blank + len(b"\r\n\r\n"), end) : end]
     return Part(
-        _text(options[b"name"]), None if file_name is None else _text(file_name), heads.get("content-type"), data
+        _text(options[b"name"]),
+        None if file_name is None else _text(file_name),
+        None if media_type is None else _text(media_type),
+        data,
     )
 
 
-def _heads(head: bytes) -> dict[str, str]:
+def _heads(head: bytes) -> dict[bytes, bytes]:
     lines = (line.partition(b":") for line in head.split(b"\r\n"))
-    return {name.strip().lower().decode("latin-1"): _text(value.strip()) for name, _, value in lines if name}
+    return {name.strip().lower(): value.strip() for name, _, value in lines if name}
 
 
 def _text(given: bytes) -> str:

@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from app.core.errors import ArenaError, Invalid, Unavailable
+from app.core.multipart import BadForm, boundary_of, is_form
 from app.dependencies import bearer_of, declared_by, services_of
 from app.services.idempotency import KeptAnswer
 
@@ -69,6 +70,16 @@ class CreatingRoute(APIRoute):
         return user.user.id
 
 
+def _content_of(content_type: str, body: bytes) -> bytes:
+    """The body, without what separates the parts of a form: who sends it again draws another boundary."""
+    if not is_form(content_type):
+        return body
+    try:
+        return body.replace(boundary_of(content_type), b"")
+    except BadForm:
+        return body  # the route will say so
+
+
 async def _once(
     request: Request, owner_id: UUID, key: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]
 ) -> Response:
@@ -79,7 +90,7 @@ async def _once(
         request.url.path.encode(),
         request.url.query.encode(),
         request.headers.get("x-workspace-id", "").lower().encode(),
-        await request.body(),
+        _content_of(request.headers.get("content-type", ""), await request.body()),
     )
     if isinstance(begun, KeptAnswer):
         return Response(begun.body, begun.status, {**begun.headers, REPLAYED: "true"})

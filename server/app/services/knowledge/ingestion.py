@@ -130,18 +130,19 @@ class Ingestion:
             async with self._uow.reading(begun.workspace_id) as work:
                 text = await work.documents.find_text(begun.id)
             return await asyncio.to_thread(read_text, text or "", markdown=True, most_characters=self._most_characters)
-        original, declared = await self._original(begun)
+        original, declared, name = await self._original(begun)
         await self._advance(begun, FETCHED)
-        parsed = await self._parser.parse(original, file_name=begun.file_name, declared=declared)
+        parsed = await self._parser.parse(original, file_name=name, declared=declared)
         await self._advance(begun, READ)
         return parsed
 
-    async def _original(self, begun: Begun) -> tuple[bytes, str]:
-        """The bytes and the type they were said to be of; a URL is fetched once for each content."""
+    async def _original(self, begun: Begun) -> tuple[bytes, str, str | None]:
+        """The bytes, the type they were said to be of, and their name; a URL is fetched once for each content."""
         if begun.source != "url" or begun.has_original:
             if begun.original_id is None:
                 raise FileHasNoText("there is no file of this document; upload it again")
-            return await self._originals.read_whole(begun.workspace_id, begun.original_id), begun.media_type
+            original = await self._originals.read_whole(begun.workspace_id, begun.original_id)
+            return original, begun.media_type, begun.file_name
         assert begun.url is not None
         fetched = await self._fetcher.fetch(begun.url)
         original_id = await self._originals.keep(begun.workspace_id, memoryview(fetched.body))
@@ -160,7 +161,7 @@ class Ingestion:
             document.original_id, document.original_generation = original_id, begun.generation
             document.size_bytes, document.media_type = len(fetched.body), declared
             document.file_name = fetched.name
-        return fetched.body, declared
+        return fetched.body, declared, fetched.name
 
     async def _cut(self, begun: Begun, parsed: ParsedDocument) -> _Cut:
         own = parsed.title if begun.source != "text" else None
