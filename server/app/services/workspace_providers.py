@@ -187,7 +187,8 @@ class ProviderClients:
         return client
 
     async def _retire(self, client: ProviderClient) -> None:
-        del self._clients[client.provider_id]
+        if self._clients.get(client.provider_id) is client:  # while others were closed, somebody else may have done it
+            del self._clients[client.provider_id]
         await client.retire()
 
     def key_of(self, provider: Provider) -> str | None:
