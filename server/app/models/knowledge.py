@@ -152,10 +152,12 @@ class Chunk(Identified, Owned, Base):
 def _hnsw(dimensions: int) -> Index:
     return Index(
         f"ix_chunk_embeddings_hnsw_{dimensions}",
+        # nosemgrep: sql-is-not-put-together - the number is one of ours
         literal_column(f"(embedding::halfvec({dimensions}))").label("vector"),
         postgresql_using="hnsw",
         postgresql_ops={"vector": "halfvec_cosine_ops"},
         postgresql_with={"m": 10, "ef_construction": 40},
+        # nosemgrep: sql-is-not-put-together - the number is one of ours
         postgresql_where=sql(f"dimensions = {dimensions}"),
     )
 

@@ -44,10 +44,10 @@ class Message(Identified, Scoped, Base):
     status: Mapped[str]
     reply_to: Mapped[UUID | None]
     visible_to: Mapped[list[UUID] | None] = mapped_column(ARRAY(postgresql.UUID(as_uuid=True)))
-    citations: Mapped[list[Any] | None] = mapped_column(JSONB)
+    citations: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     dropped_citations: Mapped[int] = mapped_column(server_default=text("0"))
-    tools: Mapped[list[Any] | None] = mapped_column(JSONB)
-    parsed: Mapped[Any | None] = mapped_column(JSONB)
+    tools: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    parsed: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     prompt_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]
     cost_usd: Mapped[Decimal | None] = mapped_column(Numeric(16, 8))

@@ -23,12 +23,14 @@ _BEGIN = text(
     """
 )
 _MINE = "workspace_id = :workspace_id AND id = :id AND generation = :generation AND status = 'processing'"
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _ADVANCE = text(
     f"""
     UPDATE documents SET progress = greatest(progress, :progress), embedded_count = :embedded, updated_at = now()
     WHERE {_MINE} RETURNING id
     """  # noqa: S608 - made of our own words alone
 )
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _FINISH = text(
     f"""
     UPDATE documents SET status = 'ready', progress = 1, error = NULL, error_code = NULL,
@@ -36,6 +38,7 @@ _FINISH = text(
     WHERE {_MINE} RETURNING id
     """  # noqa: S608 - the same
 )
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _FAIL = text(
     f"""
     UPDATE documents SET status = 'failed', error = :error, error_code = :code, updated_at = now()

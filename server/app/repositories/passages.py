@@ -41,6 +41,7 @@ _IN_EACH_LANGUAGE = text(
     """
 )
 _SCOPE = "workspace_id = :workspace_id AND base_id = ANY(:base_ids) AND language = CAST(:language AS regconfig)"
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _COUNT = text(f"SELECT count(*) FROM (SELECT FROM chunks WHERE {_SCOPE} LIMIT {COUNTED + 1}) bounded")  # noqa: S608 - ours
 _COUNT_OF_DOCUMENTS = text(
     f"SELECT count(*) FROM (SELECT FROM chunks WHERE {_SCOPE} AND document_id = ANY(:document_ids)"  # noqa: S608 - ours
@@ -63,6 +64,7 @@ _CHUNKS = """
     FROM chunks c JOIN documents d ON d.id = c.document_id AND d.workspace_id = c.workspace_id
     WHERE c.workspace_id = :workspace_id"""
 _READ = _CHUNKS + " AND c.id = ANY(:ids) AND c.base_id = ANY(:base_ids)"
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _LIST = text(_CHUNKS + " AND c.document_id = :document_id AND c.ordinal > :after ORDER BY c.ordinal, c.id LIMIT :limit")
 _WORDS = text(
     "SELECT word FROM unnest(CAST(:words AS text[])) AS word WHERE tsvector_to_array("

@@ -13,7 +13,7 @@ Handle = Annotated[str, StringConstraints(pattern=HANDLE_PATTERN)]
 Persona = Annotated[Text, StringConstraints(max_length=32_000)]
 # On `Text` the pattern would be left out of the OpenAPI document.
 ModelName = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s/]+/\S+$"), AfterValidator(storable)
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s/]+( [^\s/]+)*/\S+$"), AfterValidator(storable)
 ]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 LONGEST_URL = 2048

@@ -31,7 +31,7 @@ def _not_reserved(name: str) -> str:
 
 ProviderName = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s/]+$"),
+    StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s/]+( [^\s/]+)*$"),
     AfterValidator(storable),
     AfterValidator(on_one_line),
     AfterValidator(_not_reserved),

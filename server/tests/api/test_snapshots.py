@@ -14,7 +14,10 @@ pytestmark = pytest.mark.anyio
 NEVER_SHOWN = 999_999_999
 OTHER_RULES = {"instructions": None, "limits": {"max_turns": 9}, "turn_policy": {"type": "random"}}
 SECRET = "Between us: forty million."
-LIVE_ONLY = {events.MESSAGE_DELTA, events.STREAM_RESET, events.STREAM_LAGGED}
+LIVE_ONLY = {
+    *(events.MESSAGE_DELTA, events.TOOL_STARTED, events.TOOL_FINISHED),
+    *(events.STREAM_RESET, events.STREAM_LAGGED),
+}
 DURABLE = {
     value for name, value in vars(events).items() if name.isupper() and isinstance(value, str) and "." in value
 } - LIVE_ONLY

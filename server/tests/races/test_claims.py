@@ -68,7 +68,7 @@ def spoken_turn(claim: Claim) -> tuple[TurnState, TurnRecord, list[events.Stored
     message = {
         **{"id": message_id, "seq": 3, "turn": 1, "participant_id": speaker, "handle": "skeptic", "name": "Skeptic"},
         **{"kind": "llm", "content": "I doubt it.", "status": "complete", "usage": usage},
-        **{"citations": [], "dropped_citations": 0},
+        **{"citations": [], "dropped_citations": 0, "tools": [], "parsed": None},
     }
     record = TurnRecord(
         turn=1,

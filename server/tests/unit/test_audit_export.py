@@ -41,7 +41,7 @@ def test_quotes_commas_and_line_breaks_stay_in_their_cell():
 
 
 def test_every_deed_says_what_it_was_done_to():
-    kinds = {"session", "user", "api_key", "workspace", "agent", "base", "document", "discussion", "provider"}
+    kinds = {"session", "user", "api_key", "workspace", "agent", "base", "document", "memory", "discussion", "provider"}
     assert {action.target_type for action in Action} == kinds | {"keys", "audit"}
 
 

@@ -15,7 +15,8 @@ from app.services.live.frames import LogEntry
 from app.services.live.position import BadEventId, OpenMessage, Position
 from tests.fixtures.viewer import Checker, parse_frame
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+# No text that is kept holds NUL (PostgreSQL has none), so a message on its way marks events with it.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
 MESSAGE = UUID(int=1)
 
 
@@ -27,8 +28,9 @@ def opened(seq, message_id=MESSAGE, turn=1, attempt=1, kind=events.TURN_STARTED)
     return entry(seq, kind, message_id=message_id, turn=turn, attempt=attempt)
 
 
-def completed(seq, content, message_id=MESSAGE, turn=1, attempt=1):
-    return entry(seq, events.MESSAGE_COMPLETED, id=message_id, seq=seq, turn=turn, attempt=attempt, content=content)
+def completed(seq, content, message_id=MESSAGE, turn=1, attempt=1, tools=()):
+    said = {"content": content, "tools": tools, "participant_id": UUID(int=0)}
+    return entry(seq, events.MESSAGE_COMPLETED, id=message_id, seq=seq, turn=turn, attempt=attempt, **said)
 
 
 def seen(frame):
@@ -131,8 +133,17 @@ def test_a_message_shorter_than_what_was_shown_is_taken_back_first():
 
 
 @st.composite
+def spoken_messages(draw):
+    """A message's text, and what was called at places of it."""
+    content = draw(TEXTS)
+    places = sorted(draw(st.lists(st.integers(0, len(content)), max_size=3)))
+    call = {"tool": "calculator", "arguments": {}, "ok": True, "duration_ms": 1, "summary": "4"}
+    return content, [{**call, "call_id": f"call-{number}", "offset": place} for number, place in enumerate(places)]
+
+
+@st.composite
 def logs(draw):
-    """A whole log: turns, some tried again, some with others' words in between; with each attempt's text."""
+    """A whole log: turns, some tried again, some with others' words in between; with what each attempt said."""
     entries, seq = [entry(1, "discussion.created"), entry(2, "discussion.started")], 2
     for turn in range(1, draw(st.integers(1, 4)) + 1):
         message_id, attempts = UUID(int=turn), draw(st.integers(1, 3))
@@ -142,21 +153,21 @@ def logs(draw):
             asides = draw(st.integers(0, 2))
             entries += [completed(seq + n, "Wait!", UUID(int=100 + seq + n), None, None) for n in range(1, asides + 1)]
             seq += asides
-        entries.append(completed(seq := seq + 1, draw(TEXTS), message_id, turn, attempts))
+        content, tools = draw(spoken_messages())
+        entries.append(completed(seq := seq + 1, content, message_id, turn, attempts, tools))
     return [*entries, entry(seq + 1, events.DISCUSSION_ENDED)]
 
 
 def stream(log, position, draw):
     """What a viewer is given from a position on, the open message shown in pieces of any size."""
-    final = {LogEntry.completes.func(one): one.data["content"] for one in log if one.completes}
+    final = {one.completes: one.speech for one in log if one.completes}
     for one in log:
         if one.seq <= position.seq:
             continue
         if position.speaking is not None:
-            text = final[position.speaking.message_id]
-            while position.shown < len(text) and draw(st.booleans()):
-                piece = text[position.shown :][: draw(st.integers(1, 9))]
-                yield frames.delta(position, position.speaking, piece)
+            speech = final[position.speaking.message_id]
+            while position.shown < len(speech.text) and draw(st.booleans()):
+                yield from frames.spoken(position, position.speaking, speech, draw(st.integers(1, 9)))
         yield from frames.advance(position, one)
 
 

@@ -178,6 +178,7 @@ def _store_of(settings: OriginalSettings, uow: UnitOfWorkFactory) -> OriginalSto
 
     parts = urlsplit(settings.originals_url)
     if parts.scheme == "file":
+        # nosemgrep: outgoing-requests-are-guarded - it opens nothing, it is the way from a URL to a path
         return ObjectOriginals(LocalStore(url2pathname(parts.path), mkdir=True))
     secret = settings.s3_secret_access_key.get_secret_value() if settings.s3_secret_access_key else None
     named = {

@@ -14,6 +14,9 @@ class Agents:
         mine = Agent.workspace_id == self._workspace_id
         return await self._session.scalar(select(Agent).where(mine, Agent.id == agent_id))  # passed: a-tenants-rows-are-asked-for-by-workspace
 
+    async def get_here(self, agent_id):
+        return await self._session.scalar(select(Agent).where(*self._is_here(), Agent.id == agent_id))  # passed: a-tenants-rows-are-asked-for-by-workspace
+
     def _own(self):
         return update(Agent).where(Agent.workspace_id == self._workspace_id)  # passed: a-tenants-rows-are-asked-for-by-workspace
 
