@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -54,6 +55,12 @@ def _hosts(text: str) -> str:
 def _networks(text: str) -> str:
     for network in listed(text):
         ip_network(network)
+    return text
+
+
+def _commands(text: str) -> str:
+    for command in listed(text):
+        shlex.split(command)
     return text
 
 
@@ -361,6 +368,9 @@ class ToolSettings(_Group):
     tool_turn_seconds: float = Field(60, gt=0, le=3600, description="Longest that a turn's tools may take together.")
     tool_http_get: Literal["on", "off"] = Field(
         "off", description="Whether agents may read public web pages; what they know may leave in the addresses."
+    )
+    mcp_commands: Annotated[str, AfterValidator(_commands)] | None = Field(
+        None, description="Comma-separated commands, each with its arguments, that workspaces may run as tool servers."
     )
 
 

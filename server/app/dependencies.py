@@ -55,6 +55,7 @@ from app.services.request_limits import RequestLimits
 from app.services.second_factor import SecondFactors
 from app.services.sessions import SessionService
 from app.services.stream_access import StreamAccess
+from app.services.tools.tool_servers import ToolServers
 from app.services.transcripts import TranscriptService
 from app.services.usage import UsageService
 from app.services.viewings import Viewings
@@ -97,6 +98,7 @@ class Services:
     memories: MemoryService
     documents: DocumentService
     providers: ModelProviders
+    tool_servers: ToolServers
     embeddings: EmbeddingService
     model_list: ModelListing
     chats: ChatService
@@ -157,6 +159,7 @@ Search = Annotated[PassageService, _service("passages")]
 Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Memories = Annotated[MemoryService, _service("memories")]
 Documents = Annotated[DocumentService, _service("documents")]
+ToolServerService = Annotated[ToolServers, _service("tool_servers")]
 Providers = Annotated[ModelProviders, _service("providers")]
 ModelList = Annotated[ModelListing, _service("model_list")]
 Chat = Annotated[ChatService, _service("chats")]

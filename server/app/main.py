@@ -61,6 +61,7 @@ from app.routes import (
     sessions,
     socket,
     stream,
+    tool_servers,
     totp,
     usage,
     well_known,
@@ -122,6 +123,7 @@ from app.services.sessions import SessionService
 from app.services.side_calls import SideCalls
 from app.services.signing_keys import SigningKeys
 from app.services.stream_access import StreamAccess
+from app.services.tools.tool_servers import ToolServers
 from app.services.transcripts import TranscriptService
 from app.services.unit_of_work import UnitOfWorkFactory
 from app.services.usage import UsageService
@@ -164,6 +166,7 @@ def create_app(settings: Settings) -> FastAPI:
         usage,
         ai,
         providers,
+        tool_servers,
         docs,
         well_known,
     )
@@ -281,6 +284,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         model_list=ModelListing(models),
         chats=ChatService(models, side_calls, AnswerCache(cache, settings.models)),
         trials=ProviderTrials(uow, models),
+        tool_servers=ToolServers(uow, sealer, outgoing, settings.tools),
         usage=UsageService(uow, settings.budgets),
         viewings=Viewings(uow, callers, bus, hub),
         stream_access=StreamAccess(uow, signer, callers),
@@ -297,7 +301,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         async with running(**watchers, signing_keys=keys.run, last_seen=last_seen.run):
             yield services
     finally:
-        makers = (side_calls, models, vectors, embedding_models)
+        makers = (side_calls, services.tool_servers, models, vectors, embedding_models)
         for held in (passwords, keys, hub, ends, stamps, *makers, outgoing, oidc_client, to_issuer):
             if held is not None:
                 await held.close()

@@ -121,7 +121,8 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     assistants, side_calls = Assistants(settings.models, models), SideCalls(uow, settings.budgets)
     summaries = Summaries(uow, assistants, side_calls)
     search = KnowledgeSearch(uow, embedding_models, vectors)
-    research, toolboxes = Research(uow, search, recall, summaries.find), Toolboxes(settings, AllowedKnowledge(search))
+    research = Research(uow, search, recall, summaries.find)
+    toolboxes = Toolboxes(settings, uow, Sealer(secret_keys), outgoing.guard, AllowedKnowledge(search))
     leases = LeaseKeeper(turns, settings.worker.lease_seconds)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     driver = TurnDriver(uow, turns, models, bus, leases, settings, owner, research, toolboxes)

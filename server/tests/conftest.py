@@ -36,6 +36,7 @@ pytest_plugins = [
     "tests.factories.discussions",
     "tests.factories.knowledge",
     "tests.factories.providers",
+    "tests.factories.tool_servers",
     "tests.fixtures.receivers",
     "tests.fixtures.things",
     "tests.fixtures.given",

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.models.ai import Provider
+from app.models.ai import Provider, ToolServer
 from app.models.auth import OidcLogin, SigningKey, User
 from app.models.idempotency import IdempotentRequest
 
@@ -34,6 +34,10 @@ class SealedColumn:
 TOTP_SECRETS = SealedColumn(User.totp_secret_sealed, (User.id,))
 SIGNING_KEYS = SealedColumn(SigningKey.private_key_sealed, (SigningKey.kid,))
 PROVIDER_KEYS = SealedColumn(Provider.api_key_sealed, (Provider.id,), Provider.workspace_id)
+TOOL_SERVER_TOKENS = SealedColumn(ToolServer.token_sealed, (ToolServer.id,), ToolServer.workspace_id)
 OIDC_VERIFIERS = SealedColumn(OidcLogin.verifier_sealed, (OidcLogin.digest,))
 IDEMPOTENT_BODIES = SealedColumn(IdempotentRequest.body_sealed, (IdempotentRequest.owner_id, IdempotentRequest.key))
-SEALED_COLUMNS = (SIGNING_KEYS, TOTP_SECRETS, PROVIDER_KEYS, OIDC_VERIFIERS, IDEMPOTENT_BODIES)
+SEALED_COLUMNS = (
+    *(SIGNING_KEYS, TOTP_SECRETS, PROVIDER_KEYS, TOOL_SERVER_TOKENS),
+    *(OIDC_VERIFIERS, IDEMPOTENT_BODIES),
+)

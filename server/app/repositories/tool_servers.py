@@ -44,6 +44,11 @@ class ToolServerRepository(Repository):
         query = select(ToolServer).where(ToolServer.workspace_id == self._workspace_id, ToolServer.name.in_(names))
         return {server.name: server for server in await self._session.scalars(query)}
 
+    async def list_names(self) -> list[str]:
+        """In their order."""
+        query = select(ToolServer.name).where(ToolServer.workspace_id == self._workspace_id)
+        return list(await self._session.scalars(query.order_by(ToolServer.name)))
+
     async def list_page(self, limit: int, cursor: str | None) -> tuple[list[ToolServer], str | None]:
         """Newest first."""
         query = select(ToolServer).where(ToolServer.workspace_id == self._workspace_id)

@@ -3,7 +3,15 @@
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, UrlConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    UrlConstraints,
+    model_validator,
+)
 
 from app.domain.handles import HANDLE_PATTERN
 from app.schemas.base import Change, Line, Moment, Read, Request, Text, storable
@@ -26,7 +34,17 @@ def _short_once_encoded(url: AnyHttpUrl) -> AnyHttpUrl:
     return url
 
 
-EndpointUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=LONGEST_URL), AfterValidator(_short_once_encoded)]
+def _storable(url: Any) -> Any:
+    # A URL's parser trims control characters, and would take what is refused everywhere else.
+    return storable(url) if isinstance(url, str) else url
+
+
+EndpointUrl = Annotated[
+    AnyHttpUrl,
+    UrlConstraints(max_length=LONGEST_URL),
+    BeforeValidator(_storable),
+    AfterValidator(_short_once_encoded),
+]
 
 ResponseSchema = Annotated[dict[str, Any], Field(description="JSON Schema (Draft 2020-12) that answers have to fit.")]
 

@@ -374,6 +374,27 @@ DEEDS = [
         detail={"fields": ["api_key", "name"]},
     ),
     in_workspace(Action.PROVIDER_DELETED, "DELETE ai/providers/{provider}", "provider {provider}", given="a_provider"),
+    in_workspace(
+        Action.TOOL_SERVER_CREATED,
+        "POST ai/tool-servers",
+        "tool_server {id}",
+        {"name": "ours", "transport": "http", "url": "http://127.0.0.1:1/mcp", "token": PROVIDER_KEY},
+        detail={"transport": "http"},
+    ),
+    in_workspace(
+        Action.TOOL_SERVER_CHANGED,
+        "PATCH ai/tool-servers/{tool_server}",
+        "tool_server {tool_server}",
+        {"name": "ours", "token": f"{PROVIDER_KEY}2"},
+        given="a_tool_server",
+        detail={"fields": ["name", "token"]},
+    ),
+    in_workspace(
+        Action.TOOL_SERVER_DELETED,
+        "DELETE ai/tool-servers/{tool_server}",
+        "tool_server {tool_server}",
+        given="a_tool_server",
+    ),
     in_workspace(Action.AUDIT_EXPORTED, "GET workspaces/{workspace}/audit/export", "audit", detail={"form": "ndjson"}),
     in_workspace(
         Action.AUDIT_EXPORTED,

@@ -23,7 +23,7 @@ async def pages(client, address, limit, **query):
 
 
 @pytest.fixture
-async def filled(client, make_agent, make_base, make_document, make_discussion, make_provider):
+async def filled(client, make_agent, make_base, make_document, make_discussion, make_provider, make_tool_server):
     """Fill one kind of list with a number of things; the list's address, and the ids in the order they were made."""
     base = await make_base("Memos")
     agent = await make_agent()
@@ -55,6 +55,9 @@ async def filled(client, make_agent, make_base, make_document, make_discussion, 
             case "providers":
                 made = [await make_provider(f"Provider {number} of {count}") for number in range(count)]
                 return "/api/v1/ai/providers", [one["id"] for one in made]
+            case "tool servers":
+                made = [await make_tool_server(f"server-{number}-of-{count}") for number in range(count)]
+                return "/api/v1/ai/tool-servers", [one["id"] for one in made]
             case _:
                 address = f"/api/v1/discussions/{draft.id}/messages"
                 made = [await client.post(address, json={"content": str(number)}) for number in range(count)]
@@ -63,7 +66,7 @@ async def filled(client, make_agent, make_base, make_document, make_discussion, 
     return fill
 
 
-KINDS = ["agents", "versions", "discussions", "bases", "documents", "memories", "providers", "messages"]
+KINDS = ["agents", "versions", "discussions", "bases", "documents", "memories", "providers", "tool servers", "messages"]
 
 
 def key(kind):

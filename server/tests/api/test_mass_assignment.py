@@ -57,7 +57,18 @@ def test_every_model_inside_every_body_refuses_what_it_does_not_know():
 
 
 @pytest.fixture
-async def things(owner, make_agent, make_base, make_document, make_discussion, make_provider, colleague, sql, client):
+async def things(
+    owner,
+    make_agent,
+    make_base,
+    make_document,
+    make_discussion,
+    make_provider,
+    make_tool_server,
+    colleague,
+    sql,
+    client,
+):
     sql("UPDATE users SET is_superuser = true WHERE id = %s", owner.id)
     base, agent = await make_base(), await make_agent()
     other = await colleague("viewer")
@@ -66,6 +77,7 @@ async def things(owner, make_agent, make_base, make_document, make_discussion, m
         "memory_id": told.json()["id"],
         "workspace_id": owner.workspace_id,
         "provider_id": (await make_provider())["id"],
+        "tool_server_id": (await make_tool_server())["id"],
         "user_id": other.id,
         "user_email": other.email,
         "new_email": "new@arena.example",

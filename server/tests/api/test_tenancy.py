@@ -6,6 +6,7 @@ from tests.factories.agents import agent_body
 from tests.factories.discussions import discussion_body, seats
 from tests.fixtures.problems import problem
 from tests.fixtures.routes import (
+    ASKING_OTHERS,
     LOOKING,
     OF_ONE_THING,
     OF_ONESELF,
@@ -31,7 +32,7 @@ async def test_a_stranger_finds_nothing_and_changes_nothing(owner, stranger, thi
 async def test_the_owner_is_let_in_by_the_same_request(client, things, method, path):
     response = await call(client, method, path, things, headers={"Accept": "application/json"})
 
-    assert response.status_code < 300, response.text
+    assert response.status_code < 300 or (response.status_code == 424 and path in ASKING_OTHERS), response.text
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in PROTECTED if route[1] in OF_THE_INSTALLATION])
@@ -78,7 +79,14 @@ async def test_ones_own_workspace_can_be_named(client, owner, things):
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/agents", "/api/v1/discussions", "/api/v1/knowledge/bases", "/api/v1/ai/providers"]
+    "path",
+    [
+        "/api/v1/agents",
+        "/api/v1/discussions",
+        "/api/v1/knowledge/bases",
+        "/api/v1/ai/providers",
+        "/api/v1/ai/tool-servers",
+    ],
 )
 async def test_a_strangers_lists_are_empty(client, stranger, things, path):
     assert (await client.get(path)).json()["items"]
@@ -125,6 +133,7 @@ async def test_who_may_only_look_is_forbidden_to_change(colleague, owner, things
 FOR_ADMINS = {
     *(f"/api/v1/workspaces/{{workspace_id}}/{of_it}" for of_it in ("audit", "audit/export")),
     "/api/v1/ai/providers/{provider_id}",
+    "/api/v1/ai/tool-servers/{tool_server_id}",
 }
 
 

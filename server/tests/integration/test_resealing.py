@@ -20,6 +20,7 @@ from app.models.sealed import (
     PROVIDER_KEYS,
     SEALED_COLUMNS,
     SIGNING_KEYS,
+    TOOL_SERVER_TOKENS,
     TOTP_SECRETS,
 )
 from app.services.resealing import BATCH, Resealing
@@ -73,9 +74,11 @@ def add_one_of_everything(database):
     """A value in every sealed column, all for one user; what is in each place."""
     [user] = add_users(database, 1)
     workspace, provider, owner, digest, kid = new_id(), new_id(), new_id(), b"\x00\xff" * 16, "k" * 43
+    server = new_id()
     places = {
         TOTP_SECRETS.place(user): b"totp of %s" % user.bytes,
-        **{PROVIDER_KEYS.place(provider): b"provider", SIGNING_KEYS.place(kid): b"s" * 32},
+        **{PROVIDER_KEYS.place(provider): b"provider", TOOL_SERVER_TOKENS.place(server): b"token"},
+        **{SIGNING_KEYS.place(kid): b"s" * 32},
         **{OIDC_VERIFIERS.place(digest): b"verifier", IDEMPOTENT_BODIES.place(owner, "a:b"): b"body"},
     }
     sealed = {place: OLD.seal(secret, place) for place, secret in places.items()}
@@ -83,6 +86,10 @@ def add_one_of_everything(database):
     database.execute(
         "INSERT INTO providers (id, workspace_id, name, kind, api_key_sealed) VALUES (%s, %s, 'x', 'groq', %s)",
         (provider, workspace, sealed[PROVIDER_KEYS.place(provider)]),
+    )
+    database.execute(
+        "INSERT INTO tool_servers (id, workspace_id, name, transport, token_sealed) VALUES (%s, %s, 'x', 'http', %s)",
+        (server, workspace, sealed[TOOL_SERVER_TOKENS.place(server)]),
     )
     database.execute(
         "INSERT INTO signing_keys (kid, public_key, private_key_sealed, active_from) VALUES (%s, '', %s, now())",
@@ -145,7 +152,8 @@ async def test_every_kind_of_secret_is_sealed_anew_in_its_place_and_only_once(da
     after = contents(database)
     assert {place: NEW.unseal(value, place) for place, value in after.items()} == secrets
     assert database.execute(changed).fetchall() == times
-    workspaces = dict(database.execute("SELECT 'providers.api_key_sealed', id FROM workspaces").fetchall())
+    [(workspace,)] = database.execute("SELECT id FROM workspaces").fetchall()
+    workspaces = {PROVIDER_KEYS.name: workspace, TOOL_SERVER_TOKENS.name: workspace}
     one_each = [(sealed.name, 1, workspaces.get(sealed.name)) for sealed in SEALED_COLUMNS]
     assert told(database) == one_each
     assert await reseal() == {}

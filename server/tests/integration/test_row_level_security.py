@@ -30,6 +30,7 @@ FILLED = (
     "participants",
     "messages",
     "providers",
+    "tool_servers",
 )
 
 
@@ -58,6 +59,8 @@ async def furnished(make_user, make_agent, make_base, make_document):
         kept = {"name": "Claude", "kind": "anthropic", "api_key": PROVIDER_KEY}
         provider = await person.http.post("/api/v1/ai/providers", json=kept)
         assert provider.status_code == 201, provider.text
+        server = {"name": "weather", "transport": "http", "url": "http://127.0.0.1:1/mcp", "token": PROVIDER_KEY}
+        assert (await person.http.post("/api/v1/ai/tool-servers", json=server)).status_code == 201
     return people
 
 

@@ -49,3 +49,8 @@ class ToolResult:
     is_error: bool = False
     duration_ms: int = 0
     passages: Sequence[Passage] = field(default_factory=tuple)
+
+
+def sayable(text: str) -> str:
+    """Without what neither UTF-8 nor PostgreSQL has."""
+    return text.encode(errors="replace").decode().replace("\x00", "")

@@ -11,7 +11,7 @@ from uuid import UUID
 from app.domain.documents import Passage
 from app.services.providers.base import ToolSpec
 from app.services.tools.arguments import faults_by
-from app.services.tools.base import Arguments, Found
+from app.services.tools.base import Arguments, Found, sayable
 
 MOST_PASSAGES = 10
 USUAL_PASSAGES = 5
@@ -73,8 +73,9 @@ class KnowledgeSearchTool:
         self._number = number
 
     async def call(self, arguments: Arguments) -> Found:
+        query = sayable(arguments["query"])
         k = arguments.get("k", USUAL_PASSAGES)
-        found = await self._search(self._workspace_id, arguments["query"], self._base_ids, self._document_ids, k)
+        found = await self._search(self._workspace_id, query, self._base_ids, self._document_ids, k)
         if not found:
             return Found("Nothing was found. Other words may find something.")
         return Found("\n\n".join(self._shown(passage) for passage in found), found)

@@ -4,10 +4,20 @@ from collections.abc import Collection, Sequence
 
 from app.config import ToolSettings
 from app.core.errors import Invalid
+from app.services.tools.calculator import Calculator
+from app.services.tools.clock import CurrentTime
+from app.services.tools.http_get import HttpGet
+from app.services.tools.knowledge_search import KnowledgeSearchTool
 
-BUILT_IN = ("knowledge_search", "calculator", "current_time", "http_get")
+BUILT_IN = {tool.name: tool.spec.description for tool in (KnowledgeSearchTool, Calculator, CurrentTime, HttpGet)}
 SEPARATOR = "/"
 ALL = "*"
+
+
+def built_in_tools(settings: ToolSettings) -> dict[str, str]:
+    """The names and descriptions of those that this installation has."""
+    is_off = settings.tool_http_get == "off"
+    return {name: description for name, description in BUILT_IN.items() if not (is_off and name == HttpGet.name)}
 
 
 class UnknownTool(Invalid):
@@ -39,5 +49,5 @@ def check_names(names: Sequence[str], servers: Collection[str], settings: ToolSe
                 " workspace's tool servers",
                 place,
             )
-        if name == "http_get" and settings.tool_http_get == "off":
-            raise UnknownTool("http_get is switched off on this installation (ARENA_TOOL_HTTP_GET)", place)
+        if not separator and name not in built_in_tools(settings):
+            raise UnknownTool(f"{name} is switched off on this installation (ARENA_TOOL_HTTP_GET)", place)

@@ -5,22 +5,36 @@ is a result that says so. Nothing but the end of the turn itself (cancellation) 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 
 from app.config import Settings, ToolSettings
+from app.core.address_guard import AddressGuard
+from app.core.sealing import SealBroken, Sealer
 from app.domain.prompt import ToolCall
 from app.services.providers.base import ToolSpec
+from app.services.tools.addresses import Address
 from app.services.tools.arguments import read_arguments
-from app.services.tools.base import Found, Tool, ToolFailed, ToolResult
+from app.services.tools.base import Arguments, Faults, Found, Tool, ToolFailed, ToolResult, sayable
 from app.services.tools.calculator import Calculator
 from app.services.tools.clock import CurrentTime
 from app.services.tools.http_get import HttpGet
 from app.services.tools.knowledge_search import KnowledgeSearchTool, Number, Search, numbering
+from app.services.tools.lazily import ServersWhenNeeded
+from app.services.tools.listings import MOST_TOOLS, Offer
+from app.services.tools.names import ALL, SEPARATOR, servers_in
+from app.services.unit_of_work import UnitOfWorkFactory
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from app.services.tools.servers import Servers
+    from app.services.tools.sessions import Session
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -54,7 +68,7 @@ class Toolbox:
             found, is_error = Found("the tool failed for a reason of its own"), True
         else:
             is_error = False
-        text = _cut(_sayable(found.text), self._most_bytes)
+        text = _cut(sayable(found.text), self._most_bytes)
         return ToolResult(text, is_error, round((monotonic() - began) * 1000), found.passages)
 
     async def _called(self, call: ToolCall) -> Found:
@@ -62,11 +76,6 @@ class Toolbox:
         if tool is None:
             raise ToolFailed(f"there is no tool {call.name[:100]!r}; there are: {', '.join(self._tools) or 'none'}")
         return await tool.call(read_arguments(call.arguments, tool.faults))
-
-
-def _sayable(text: str) -> str:
-    """Without what neither UTF-8 nor PostgreSQL has."""
-    return text.encode(errors="replace").decode().replace("\x00", "")
 
 
 def _cut(text: str, most_bytes: int) -> str:
@@ -77,11 +86,32 @@ def _cut(text: str, most_bytes: int) -> str:
     return encoded[: max(most_bytes - len(told), 0)].decode(errors="ignore") + told
 
 
-class Toolboxes:
-    """Opens a toolbox for each turn that has tools."""
+class _ServerTool:
+    """A tool of a server, called in the session that the turn has with it."""
 
-    def __init__(self, settings: Settings, search: Search) -> None:
+    def __init__(self, servers: "Servers", session: "Session[Client]", address: Address, offer: Offer) -> None:
+        self.name = f"{address.name}{SEPARATOR}{offer.tool}"
+        self.spec: ToolSpec = offer.spec
+        self.faults: Faults = offer.faults
+        self._servers = servers
+        self._session = session
+        self._address = address
+        self._tool = offer.tool
+
+    async def call(self, arguments: Arguments) -> Found:
+        return Found(await self._servers.call(self._address, self._session, self._tool, arguments))
+
+
+class Toolboxes:
+    """Opens a toolbox for each turn that has tools. Use it from one event loop."""
+
+    def __init__(
+        self, settings: Settings, uow: UnitOfWorkFactory, sealer: Sealer, guard: AddressGuard, search: Search
+    ) -> None:
         self._settings = settings.tools
+        self._uow = uow
+        self._sealer = sealer
+        self._servers = ServersWhenNeeded(settings.tools, guard)
         self._search = search
         self._calculator, self._current_time = Calculator(), CurrentTime()
         self._http_get = HttpGet(settings.outgoing)
@@ -97,18 +127,67 @@ class Toolboxes:
     ) -> AsyncIterator[Toolbox]:
         """The tools of these names that there are: built-in ones, `server/tool` and `server/*`.
 
-        A search finds in these bases and documents alone. `number` numbers what it finds, so that passages of the
-        prompt and of tools are counted together; by default from 1.
+        A server that is gone or does not answer in time has none. A search finds in these bases and documents alone.
+        `number` numbers what it finds, so that passages of the prompt and of tools are counted together; by default
+        from 1.
         """
-        tools: dict[str, Tool] = {"calculator": self._calculator, "current_time": self._current_time}
-        if base_ids or document_ids:
-            passages = number or numbering()
-            tools["knowledge_search"] = KnowledgeSearchTool(
-                self._search, workspace_id, base_ids, document_ids, passages
-            )
-        if self._settings.tool_http_get == "on":
-            tools["http_get"] = self._http_get
-        yield Toolbox([tools[name] for name in dict.fromkeys(names) if name in tools], self._settings)
+        built_in = self._built_in(workspace_id, base_ids, document_ids, number or numbering())
+        async with self._of_servers(workspace_id, names) as of_servers:
+            found = (built_in | of_servers).get
+            tools = [tool for name in names for tool in found(name, ())]
+            yield Toolbox(tools[:MOST_TOOLS], self._settings)
 
     async def close(self) -> None:
         await self._http_get.close()
+        await self._servers.close()
+
+    def _built_in(
+        self, workspace_id: UUID, base_ids: Sequence[UUID], document_ids: Sequence[UUID], number: Number
+    ) -> dict[str, list[Tool]]:
+        tools: list[Tool] = [self._calculator, self._current_time]
+        if base_ids or document_ids:
+            tools.append(KnowledgeSearchTool(self._search, workspace_id, base_ids, document_ids, number))
+        if self._settings.tool_http_get == "on":
+            tools.append(self._http_get)
+        return {tool.name: [tool] for tool in tools}
+
+    @asynccontextmanager
+    async def _of_servers(self, workspace_id: UUID, names: Sequence[str]) -> AsyncIterator[dict[str, list[Tool]]]:
+        """By what agents call them; the sessions last as long as the block, and open with the first call."""
+        if not servers_in(names):
+            yield {}
+            return
+        addresses = await self._addresses(workspace_id, servers_in(names))
+        servers = await self._servers.get()
+        sessions = {address.name: servers.session(address) for address in addresses}
+        try:
+            offers = await asyncio.gather(*(_offers_of(servers, address) for address in addresses))
+            tools: dict[str, list[Tool]] = {}
+            for address, offered in zip(addresses, offers, strict=True):
+                all_of_it = tools.setdefault(f"{address.name}{SEPARATOR}{ALL}", [])
+                for offer in offered:
+                    tool = _ServerTool(servers, sessions[address.name], address, offer)
+                    tools[tool.name] = [tool]
+                    all_of_it.append(tool)
+            yield tools
+        finally:
+            for session in sessions.values():
+                servers.close_later(session)
+
+    async def _addresses(self, workspace_id: UUID, names: Collection[str]) -> list[Address]:
+        async with self._uow.reading(workspace_id) as work:
+            found = await work.tool_servers.named(names)
+        addresses = []
+        for server in found.values():
+            try:
+                addresses.append(Address.of(server, self._sealer))
+            except SealBroken:
+                log.warning("tool_server_failed", server_id=str(server.id), reason="its token cannot be read any more")
+        return addresses
+
+
+async def _offers_of(servers: "Servers", address: Address) -> list[Offer]:
+    try:
+        return await servers.listings.of(address)
+    except ToolFailed:  # told in the log when it was asked
+        return []
