@@ -12,7 +12,7 @@ from app.schemas.base import Change, Moment, Page, Read, Request, on_one_line, s
 ProviderKind = Literal["openai_compatible", "anthropic", "google", "bedrock", "mistral", "groq"]
 
 
-def _printable(key: SecretStr) -> SecretStr:
+def printable(key: SecretStr) -> SecretStr:
     # It is sent in a header, where a line break would begin another one.
     text = key.get_secret_value()
     if not text.isascii() or not text.isprintable() or text != text.strip():
@@ -20,7 +20,7 @@ def _printable(key: SecretStr) -> SecretStr:
     return key
 
 
-ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=4_096), AfterValidator(_printable)]
+ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=4_096), AfterValidator(printable)]
 
 
 def _not_reserved(name: str) -> str:

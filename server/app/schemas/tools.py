@@ -3,10 +3,10 @@
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from app.schemas.agent import EndpointUrl
-from app.schemas.ai import ApiKey
+from app.schemas.ai import printable
 from app.schemas.base import Change, Moment, Read, Request, Text
 
 Transport = Literal["http", "stdio"]
@@ -18,6 +18,8 @@ ServerName = Annotated[
 Command = Annotated[
     list[Annotated[Text, StringConstraints(min_length=1, max_length=1_000)]], Field(min_length=1, max_length=50)
 ]
+# It is cut out of whatever the server says, where a shorter one could be part of any word.
+Token = Annotated[SecretStr, Field(min_length=8, max_length=4_096), AfterValidator(printable)]
 
 
 class ToolServerCreate(Request):
@@ -26,7 +28,7 @@ class ToolServerCreate(Request):
     name: ServerName
     transport: Transport
     url: EndpointUrl | None = Field(None, description="Of `http`: its endpoint of streamable HTTP.")
-    token: ApiKey | None = Field(
+    token: Token | None = Field(
         None, description="Of `http`: sent as a bearer token; kept sealed, and never shown again."
     )
     command: Command | None = Field(
@@ -53,7 +55,7 @@ class ToolServerUpdate(Change):
 
     name: ServerName | None = None
     url: EndpointUrl | None = None
-    token: ApiKey | None = None
+    token: Token | None = None
     command: Command | None = None
 
 

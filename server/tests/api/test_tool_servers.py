@@ -11,6 +11,7 @@ from tests.factories.tool_servers import NOWHERE, TOKEN
 from tests.fixtures import plain_mcp_server
 from tests.fixtures.arena import SECRET_KEY
 from tests.fixtures.problems import problem
+from tests.fixtures.scripted_server import PREFIX, Reply, ScriptedServer
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +110,7 @@ async def test_a_token_that_is_kept_is_not_sent_to_another_address(client, make_
         ({"name": "x", "transport": "http"}, "validation_failed"),
         ({"name": "x", "transport": "http", "url": NOWHERE, "command": ["x"]}, "validation_failed"),
         ({"name": "x", "transport": "http", "url": NOWHERE, "token": "a\r\nX-Header: b"}, "validation_failed"),
+        ({"name": "x", "transport": "http", "url": NOWHERE, "token": "seven77"}, "validation_failed"),
         ({"name": "x", "transport": "sse", "url": NOWHERE}, "validation_failed"),
         *(
             ({"name": name, "transport": "http", "url": NOWHERE}, "validation_failed")
@@ -185,6 +187,29 @@ async def test_a_server_that_does_not_answer_is_named_and_no_address(client, mak
     refusal = problem(await client.post(f"{address_of(made)}/test"), 424, "tool_server_failed")
 
     assert refusal["detail"] == "the tool server weather cannot be reached"
+
+
+def refused(number):
+    return Reply({"jsonrpc": "2.0", "id": number, "error": {"code": -32000, "message": f"no {TOKEN}"}})
+
+
+@pytest.mark.parametrize(
+    ("reply", "detail"),
+    [
+        ([refused(1), refused(2), refused(3)], "says: no [token]"),
+        ([Reply(b"", 307, {"Location": f"http://10.0.0.1/{TOKEN}"})], None),
+        ([Reply(TOKEN.encode(), 401)], None),
+    ],
+)
+async def test_a_server_that_gives_the_token_back_has_no_part_of_it_shown(client, make_tool_server, reply, detail):
+    with ScriptedServer() as server:
+        server.only("POST", "/mcp", *reply)
+        made = await make_tool_server(url=f"{server.url}{PREFIX}/mcp")
+        refusal = problem(await client.post(f"{address_of(made)}/test"), 424, "tool_server_failed")
+
+    assert f"Bearer {TOKEN}" in {asked.headers.get("authorization") for asked in server.asked}
+    assert refusal["detail"].startswith(f"the tool server weather {detail or ''}")
+    assert TOKEN not in str(refusal)
 
 
 async def test_an_agent_may_name_tools_of_a_server_as_long_as_it_is_there(client, make_agent, make_tool_server):

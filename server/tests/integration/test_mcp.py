@@ -328,20 +328,28 @@ def test_names_for_models_are_short_plain_and_different():
 
 
 def test_tools_that_models_cannot_be_told_of_are_left_out():
-    good = {"type": "object"}
+    good, secret = {"type": "object"}, 'a token with "quotes" in it'
     deep = {"type": "object", "properties": {"x": {"enum": ["y" * MOST_SCHEMA_BYTES]}}}
     listed = [
-        *[("ok", "x" * 5_000, good), ("ok", "again", good), ("*", "", good), ("", "", good), ("n" * 129, "", good)],
+        *[
+            ("ok", f"{secret}{'x' * 5_000}", good),
+            ("ok", "again", good),
+            ("*", "", good),
+            ("", "", good),
+            ("n" * 129, "", good),
+        ],
         *[
             ("a\nb", "", good),
             ("large", "", deep),
             ("none", "", {"type": "nothing"}),
             ("far", "", {"$ref": "http://x/"}),
         ],
+        *[("array", "", {"type": "array"}), ("number", "", {**good, "const": 10**30}), (f"a {secret}", "", good)],
+        ("echo", "", {**good, "description": f"Send {secret}."}),
         *[(f"t{number}", "", good) for number in range(200)],
     ]
-    offers = offers_of(Address(uuid4(), datetime.now(UTC), "tests"), listed)
+    offers = offers_of(Address(uuid4(), datetime.now(UTC), "tests", token=secret), listed)
 
     assert [offer.tool for offer in offers[:2]] == ["ok", "t0"]
     assert len(offers) == MOST_TOOLS
-    assert len(offers[0].spec.description) == 1_000
+    assert (offers[0].spec.description[:9], len(offers[0].spec.description)) == ("[token]xx", 1_000)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+import orjson
+
 from app.config import ToolSettings, listed
 from app.core.sealing import Sealer
 from app.models import ToolServer
 from app.models.sealed import TOOL_SERVER_TOKENS
-
-SHORTEST_REDACTED = 8
-"""Shorter tokens are parts of ordinary words."""
 
 
 def allows_command(settings: ToolSettings, command: Sequence[str]) -> bool:
@@ -33,9 +32,11 @@ class Address:
 
     def redacted(self, text: str) -> str:
         """The text without our token, which a server may give back."""
-        if self.token is None or len(self.token) < SHORTEST_REDACTED:
+        if self.token is None:
             return text
-        return text.replace(self.token, "[token]")
+        for form in (self.token, orjson.dumps(self.token).decode()[1:-1]):  # as it is, and as JSON has it
+            text = text.replace(form, "[token]")
+        return text
 
     @classmethod
     def of(cls, server: ToolServer, sealer: Sealer) -> "Address":

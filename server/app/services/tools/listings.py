@@ -99,7 +99,10 @@ def offers_of(address: Address, listed: Iterable[tuple[str, str, dict[str, Any]]
             offers[name] = _offer(address, name, description, parameters)
         except ValueError as fault:
             log.warning(
-                "tool_left_out", server_id=str(address.id), tool=name[:LONGEST_NAME], reason=str(fault)[:LONGEST_REASON]
+                "tool_left_out",
+                server_id=str(address.id),
+                tool=address.redacted(name)[:LONGEST_NAME],
+                reason=str(fault)[:LONGEST_REASON],
             )
         if len(offers) == MOST_TOOLS:
             break
@@ -110,12 +113,24 @@ def _offer(address: Address, name: str, description: str, parameters: dict[str, 
     """Raise ValueError, with the reason, for a tool that models cannot be told of."""
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name == ALL:
         raise ValueError("its name is too long, or none")
-    if len(orjson.dumps(parameters)) > MOST_SCHEMA_BYTES:
+    written = _written(parameters)
+    if len(written) > MOST_SCHEMA_BYTES:
         raise ValueError("its schema is too large")
+    if address.redacted(name + written) != name + written:
+        raise ValueError("it gives our token back")
+    if parameters.get("type") != "object":  # providers refuse a whole request for one such tool
+        raise ValueError("its schema is that of no object")
     spec = ToolSpec(
         wire_name(address.name, name), address.redacted(sayable(description))[:LONGEST_DESCRIPTION], parameters
     )
     return Offer(name, spec, faults_by(parameters))
+
+
+def _written(parameters: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(parameters).decode()
+    except orjson.JSONEncodeError as fault:  # numbers of many digits, a depth of hundreds
+        raise ValueError(f"its schema cannot be passed on: {fault}") from None
 
 
 def wire_name(server: str, tool: str) -> str:

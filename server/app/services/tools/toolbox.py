@@ -7,6 +7,7 @@ is a result that says so. Nothing but the end of the turn itself (cancellation) 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -134,8 +135,8 @@ class Toolboxes:
         built_in = self._built_in(workspace_id, base_ids, document_ids, number or numbering())
         async with self._of_servers(workspace_id, names) as of_servers:
             found = (built_in | of_servers).get
-            tools = [tool for name in names for tool in found(name, ())]
-            yield Toolbox(tools[:MOST_TOOLS], self._settings)
+            tools = dict.fromkeys(tool for name in names for tool in found(name, ()))
+            yield Toolbox(islice(tools, MOST_TOOLS), self._settings)
 
     async def close(self) -> None:
         await self._http_get.close()
