@@ -41,8 +41,9 @@ def test_quotes_commas_and_line_breaks_stay_in_their_cell():
 
 
 def test_every_deed_says_what_it_was_done_to():
-    kinds = {"session", "user", "api_key", "workspace", "agent", "base", "document", "memory", "discussion", "provider"}
-    assert {action.target_type for action in Action} == kinds | {"keys", "audit"}
+    accounts = {"session", "user", "api_key", "workspace", "audit"}
+    things = {"agent", "base", "document", "memory", "discussion", "provider", "tool_server", "keys"}
+    assert {action.target_type for action in Action} == accounts | things
 
 
 def test_ids_made_later_are_not_less_than_the_first_of_a_moment():
