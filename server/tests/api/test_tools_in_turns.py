@@ -1,13 +1,20 @@
 """Agents that call tools while they speak: what viewers see, what the model is told, and what bounds it."""
 
 import asyncio
+import subprocess
+import sys
 from urllib.parse import quote
 from uuid import UUID
 
 import pytest
 
 from app.domain.discussion import Status
+from app.engines.ports import free_port
 from tests.factories.corpora import write_chunks
+from tests.factories.tool_servers import NOWHERE
+from tests.fixtures import mcp_server
+from tests.fixtures.deadlines import eventually
+from tests.fixtures.scripted_server import PREFIX, ScriptedServer, Stream
 from tests.fixtures.viewer import Checker, watch_to_the_end, watching, watching_from_the_start
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +118,55 @@ async def test_a_call_that_fails_never_fails_the_turn(client, make_model, make_t
     message = await message_of(client, talk)
     assert viewer.events[-1].data["end_reason"] == "max_turns"
     assert (message["content"], [call["ok"] for call in message["tools"]]) == ("Well.", [False])
+
+
+@pytest.fixture(scope="module")
+def mcp_url():
+    """The SDK's own server of tools."""
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-P", mcp_server.__file__, str(port)], stderr=subprocess.DEVNULL) as process:
+        yield f"http://127.0.0.1:{port}/mcp"
+        process.terminate()
+
+
+async def test_tools_of_a_server_are_called_like_any_other(client, make_model, make_talk, make_tool_server, mcp_url):
+    server = await make_tool_server("sums", url=mcp_url)
+    test = f"/api/v1/ai/tool-servers/{server['id']}/test"
+    await eventually(lambda: is_answered(client, test), 30, "the tool server")
+    model = make_model("calls=" + quote('sums__add{"a": 2, "b": 40}sums__boom{}') + "&reply=So.")
+    draft = await make_talk(model, tools=["sums/*"], status=Status.DRAFT)
+
+    async with watching_from_the_start(client, draft.id) as viewer:
+        await viewer.until_ended()
+
+    shown = [(one.data["ok"], one.data["summary"]) for one in viewer.of_type("tool.finished")]
+    assert [one.data["tool"] for one in viewer.of_type("tool.started")] == ["sums/add", "sums/boom"]
+    assert shown[0] == (True, "42")
+    assert not shown[1][0]
+    assert "sums__add" in {tool["function"]["name"] for tool in model.requests[0].body["tools"]}
+    message = await message_of(client, draft)
+    assert (message["content"], [call["ok"] for call in message["tools"]]) == ("So.", [True, False])
+
+
+async def is_answered(client, address):
+    return (await client.post(address)).status_code == 200
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_server_that_hangs_or_is_away_costs_the_turn_its_tools_alone(
+    client, make_model, make_talk, make_tool_server, monkeypatch, hangs
+):
+    monkeypatch.setattr("app.services.tools.servers.LIST_SECONDS", 1)
+    model = make_model("calls=" + quote("away__x{}") + "&unasked&call_words=1&reply=Well.")
+    with ScriptedServer() as server:
+        server.only("POST", "/mcp", Stream([], "hold"))
+        await make_tool_server("away", url=f"{server.url}{PREFIX}/mcp" if hangs else NOWHERE)
+        talk = await make_talk(model, tools=["away/*", "calculator"])
+        viewer = await watch_to_the_end(client, talk.id)
+
+    assert viewer.events[-1].data["end_reason"] == "max_turns"
+    assert [tool["function"]["name"] for tool in model.requests[0].body["tools"]] == ["calculator"]
+    assert [call["ok"] for call in (await message_of(client, talk))["tools"]] == [False]
 
 
 async def test_a_model_that_refuses_tools_is_asked_without(client, make_model, make_talk):
