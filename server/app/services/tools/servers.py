@@ -84,7 +84,6 @@ class Servers:
 
     def _http(self, headers: Mapping[str, str]) -> httpx2.AsyncClient:
         # A call is given up by whoever waits for it, and the session must live on then.
-        # nosemgrep: outgoing-requests-are-guarded - it opens nothing, and the client below is guarded
         timeout = httpx2.Timeout(2 * self._settings.tool_seconds + LIST_SECONDS, connect=CONNECT_SECONDS)
         http = guarded_client(self._guard, most_bytes=MOST_ANSWER_BYTES, timeout=timeout)
         http.headers.update(headers)
