@@ -36,6 +36,7 @@ from app.services.idempotency import Idempotency
 from app.services.kept_answers import KeptAnswers
 from app.services.knowledge.bases import KnowledgeService
 from app.services.knowledge.documents import DocumentService
+from app.services.knowledge.extractions import ExtractionService
 from app.services.knowledge.passages import PassageService
 from app.services.live.hub import Hub
 from app.services.live.notices import Notices
@@ -97,6 +98,7 @@ class Services:
     passages: PassageService
     memories: MemoryService
     documents: DocumentService
+    extractions: ExtractionService
     providers: ModelProviders
     tool_servers: ToolServers
     embeddings: EmbeddingService
@@ -160,6 +162,7 @@ Knowledge = Annotated[KnowledgeService, _service("knowledge")]
 Memories = Annotated[MemoryService, _service("memories")]
 Documents = Annotated[DocumentService, _service("documents")]
 ToolServerService = Annotated[ToolServers, _service("tool_servers")]
+Extractions = Annotated[ExtractionService, _service("extractions")]
 Providers = Annotated[ModelProviders, _service("providers")]
 ModelList = Annotated[ModelListing, _service("model_list")]
 Chat = Annotated[ChatService, _service("chats")]

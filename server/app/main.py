@@ -45,6 +45,7 @@ from app.routes import (
     discussion,
     docs,
     documents,
+    extractions,
     forks,
     formats,
     health,
@@ -75,6 +76,7 @@ from app.services.agents import AgentService
 from app.services.ai_models import make_catalog
 from app.services.answer_cache import AnswerCache
 from app.services.api_keys import ApiKeyService
+from app.services.assistant_model import Assistants
 from app.services.audit import AuditService
 from app.services.auth import AuthService
 from app.services.callers import Callers
@@ -94,6 +96,7 @@ from app.services.interrupted_turns import InterruptedTurns
 from app.services.kept_answers import KeptAnswers, ResourceStamps
 from app.services.knowledge.bases import KnowledgeService
 from app.services.knowledge.documents import DocumentService
+from app.services.knowledge.extractions import ExtractionService
 from app.services.knowledge.originals import make_originals
 from app.services.knowledge.passages import PassageService
 from app.services.knowledge.reranking import Reranking
@@ -162,6 +165,7 @@ def create_app(settings: Settings) -> FastAPI:
         memories,
         knowledge,
         documents,
+        extractions,
         search,
         usage,
         ai,
@@ -277,6 +281,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         transcripts=TranscriptService(discussions, messages),
         knowledge=KnowledgeService(uow, embedding_models, models),
         documents=DocumentService(uow, make_originals(settings.originals, uow), outgoing),
+        extractions=ExtractionService(uow, models, Assistants(settings.models, models)),
         passages=PassageService(uow, KnowledgeSearch(uow, embedding_models, vectors), models, Reranking(side_calls)),
         memories=MemoryService(uow, embedding_models),
         providers=ModelProviders(uow, sealer, outgoing, models),

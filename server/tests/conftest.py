@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.fixtures.vaults",
     "tests.fixtures.plugins",
     "tests.fixtures.models",
+    "tests.fixtures.scripted_model",
     "tests.fixtures.problems",
     "tests.fixtures.engines",
     "tests.fixtures.processes",

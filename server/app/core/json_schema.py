@@ -7,6 +7,7 @@ value may nest.
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -54,6 +55,17 @@ class Schema:
             found.append(f"{place}: {error.message}"[:MOST_FAULT_CHARACTERS])
             if len(found) == MOST_FAULTS:
                 break
+        return found
+
+    def missing(self, value: Any) -> list[str]:
+        """The JSON Pointers of what the schema requires and the value has not, as far as it was looked for."""
+        if _depth(value, self._deepest) > self._deepest:
+            return []
+        found = []
+        for error in islice(self._validator.iter_errors(value), MOST_FAULTS):
+            if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Required):
+                steps = [str(step) for step in (*error.instance_path, error.kind.property)]
+                found.append("".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps))
         return found
 
 

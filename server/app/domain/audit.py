@@ -39,6 +39,7 @@ class Action(StrEnum):
     MEMORY_FORGOTTEN = "memory.forgotten"
     BASE_DELETED = "base.deleted"
     DOCUMENT_DELETED = "document.deleted"
+    EXTRACTION_DELETED = "extraction.deleted"
     DISCUSSION_CREATED = "discussion.created"
     DISCUSSION_FORKED = "discussion.forked"
     DISCUSSION_STARTED = "discussion.started"

@@ -103,6 +103,7 @@ class Document(Identified, Timestamped, Owned, Base):
     summary: Mapped[str | None]
     keywords: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     entities: Mapped[list[Any] | None] = mapped_column(JSONB)
+    enriched_by: Mapped[str | None]
     ingested_at: Mapped[datetime | None]
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
 
@@ -207,8 +208,11 @@ class LooseOriginal(Owned, Base):
 class Extraction(Identified, Timestamped, Owned, Base):
     """A caller's JSON Schema, filled from a document.
 
-    `partial` is what has been read so far, so that a crash costs one call; `sources` tells of each field, by its JSON
-    Pointer, where in the document it came from.
+    `partial` is what each part of the document gave that the model was shown, so that a crash costs one call:
+    `chunks_seen` of its `chunk_count` chunks were shown, and `chunks_read` of these got a useful answer. `begun` counts
+    how often work was begun. `sources` tells of each field, by its JSON Pointer, where in the document it came from.
+    `status` is `queued`, `processing`, `ready`, `incomplete` (the result does not fit the schema, or not all was read),
+    or `failed`.
     """
 
     __tablename__ = "extractions"
@@ -217,12 +221,19 @@ class Extraction(Identified, Timestamped, Owned, Base):
     document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
     generation: Mapped[int]
     schema: Mapped[Any] = mapped_column(JSONB)
+    instructions: Mapped[str | None]
     model: Mapped[str]
     status: Mapped[str]
-    progress: Mapped[float] = mapped_column(server_default=sql("0"))
-    partial: Mapped[Any | None] = mapped_column(JSONB)
+    begun: Mapped[int] = mapped_column(server_default=sql("0"))
+    chunk_count: Mapped[int]
+    chunks_seen: Mapped[int] = mapped_column(server_default=sql("0"))
+    chunks_read: Mapped[int] = mapped_column(server_default=sql("0"))
+    partial: Mapped[Any] = mapped_column(JSONB, server_default=sql("'[]'"))
     result: Mapped[Any | None] = mapped_column(JSONB)
     sources: Mapped[Any | None] = mapped_column(JSONB)
+    missing: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    unsupported: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    faults: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     error: Mapped[str | None]
     error_code: Mapped[str | None]
     prompt_tokens: Mapped[int] = mapped_column(BigInteger, server_default=sql("0"))

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from app.core.batches import in_batches
 from app.core.ids import new_id
 from app.domain.chunk_changes import ChunkChanges, embedded_text
-from app.domain.documents import Piece
+from app.domain.documents import Passage, Piece
 from app.domain.kinds import Kind
 from app.models import Chunk, Document
 from app.repositories.base import Repository
@@ -81,6 +81,29 @@ class ChunkRepository(Repository):
     async def list_ids(self, document_id: UUID) -> list[UUID]:
         """In their order."""
         return [chunk_id for chunk_id, _ in await self.list_hashes(document_id)]
+
+    async def list_from(self, document_id: UUID, ordinal: int, limit: int) -> list[Passage]:
+        """The document's chunks in their order, from the one of that ordinal on."""
+        query = (
+            select(Chunk)
+            .where(Chunk.workspace_id == self._workspace_id, Chunk.document_id == document_id, Chunk.ordinal >= ordinal)
+            .order_by(Chunk.ordinal)
+            .limit(limit)
+        )
+        return [
+            Passage(
+                chunk_id=chunk.id,
+                document_id=chunk.document_id,
+                base_id=chunk.base_id,
+                title=chunk.title,
+                text=chunk.text,
+                span=(chunk.span_start, chunk.span_end),
+                page=chunk.page,
+                heading=chunk.heading,
+                score=0.0,
+            )
+            for chunk in await self._session.scalars(query)
+        ]
 
     async def list_ids_of_base(self, base_id: UUID, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
         """The ids of the base's chunks and of their documents, by the chunks' age, behind one of them."""

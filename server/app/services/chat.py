@@ -6,7 +6,6 @@ from contextlib import aclosing
 from app.core.errors import located
 from app.core.ids import new_id
 from app.core.json_schema import Schema, compile_schema
-from app.domain.limits import Spending
 from app.domain.prompt import ChatMessage
 from app.domain.usage import NOTHING
 from app.schemas.ai import ChatCreate, ChatRead, ChatUsage
@@ -16,12 +15,9 @@ from app.services.callers import Actor
 from app.services.model import Model
 from app.services.prompts import used
 from app.services.providers.base import ChatRequest, Finished, ModelError, TextDelta
-from app.services.side_calls import Bill, SideCalls
-from app.services.structured import AnswerUnfit, ask_structured, say_schema
+from app.services.side_calls import Bill, SideCalls, worst_of_tries
+from app.services.structured import AnswerUnfit, ask_structured
 from app.services.turns.room import worst_case
-
-MOST_TRIES = 3
-"""Of a structured answer: with the schema, with it in words, and mended."""
 
 Reply = AsyncGenerator[TextDelta | ChatRead, None]
 
@@ -55,7 +51,7 @@ class ChatService:
     async def _paid(
         self, actor: Actor, model: Model, chat: ChatRequest, schema: Schema | None, key: str | None
     ) -> AsyncGenerator[TextDelta | ChatRead | None, None]:
-        worst = worst_case(model, chat) if schema is None else _worst_of_tries(model, say_schema(chat, schema))
+        worst = worst_case(model, chat) if schema is None else worst_of_tries(model, chat, schema)
         async with self._calls.paying(actor.workspace_id, actor.user_id, worst) as bill:
             yield None
             answers = _plain(model, chat, bill) if schema is None else _structured(model, chat, schema, bill)
@@ -142,12 +138,6 @@ def _chat_request(model: Model, request: ChatCreate) -> ChatRequest:
         seed=params.seed,
         stop=params.stop,
     )
-
-
-def _worst_of_tries(model: Model, chat: ChatRequest) -> Spending:
-    """Of all tries, the later of which hold the answers before them and what is wrong with these."""
-    one = worst_case(model, chat, more_tokens=2 * (chat.max_tokens or 0))
-    return Spending(tokens=MOST_TRIES * one.tokens, cost_usd=MOST_TRIES * one.cost_usd)
 
 
 def _asked(request: ChatCreate) -> dict[str, object]:

@@ -14,6 +14,7 @@ from uuid import UUID
 from app.config import BudgetSettings
 from app.core.background import Errands
 from app.core.errors import Conflict
+from app.core.json_schema import Schema
 from app.domain.budgets import Account, Funds, Scope, budget_within
 from app.domain.limits import Spending
 from app.domain.usage import Took
@@ -21,9 +22,13 @@ from app.repositories.budgets import Payers
 from app.services.ai_models import Model
 from app.services.asking import Answer, ask
 from app.services.providers.base import ChatRequest, ModelError
+from app.services.structured import AnswerUnfit, Structured, ask_structured, say_schema
 from app.services.turns.budget import are_set, budgets_of, payers_of
 from app.services.turns.room import worst_case
 from app.services.unit_of_work import UnitOfWorkFactory
+
+MOST_TRIES = 3
+"""Of a structured answer: with the schema, with it in words, and mended."""
 
 
 class NoBudgetLeft(Conflict):
@@ -62,6 +67,18 @@ class SideCalls:
             try:
                 bill.took = answer = await ask(model, request)
             except ModelError as error:
+                bill.took = error.used
+                raise
+        return answer
+
+    async def ask_structured(
+        self, workspace_id: UUID, created_by: UUID | None, model: Model, request: ChatRequest, schema: Schema
+    ) -> Structured:
+        """An answer of that form; raise `NoBudgetLeft`, a `ModelError` or `AnswerUnfit`; what was used is paid for."""
+        async with self.paying(workspace_id, created_by, worst_of_tries(model, request, schema)) as bill:
+            try:
+                bill.took = answer = await ask_structured(model, request, schema)
+            except (ModelError, AnswerUnfit) as error:
                 bill.took = error.used
                 raise
         return answer
@@ -105,3 +122,9 @@ class SideCalls:
         rest = Spending(tokens=tokens, cost_usd=took.cost_usd - paid.worst_case.cost_usd)
         async with self._uow(workspace_id) as work:
             await work.budgets.charge(paid.payers, paid.day, rest)
+
+
+def worst_of_tries(model: Model, request: ChatRequest, schema: Schema) -> Spending:
+    """Of all tries, the later of which hold the answers before them and what is wrong with these."""
+    one = worst_case(model, say_schema(request, schema), more_tokens=2 * (request.max_tokens or 0))
+    return Spending(tokens=MOST_TRIES * one.tokens, cost_usd=MOST_TRIES * one.cost_usd)

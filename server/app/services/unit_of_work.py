@@ -29,6 +29,7 @@ from app.repositories.credentials import CredentialRepository
 from app.repositories.discussions import DiscussionRepository
 from app.repositories.documents import DocumentRepository
 from app.repositories.event_log import EventLogRepository
+from app.repositories.extractions import ExtractionRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.identities import IdentityRepository
 from app.repositories.jobs import JobRepository
@@ -128,6 +129,10 @@ class UnitOfWork:
     @cached_property
     def knowledge(self) -> KnowledgeRepository:
         return KnowledgeRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def extractions(self) -> ExtractionRepository:
+        return ExtractionRepository(self._session, self._workspace_id)
 
     @cached_property
     def passages(self) -> PassageRepository:

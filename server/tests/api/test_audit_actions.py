@@ -310,6 +310,12 @@ DEEDS = [
         Action.DOCUMENT_DELETED, "DELETE knowledge/documents/{document}", "document {document}", given="a_document"
     ),
     in_workspace(
+        Action.EXTRACTION_DELETED,
+        "DELETE knowledge/extractions/{extraction}",
+        "extraction {extraction}",
+        given="an_extraction",
+    ),
+    in_workspace(
         Action.DISCUSSION_CREATED,
         "POST discussions",
         "discussion {id}",

@@ -17,6 +17,7 @@ UNKNOWN = "019a0000-0000-7000-8000-000000000000"
 NAMES = (
     *("agent_id", "newcomer_id", "discussion_id", "participant_id", "base_id", "document_id"),
     *("session_id", "key_id", "user_id", "workspace_id", "provider_id", "memory_id", "tool_server_id"),
+    "extraction_id",
 )
 IDS = dict.fromkeys(NAMES, UNKNOWN) | {"version": "1", "code": "000000"}
 IDS |= dict.fromkeys(("user_email", "new_email"), "x@arena.example")

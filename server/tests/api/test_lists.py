@@ -4,6 +4,7 @@ import pytest
 
 from app.domain.discussion import Status
 from tests.factories.agents import agent_body
+from tests.factories.knowledge import extracted
 from tests.fixtures.problems import problem
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +53,14 @@ async def filled(client, make_agent, make_base, make_document, make_discussion, 
                 address = f"/api/v1/agents/{agent.id}/memories"
                 made = [await client.post(address, json={"content": f"Fact {number}"}) for number in range(count)]
                 return address, [one.json()["id"] for one in made]
+            case "extractions":
+                document = await make_document("Extracted", base=base)
+                address = f"/api/v1/knowledge/documents/{document.id}"
+                body = {"schema": {"type": "object"}, "model": "openai/fake?status=400"}
+                made = [(await client.post(f"{address}/extract", json=body)).json()["id"] for _ in range(count)]
+                for one in made:
+                    await extracted(client, one)
+                return f"{address}/extractions", made
             case "providers":
                 made = [await make_provider(f"Provider {number} of {count}") for number in range(count)]
                 return "/api/v1/ai/providers", [one["id"] for one in made]
@@ -66,7 +75,10 @@ async def filled(client, make_agent, make_base, make_document, make_discussion, 
     return fill
 
 
-KINDS = ["agents", "versions", "discussions", "bases", "documents", "memories", "providers", "tool servers", "messages"]
+KINDS = [
+    *("agents", "versions", "discussions", "bases", "documents", "extractions", "memories", "providers"),
+    *("tool servers", "messages"),
+]
 
 
 def key(kind):

@@ -36,6 +36,20 @@ async def taken_in(http: httpx2.AsyncClient, document_id: str, seconds: float = 
     return found
 
 
+async def extracted(http: httpx2.AsyncClient, extraction_id: str, seconds: float = 20) -> dict[str, Any]:
+    """The extraction when the work on it has ended, one way or the other."""
+    found: dict[str, Any] = {}
+
+    async def has_ended() -> bool:
+        response = await http.get(f"/api/v1/knowledge/extractions/{extraction_id}")
+        assert response.status_code == 200, response.text
+        found.update(response.json())
+        return found["status"] not in {"queued", "processing"}
+
+    await eventually(has_ended, seconds, f"the end of work on {extraction_id}")
+    return found
+
+
 @pytest.fixture
 def make_document(make_base, owner):
     """Add a document, to a base of its own unless one is given, and by default wait until it is taken in."""

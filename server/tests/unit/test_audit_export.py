@@ -42,7 +42,7 @@ def test_quotes_commas_and_line_breaks_stay_in_their_cell():
 
 def test_every_deed_says_what_it_was_done_to():
     accounts = {"session", "user", "api_key", "workspace", "audit"}
-    things = {"agent", "base", "document", "memory", "discussion", "provider", "tool_server", "keys"}
+    things = {"agent", "base", "document", "extraction", "memory", "discussion", "provider", "tool_server", "keys"}
     assert {action.target_type for action in Action} == accounts | things
 
 
