@@ -4,11 +4,9 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """`PASSAGES` is all that searches look at."""
+    """`PASSAGES` is all that searches look at, and who makes their vectors."""
 
     AGENTS = "agents"
     BASES = "bases"
     DOCUMENTS = "documents"
     PASSAGES = "passages"
-    PROVIDERS = "providers"
-    TOOL_SERVERS = "tool_servers"

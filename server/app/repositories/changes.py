@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 
 from app.domain.kinds import Kind
-from app.models import Agent, Chunk, ChunkEmbedding, Document, KnowledgeBase, Provider, ToolServer
+from app.models import Agent, Chunk, ChunkEmbedding, Document, KnowledgeBase, Provider
 from app.models.base import Base
 
 _KINDS: dict[type[Base], frozenset[Kind]] = {
@@ -25,8 +25,7 @@ _KINDS: dict[type[Base], frozenset[Kind]] = {
     Document: frozenset({Kind.DOCUMENTS, Kind.PASSAGES}),
     Chunk: frozenset({Kind.PASSAGES}),
     ChunkEmbedding: frozenset({Kind.PASSAGES}),
-    Provider: frozenset({Kind.PROVIDERS}),
-    ToolServer: frozenset({Kind.TOOL_SERVERS}),
+    Provider: frozenset({Kind.PASSAGES}),
 }
 _NOTED = "arena.changes"
 _STAMP = text(

@@ -117,6 +117,10 @@ class DocumentRepository(Repository):
     async def fail(self, begun: Begun, error: str, code: str) -> bool:
         return await self._write(_FAIL, begun, error=error, code=code)
 
+    def note_forgotten(self) -> None:
+        """Vectors that stood in the way of others are gone, wherever they were."""
+        note_change(self._session, Kind.PASSAGES)
+
     async def models_of(self, base_id: UUID, *, keep: bool = False) -> Models | None:
         """What the base is embedded by; with `keep` it stays so until the transaction ends. None: it is gone."""
         query = select(

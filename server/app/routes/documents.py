@@ -1,16 +1,18 @@
 """Documents: handed in as texts, files or URLs, taken in by jobs, read, replaced and deleted."""
 
+from functools import partial
 from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Response
 
 from app.core.requests import PREFIX
-from app.dependencies import Cursor, Documents, Limit, ReadsKnowledge, SearchText, Sent, WritesKnowledge
+from app.dependencies import Cursor, Documents, Kept, Limit, ReadsKnowledge, SearchText, Sent, WritesKnowledge
+from app.domain.kinds import Kind
 from app.routes.document_bodies import BODIES, Handed
 from app.routes.downloads import Download, Pages
 from app.routes.idempotent import CreatingRoute
-from app.routes.responses import problems
+from app.routes.responses import kept_page, problems
 from app.schemas.base import Page
 from app.schemas.knowledge import DocumentDetail, DocumentRead, DocumentStatus
 
@@ -32,18 +34,20 @@ async def add_document(
     return document
 
 
-@router.get("/bases/{base_id}/documents", responses=problems(401, 403, 404, 422))
+@router.get("/bases/{base_id}/documents", response_model=Page[DocumentRead], responses=problems(401, 403, 404, 422))
 async def list_documents(
     base_id: UUID,
     actor: ReadsKnowledge,
     documents: Documents,
+    kept: Kept,
     status: DocumentStatus | None = None,
     q: SearchText = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[DocumentRead]:
+) -> Response:
     """Newest first, without their texts; `q` is looked for in titles and names of files."""
-    return await documents.list_page(actor, base_id, status=status, text=q, limit=limit, cursor=cursor)
+    make = partial(documents.list_page, actor, base_id, status=status, text=q, limit=limit, cursor=cursor)
+    return await kept_page(kept, actor, Kind.DOCUMENTS, [base_id, status, q, limit, cursor], make)
 
 
 @router.get("/documents/{document_id}", responses=problems(401, 403, 404, 422))

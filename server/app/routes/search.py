@@ -2,21 +2,31 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from app.core.requests import PREFIX
-from app.dependencies import Cursor, Limit, ReadsKnowledge, Search
-from app.routes.responses import problems
+from app.dependencies import Cursor, Kept, Limit, ReadsKnowledge, Search
+from app.domain.kinds import Kind
+from app.routes.responses import json_answer, problems
 from app.schemas.base import Page
 from app.schemas.search import ChunkRead, SearchCreate, SearchRead
+from app.services.kept_answers import Passing
 
 router = APIRouter(prefix=PREFIX + "/knowledge", tags=["knowledge"])
 
 
-@router.post("/search", responses=problems(401, 403, 404, 413, 422, 424, 429, 502, 503))
-async def search(request: SearchCreate, actor: ReadsKnowledge, passages: Search) -> SearchRead:
+@router.post("/search", response_model=SearchRead, responses=problems(401, 403, 404, 413, 422, 424, 429, 502, 503))
+async def search(request: SearchCreate, actor: ReadsKnowledge, passages: Search, kept: Kept) -> Response:
     """Find passages of the workspace's documents; the best first."""
-    return await passages.search(actor, request)
+    if request.rerank_model is not None:
+        return json_answer((await passages.search(actor, request)).model_dump_json().encode())
+
+    async def make() -> bytes:
+        found = await passages.search(actor, request)
+        text = found.model_dump_json().encode()
+        return text if found.mode == request.mode else Passing(text)
+
+    return json_answer(await kept.get("search", (actor.workspace_id, Kind.PASSAGES), request.model_dump(), make))
 
 
 @router.get("/documents/{document_id}/chunks", responses=problems(401, 403, 404, 422))

@@ -3,13 +3,13 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from app.schemas.agent import ModelName
-from app.schemas.base import Read, Request, Text
+from app.schemas.base import Read, Request, storable
 
 Mode = Literal["hybrid", "vector", "keyword"]
-Query = Annotated[Text, StringConstraints(max_length=2_000, pattern=r"\S")]
+Query = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=r"\S"), AfterValidator(storable)]
 
 
 class SearchCreate(Request):
@@ -18,7 +18,7 @@ class SearchCreate(Request):
     query: Query
     base_ids: list[UUID] = Field(default=[], max_length=200, description="Empty: all bases of the workspace.")
     document_ids: list[UUID] = Field(default=[], max_length=200, description="Empty: all documents of the bases.")
-    k: int = Field(default=10, ge=1, le=100, strict=True, description="Most passages to be found.")
+    k: int = Field(default=10, ge=1, le=100, description="Most passages to be found.")
     mode: Mode = Field(
         default="hybrid", description="By words (`keyword`), by meaning (`vector`), or by both in one ranking."
     )

@@ -27,6 +27,10 @@ PATIENCE_SECONDS = 0.25
 ALONE_SECONDS = 1.0
 
 
+class Passing(bytes):
+    """An answer that may be another the next time although nothing changed; it is not kept."""
+
+
 class ResourceStamps(Gathered[KindOf, UUID]):
     """`of` gives the stamp of a workspace's things of a kind; None if none of them ever changed."""
 
@@ -52,7 +56,7 @@ class KeptAnswers:
         if kept is not None:
             return kept
         made = await make()
-        if len(made) <= LARGEST_BYTES:
+        if len(made) <= LARGEST_BYTES and not isinstance(made, Passing):
             await self._keep(key, made)
         return made
 
@@ -87,4 +91,4 @@ class KeptAnswers:
         self._alone_until = asyncio.get_running_loop().time() + ALONE_SECONDS
 
 
-__all__ = ["KeptAnswers", "Kind", "ResourceStamps"]
+__all__ = ["KeptAnswers", "Kind", "Passing", "ResourceStamps"]

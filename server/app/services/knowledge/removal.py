@@ -23,6 +23,8 @@ class Removal:
         """Its vectors, where they are not in the database, and a file that it was made of."""
         if document_id is not None:
             await self._vectors.delete_documents(workspace_id, [document_id])
+            async with self._uow(workspace_id) as work:
+                work.documents.note_forgotten()
         if original_id is not None:
             await self._originals.delete(workspace_id, original_id)
 
