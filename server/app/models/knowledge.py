@@ -102,7 +102,7 @@ class Document(Identified, Timestamped, Owned, Base):
     enrichment: Mapped[str] = mapped_column(server_default=sql("'none'"))
     summary: Mapped[str | None]
     keywords: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
-    entities: Mapped[list[Any] | None] = mapped_column(JSONB)
+    entities: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     enriched_by: Mapped[str | None]
     ingested_at: Mapped[datetime | None]
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
@@ -229,8 +229,8 @@ class Extraction(Identified, Timestamped, Owned, Base):
     chunks_seen: Mapped[int] = mapped_column(server_default=sql("0"))
     chunks_read: Mapped[int] = mapped_column(server_default=sql("0"))
     partial: Mapped[Any] = mapped_column(JSONB, server_default=sql("'[]'"))
-    result: Mapped[Any | None] = mapped_column(JSONB)
-    sources: Mapped[Any | None] = mapped_column(JSONB)
+    result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    sources: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     missing: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     unsupported: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     faults: Mapped[list[str] | None] = mapped_column(ARRAY(Text))

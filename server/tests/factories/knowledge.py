@@ -22,7 +22,7 @@ def make_base(owner):
     return make
 
 
-async def taken_in(http: httpx2.AsyncClient, document_id: str, seconds: float = 20) -> dict[str, Any]:
+async def taken_in(http: httpx2.AsyncClient, document_id: str, seconds: float = 60) -> dict[str, Any]:
     """The document when the work on it has ended, one way or the other."""
     found: dict[str, Any] = {}
 
@@ -36,7 +36,7 @@ async def taken_in(http: httpx2.AsyncClient, document_id: str, seconds: float = 
     return found
 
 
-async def extracted(http: httpx2.AsyncClient, extraction_id: str, seconds: float = 20) -> dict[str, Any]:
+async def extracted(http: httpx2.AsyncClient, extraction_id: str, seconds: float = 60) -> dict[str, Any]:
     """The extraction when the work on it has ended, one way or the other."""
     found: dict[str, Any] = {}
 
