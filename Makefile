@@ -4,7 +4,7 @@ CAN_INSTALL = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(CAN_INSTALL)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin
 
-.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams bench-api chaos secrets clean
+.PHONY: help install demo demo-recording serve test check format lock openapi bench-turns bench-streams bench-api bench-search chaos secrets clean
 
 N ?= 20
 
@@ -66,6 +66,9 @@ bench-streams: install  ## what live streams cost, beside a bare fan-out of the 
 
 bench-api: install  ## what a request costs, beside a bare FastAPI route of the same run; one JSON line last
 	$(BIN)/python -m bench.api
+
+bench-search: install  ## what search costs and finds; BEIR=DIR: how well on a collection in BEIR's form; one JSON line last
+	$(BIN)/python -m bench.search $(if $(BEIR),--beir "$(BEIR)")
 
 chaos: install  ## kill N workers at random (N=200 takes 10 minutes) and count what is lost; one JSON line last
 	$(BIN)/python -m bench.chaos --kills $(N) $(if $(SEED),--seed $(SEED))

@@ -49,9 +49,11 @@ class Installation:
     profiles: list[Path] = field(default_factory=list)
     guests: dict[str, int] = field(default_factory=dict)
 
-    async def call(self, method: str, path: str, body: object = None) -> Any:
+    async def call(
+        self, method: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """Call the API as the user, again when it is told to come back; raise on anything but success."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers = {**({"Authorization": f"Bearer {self.token}"} if self.token else {}), **(headers or {})}
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 url = f"{self.base_url}/api/v1{path}"
