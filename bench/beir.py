@@ -1,12 +1,16 @@
-"""Collections in BEIR's form (Thakur et al., 2021), and how well rankings do on them."""
+"""Collections in BEIR's form (Thakur et al., 2021): documents, queries, and which documents are relevant to which."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+FORM = "a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/test.tsv"
 Qrels = Mapping[str, Mapping[str, int]]
+
+
+class BadCollection(Exception):
+    """Says which file, which line, and what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -19,43 +23,64 @@ class Collection:
 
 
 def read_collection(folder: Path) -> Collection:
-    """From `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`; queries that nothing is relevant to are left out."""
-    corpus = {
-        line["_id"]: (line.get("title") or "", line.get("text") or "") for line in _lines(folder / "corpus.jsonl")
-    }
+    """Queries that no document is relevant to are left out, and documents without a word. Raise `BadCollection`."""
+    qrels = _read_qrels(folder / "qrels" / "test.tsv")
+    corpus = {key: (line["title"], line["text"]) for key, line in _read_texts(folder / "corpus.jsonl")}
+    queries = {key: line["text"] for key, line in _read_texts(folder / "queries.jsonl") if key in qrels}
+    if lacking := qrels.keys() - queries.keys():
+        raise BadCollection(f"{folder / 'queries.jsonl'} lacks the query {min(lacking)!r}, which qrels/test.tsv judges")
+    if not qrels or not corpus:
+        raise BadCollection(f"{folder}: there is nothing to find: {'no document' if qrels else 'no relevant document'}")
+    return Collection({key: words for key, words in corpus.items() if any(map(str.strip, words))}, queries, qrels)
+
+
+def _read_texts(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The `_id` of each line, with its `title` and `text`, which are empty where they are missing."""
+    seen = set()
+    for number, row in _rows(path):
+        try:
+            line = json.loads(row)
+            key, found = line["_id"], {name: line.get(name) or "" for name in ("title", "text")}
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise BadCollection(f"{path}, line {number}: this is no JSON object with an _id: {row[:60]!r}") from None
+        if not all(isinstance(each, str) for each in (key, *found.values())):
+            raise BadCollection(f"{path}, line {number}: _id, title and text must be strings")
+        if key in seen:
+            raise BadCollection(f"{path}, line {number}: the _id {key!r} was there before")
+        seen.add(key)
+        yield key, {name: _storable(text) for name, text in found.items()}
+
+
+def _read_qrels(path: Path) -> Qrels:
     qrels: dict[str, dict[str, int]] = {}
-    with (folder / "qrels" / "test.tsv").open(encoding="utf-8") as rows:
-        for row in rows:
-            query, document, relevance = row.rstrip("\n").split("\t")
-            if relevance.lstrip("-").isdigit() and int(relevance) > 0:  # the first row has the columns' names
-                qrels.setdefault(query, {})[document] = int(relevance)
-    queries = {line["_id"]: line["text"] for line in _lines(folder / "queries.jsonl") if line["_id"] in qrels}
-    return Collection(corpus, queries, qrels)
+    for number, row in _rows(path):
+        columns = row.split("\t")
+        if number == 1 and columns[-1:] == ["score"]:
+            continue
+        try:
+            query, document, relevance = columns[0], columns[1], int(columns[2])
+        except (ValueError, IndexError):
+            raise BadCollection(
+                f"{path}, line {number}: query, document and a whole number, with tabs between, not {row[:60]!r}"
+            ) from None
+        if relevance > 0:
+            qrels.setdefault(query, {})[document] = relevance
+    return qrels
 
 
-def _lines(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, filter(str.strip, lines))
+def _rows(path: Path) -> Iterator[tuple[int, str]]:
+    """Those that are not empty, with their numbers."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as rows:
+            for number, row in enumerate(rows, start=1):
+                if row.strip():
+                    yield number, row.rstrip("\r\n")
+    except OSError as error:
+        raise BadCollection(f"{path}: {error.strerror or error}; {FORM}") from None
+    except UnicodeDecodeError as error:
+        raise BadCollection(f"{path} is not UTF-8: {error.reason}") from None
 
 
-def ndcg(ranking: Sequence[str], relevant: Mapping[str, int], k: int = 10) -> float:
-    """Normalised discounted cumulative gain of the first `k`, with linear gains, as trec_eval has it."""
-    gained = sum(relevant.get(document, 0) / math.log2(rank + 1) for rank, document in enumerate(ranking[:k], start=1))
-    best = sorted(relevant.values(), reverse=True)[:k]
-    return gained / sum(gain / math.log2(rank + 1) for rank, gain in enumerate(best, start=1))
-
-
-def recall(ranking: Sequence[str], relevant: Mapping[str, int], k: int = 100) -> float:
-    """The share of the relevant ones that is among the first `k`."""
-    return len({*ranking[:k]} & relevant.keys()) / len(relevant)
-
-
-def judged(rankings: Mapping[str, Sequence[str]], qrels: Qrels) -> dict[str, float]:
-    """The means over all queries that are judged; one without a ranking counts as nothing found."""
-    count = len(qrels)
-    return {
-        "ndcg_at_10": round(sum(ndcg(rankings.get(query, ()), found) for query, found in qrels.items()) / count, 4),
-        "recall_at_100": round(
-            sum(recall(rankings.get(query, ()), found) for query, found in qrels.items()) / count, 4
-        ),
-    }
+def _storable(text: str) -> str:
+    """Without what no database keeps: NUL and halves of characters."""
+    return text.encode(errors="replace").decode().replace("\0", " ")
