@@ -18,8 +18,7 @@ SAMPLED = 1_500
 BASES_IN_INDEX = 32
 """Of more bases than that, the index keeps to the workspace, and each hit is looked at for its base."""
 # Steps from one language of a base to its next one, each a look into the index.
-_IN_EACH_LANGUAGE = text(
-    """
+_IN_EACH_LANGUAGE = """
     WITH RECURSIVE spoken (base_id, language) AS (
         SELECT b.id, (SELECT min(language::oid) FROM chunks
                       WHERE workspace_id = :workspace_id AND base_id = b.id)
@@ -36,17 +35,17 @@ _IN_EACH_LANGUAGE = text(
            ARRAY(SELECT q::text FROM unnest(CAST(:phrases AS text[])) p,
                  LATERAL phraseto_tsquery(name, arena_fold(p)) q WHERE numnode(q) > 0) AS phrases,
            ARRAY(SELECT q::text FROM unnest(CAST(:excluded AS text[])) p,
-                 LATERAL phraseto_tsquery(name, arena_fold(p)) q WHERE numnode(q) > 0) AS excluded
+                 LATERAL phraseto_tsquery(name, arena_fold(p)) q WHERE numnode(q) > 0) AS excluded,
+           (SELECT count(*) FROM (SELECT FROM chunks WHERE workspace_id = :workspace_id AND base_id = ANY(:base_ids)
+                                  AND language = languages.name {documents} LIMIT {bound}) bounded) AS chunks
     FROM languages
-    """
+"""
+_TERMS = text(_IN_EACH_LANGUAGE.format(documents="", bound=COUNTED + 1))
+_TERMS_OF_DOCUMENTS = text(
+    _IN_EACH_LANGUAGE.format(documents="AND document_id = ANY(:document_ids)", bound=COUNTED + 1)
 )
 _SCOPE = "workspace_id = :workspace_id AND base_id = ANY(:base_ids) AND language = CAST(:language AS regconfig)"
 # nosemgrep: sql-is-not-put-together - of constants of this module
-_COUNT = text(f"SELECT count(*) FROM (SELECT FROM chunks WHERE {_SCOPE} LIMIT {COUNTED + 1}) bounded")  # noqa: S608 - ours
-_COUNT_OF_DOCUMENTS = text(
-    f"SELECT count(*) FROM (SELECT FROM chunks WHERE {_SCOPE} AND document_id = ANY(:document_ids)"  # noqa: S608 - ours
-    f" LIMIT {COUNTED + 1}) bounded"
-)
 _COUNT_PART = text(
     f"SELECT count(*) FROM (SELECT FROM chunks WHERE {_SCOPE} AND content_hash < :below"  # noqa: S608 - ours
     f" LIMIT {SAMPLED + 1}) bounded"
@@ -66,21 +65,25 @@ _CHUNKS = """
 _READ = _CHUNKS + " AND c.id = ANY(:ids) AND c.base_id = ANY(:base_ids)"
 # nosemgrep: sql-is-not-put-together - of constants of this module
 _LIST = text(_CHUNKS + " AND c.document_id = :document_id AND c.ordinal > :after ORDER BY c.ordinal, c.id LIMIT :limit")
-_WORDS = text(
-    "SELECT word FROM unnest(CAST(:words AS text[])) AS word WHERE tsvector_to_array("
-    "to_tsvector(CAST(:language AS regconfig), arena_fold(word))) && CAST(:lexemes AS text[])"
+_LEXEMES = text(
+    "SELECT word, tsvector_to_array(to_tsvector(CAST(:language AS regconfig), arena_fold(word))) AS lexemes"
+    " FROM unnest(CAST(:words AS text[])) AS word"
 )
 _LISTED = "chunks"
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A query's words as chunks of one language have them, and tsqueries of what must be there and must not."""
+    """A query's words as chunks of one language have them, and tsqueries of what must be there and must not.
+
+    `chunks`: how many there are in the language, at most `COUNTED` + 1.
+    """
 
     language: str
     lexemes: Sequence[str]
     phrases: Sequence[str]
     excluded: Sequence[str]
+    chunks: int
 
     @property
     def conditions(self) -> list[str]:
@@ -112,24 +115,21 @@ class Sample:
 class PassageRepository(Repository):
     """The workspace's chunks, as they are searched."""
 
-    async def read_terms(self, base_ids: Collection[UUID], query: SearchQuery) -> list[Terms]:
+    async def read_terms(
+        self, base_ids: Collection[UUID], document_ids: Collection[UUID], query: SearchQuery
+    ) -> list[Terms]:
         """What the query is in each language that the bases hold."""
-        values = {
+        values: dict[str, Any] = {
             "workspace_id": self._workspace_id,
             "base_ids": list(base_ids),
             "words": query.words,
             "phrases": list(query.phrases),
             "excluded": list(query.excluded),
         }
-        rows = await self._session.execute(_IN_EACH_LANGUAGE, values)
-        return [Terms(row.language, row.lexemes, row.phrases, row.excluded) for row in rows]
-
-    async def count(self, base_ids: Collection[UUID], document_ids: Collection[UUID], language: str) -> int:
-        """How many chunks there are in the language, at most `COUNTED` + 1."""
-        values = self._scope(base_ids, language)
-        if not document_ids:
-            return int(await self._session.scalar(_COUNT, values) or 0)
-        return int(await self._session.scalar(_COUNT_OF_DOCUMENTS, values | {"document_ids": list(document_ids)}) or 0)
+        if document_ids:
+            values["document_ids"] = list(document_ids)
+        rows = await self._session.execute(_TERMS_OF_DOCUMENTS if document_ids else _TERMS, values)
+        return [Terms(row.language, row.lexemes, row.phrases, row.excluded, row.chunks) for row in rows]
 
     async def sample(self, base_ids: Collection[UUID], language: str) -> Sample:
         """Count words in a part that is chosen by the chunks' hashes, and so by chance."""
@@ -189,13 +189,10 @@ class PassageRepository(Repository):
             del values["document_ids"]
         return {row.id: _passage(row) for row in await self._session.execute(text(statement), values)}
 
-    async def find_words(self, words: Collection[str], terms: Collection[Terms]) -> set[str]:
-        """Those of the words that are the query's in one of the languages."""
-        found: set[str] = set()
-        for spoken in terms:
-            values = {"words": list(words), "language": spoken.language, "lexemes": list(spoken.lexemes)}
-            found |= set(await self._session.scalars(_WORDS, values))
-        return found
+    async def read_lexemes(self, language: str, words: Collection[str]) -> dict[str, frozenset[str]]:
+        """What each of the words is in the language; of some nothing, since they are too frequent to be looked for."""
+        rows = await self._session.execute(_LEXEMES, {"language": language, "words": list(words)})
+        return {row.word: frozenset(row.lexemes) for row in rows}
 
     async def list_of(self, document_id: UUID, limit: int, cursor: str | None) -> tuple[list[Passage], str | None]:
         """The document's chunks in their order, `limit` of them, and the cursor of the rest."""

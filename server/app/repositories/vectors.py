@@ -97,9 +97,21 @@ class VectorRepository(Repository):
 
     async def nearest(self, scope: VectorScope, vector: npt.NDArray[np.float32], k: int) -> list[tuple[UUID, float]]:
         """(chunk, cosine similarity) of the `k` nearest, nearest first. In a transaction of its own settings."""
-        dimensions = int(vector.shape[-1])
-        where = _SCOPE.format(dimensions=dimensions, documents=_OF_DOCUMENTS if scope.document_ids else "")
-        values = {
+        where, values = self._prepare(scope, vector, k)
+        by_index = await self._is_worth_the_index(where, values, vector.shape[-1], k)
+        return await self._find(_BY_INDEX if by_index else _ONE_BY_ONE, where, values, vector.shape[-1])
+
+    async def nearest_of_few(
+        self, scope: VectorScope, vector: npt.NDArray[np.float32], k: int
+    ) -> list[tuple[UUID, float]]:
+        """The same by comparing all, for whoever knows that they are at most `COMPARED_ONE_BY_ONE`."""
+        where, values = self._prepare(scope, vector, k)
+        return await self._find(_ONE_BY_ONE, where, values, vector.shape[-1])
+
+    def _prepare(self, scope: VectorScope, vector: npt.NDArray[np.float32], k: int) -> tuple[str, dict[str, object]]:
+        """The condition, and the values of it and of the statement around it."""
+        documents = _OF_DOCUMENTS if scope.document_ids else ""
+        values: dict[str, object] = {
             "workspace_id": self._workspace_id,
             "base_ids": list(scope.base_ids),
             "model": scope.model,
@@ -108,9 +120,12 @@ class VectorRepository(Repository):
         }
         if scope.document_ids:
             values["document_ids"] = list(scope.document_ids)
-        by_index = await self._is_worth_the_index(where, values, dimensions, k)
-        statement = (_BY_INDEX if by_index else _ONE_BY_ONE).format(scope=where, dimensions=dimensions)
-        found = await self._session.execute(text(statement), values)
+        return _SCOPE.format(dimensions=vector.shape[-1], documents=documents), values
+
+    async def _find(
+        self, statement: str, where: str, values: dict[str, object], dimensions: int
+    ) -> list[tuple[UUID, float]]:
+        found = await self._session.execute(text(statement.format(scope=where, dimensions=dimensions)), values)
         return [(row.chunk_id, float(row.similarity)) for row in found]
 
     async def _is_worth_the_index(self, where: str, values: dict[str, object], dimensions: int, k: int) -> bool:

@@ -30,11 +30,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """What is searched: bases of one workspace, at least one, and only some of their documents if any are named."""
+    """What is searched: bases of one workspace, at least one, and only some of their documents if any are named.
+
+    `at_most`: so many vectors at most are in it, as far as whoever asks has counted.
+    """
 
     workspace_id: UUID
     base_ids: Collection[UUID]
     document_ids: Collection[UUID] = field(default_factory=tuple)
+    at_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from app.repositories.vectors import VectorScope
+from app.repositories.vectors import COMPARED_ONE_BY_ONE, VectorScope
 from app.services.embedding.base import Vectors
 from app.services.unit_of_work import UnitOfWorkFactory
 from app.services.vector_store import Hit, Place, Within
@@ -30,9 +30,13 @@ class PgVectorStore:
             return set(chunk_ids) - await work.vectors.find_present(model, chunk_ids)
 
     async def search(self, within: Within, model: str, vector: Vectors, k: int) -> list[Hit]:
-        async with self._uow(within.workspace_id) as work:
-            scope = VectorScope(within.base_ids, within.document_ids, model)
-            found = await work.vectors.nearest(scope, vector, k)
+        scope = VectorScope(within.base_ids, within.document_ids, model)
+        if within.at_most is not None and within.at_most <= COMPARED_ONE_BY_ONE:
+            async with self._uow.reading(within.workspace_id) as work:
+                found = await work.vectors.nearest_of_few(scope, vector, k)
+        else:
+            async with self._uow(within.workspace_id) as work:
+                found = await work.vectors.nearest(scope, vector, k)
         return [Hit(chunk_id, similarity) for chunk_id, similarity in found]
 
     async def delete_documents(self, workspace_id: UUID, document_ids: Collection[UUID]) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from cachetools import TTLCache
 
-from app.domain.search_query import SearchQuery
 from app.repositories.passages import COUNTED, Sample, Terms, Weighed, lexeme_query
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -49,15 +48,10 @@ class KeywordSearch:
                 found += await work.passages.find(searched.base_ids, searched.document_ids, spoken, weighed, most)
         return sorted(found, key=lambda hit: -hit[1])[:most]
 
-    async def read_terms(self, workspace_id: UUID, searched: Searched, query: SearchQuery) -> list[Terms]:
-        async with self._uow.reading(workspace_id) as work:
-            return await work.passages.read_terms(searched.base_ids, query)
-
     async def _weigh(self, work: UnitOfWork, workspace_id: UUID, searched: Searched, terms: Terms) -> Weighed:
-        counted = await work.passages.count(searched.base_ids, searched.document_ids, terms.language)
-        if counted <= COUNTED:
+        if terms.chunks <= COUNTED:
             queries = list(map(lexeme_query, terms.lexemes))
-            return Weighed(queries, [None] * len(queries), len(queries), counted)
+            return Weighed(queries, [None] * len(queries), len(queries), terms.chunks)
         key = (workspace_id, frozenset(searched.base_ids), terms.language)
         sample = self._samples.get(key)
         if sample is None:

@@ -1,8 +1,10 @@
 """Passages as callers are shown them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from uuid import UUID
+
+from cachetools import LRUCache
 
 from app.core.errors import NotFound
 from app.domain.documents import Passage
@@ -16,6 +18,9 @@ from app.services.knowledge.reranking import RERANKED, Reranking
 from app.services.knowledge.search import Found, KnowledgeSearch, SearchFor
 from app.services.unit_of_work import UnitOfWorkFactory
 
+Lexemes = frozenset[str]
+LEXEMES_KEPT = 50_000
+
 
 class PassageService:
     """Searches the caller's workspace."""
@@ -27,18 +32,22 @@ class PassageService:
         self._search = search
         self._models = models
         self._reranking = reranking
+        self._lexemes: LRUCache[tuple[str, str], Lexemes] = LRUCache(LEXEMES_KEPT)
 
     async def search(self, actor: Actor, request: SearchCreate) -> SearchRead:
         """Raise `NotFound` for a base or a document that the workspace has not, `UnknownModel`, and a `ModelError`.
 
         Where the model that is to rank them anew fails, the passages stay in their order.
         """
-        await self._check(actor, request)
+        if request.document_ids:
+            await self._check(actor, request)
         reranker = await self._find_reranker(actor, request.rerank_model)
         k = request.k if reranker is None else max(request.k, RERANKED)
         found = await self._search.search(
             actor.workspace_id, SearchFor(request.query, request.base_ids, request.document_ids, k, request.mode)
         )
+        if not {*request.base_ids} <= {*found.base_ids}:  # gone or never there, or of no matter
+            await self._check(actor, request)
         reranked = None
         if reranker is not None and found.passages:
             reranked = await self._reranking.rerank(
@@ -65,9 +74,23 @@ class PassageService:
                 raise NotFound("there is no such document")
 
     async def _words_to_show(self, actor: Actor, found: Found) -> set[str]:
+        """Those of the passages' words that are the query's in one of the languages."""
         words = words_of(passage.text for passage in found.passages)
-        async with self._uow.reading(actor.workspace_id) as work:
-            return await work.passages.find_words(words, found.terms) if words else set()
+        shown: set[str] = set()
+        for terms in found.terms:
+            lexemes = await self._lexemes_of(actor.workspace_id, terms.language, words)
+            shown |= {word for word in words if not lexemes[word].isdisjoint(terms.lexemes)}
+        return shown
+
+    async def _lexemes_of(self, workspace_id: UUID, language: str, words: set[str]) -> Mapping[str, Lexemes]:
+        """A language's words are always the same, so only those are asked for that were not there lately."""
+        known = {word: kept for word in words if (kept := self._lexemes.get((language, word))) is not None}
+        if unknown := words - known.keys():
+            async with self._uow.reading(workspace_id) as work:
+                read = await work.passages.read_lexemes(language, unknown)
+            self._lexemes.update(((language, word), lexemes) for word, lexemes in read.items())
+            known |= read
+        return known
 
     async def list_chunks(self, actor: Actor, document_id: UUID, limit: int, cursor: str | None) -> Page[ChunkRead]:
         async with self._uow.reading(actor.workspace_id) as work:

@@ -45,11 +45,15 @@ class SearchFor:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Passages, best first, and the mode that the search came to; `terms` are the query's words in each language."""
+    """Passages, best first, and the mode that the search came to; `terms` are the query's words in each language.
+
+    `base_ids` are the bases that were searched.
+    """
 
     passages: Sequence[Passage]
     mode: Mode
-    terms: Sequence[Terms]
+    terms: Sequence[Terms] = ()
+    base_ids: Collection[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,9 @@ class KnowledgeSearch:
         """The same, with how it was found."""
         course = await self._begin(workspace_id, wanted)
         if course is None:
-            return Found([], wanted.mode, [])
+            return Found([], wanted.mode)
         mode, scores = await self._rank(course, wanted.mode)
-        passages = await self._read(course, scores)
-        best = [replace(passages[key], score=score) for key, score in scores.items() if key in passages]
-        return Found(best[: wanted.k], mode, course.terms)
+        return Found(await self._read(course, scores, wanted.k), mode, course.terms, course.searched.base_ids)
 
     async def _rank(self, course: _Course, mode: Mode) -> tuple[Mode, Mapping[UUID, float]]:
         """The mode that it came to, and chunks with their scores, best first."""
@@ -112,7 +114,7 @@ class KnowledgeSearch:
             if not bases or not query.words:
                 return None
             searched = Searched(list(bases), wanted.document_ids)
-            terms = await work.passages.read_terms(searched.base_ids, query)
+            terms = await work.passages.read_terms(searched.base_ids, searched.document_ids, query)
         by_model: dict[str, list[UUID]] = {}
         for base_id, model in bases.items():
             by_model.setdefault(model, []).append(base_id)
@@ -140,16 +142,23 @@ class KnowledgeSearch:
     async def _of_model(self, course: _Course, model: str, base_ids: Collection[UUID]) -> list[tuple[UUID, float]]:
         embedding = await self._embeddings.get(course.workspace_id, model)
         vector = await embedding.embedder.embed([course.query.words])
-        within = Within(course.workspace_id, base_ids, course.searched.document_ids)
+        chunks = sum(terms.chunks for terms in course.terms)
+        within = Within(course.workspace_id, base_ids, course.searched.document_ids, at_most=chunks)
         hits = await self._vectors.search(within, model, vector, course.depth)
         return [(hit.chunk_id, hit.similarity) for hit in hits]
 
-    async def _read(self, course: _Course, scores: Mapping[UUID, float]) -> dict[UUID, Passage]:
+    async def _read(self, course: _Course, scores: Mapping[UUID, float], k: int) -> list[Passage]:
+        """The best `k` of those that are there; more than the first so many are read only if some are not."""
         conditions = {terms.language: terms.conditions for terms in course.terms if terms.conditions}
+        ranked, best = list(scores), list[Passage]()
         async with self._uow.reading(course.workspace_id) as work:
-            return await work.passages.read(
-                list(scores), course.searched.base_ids, course.searched.document_ids, conditions
-            )
+            for some in (ranked[:k], ranked[k:]):
+                if some and len(best) < k:
+                    passages = await work.passages.read(
+                        some, course.searched.base_ids, course.searched.document_ids, conditions
+                    )
+                    best += [replace(passages[key], score=scores[key]) for key in some if key in passages]
+        return best[:k]
 
 
 def weight_of(embedding_model: str) -> float:
