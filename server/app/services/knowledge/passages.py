@@ -4,8 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from cachetools import LRUCache
-
 from app.core.errors import NotFound
 from app.domain.documents import Passage
 from app.domain.highlights import places_of, words_of
@@ -18,8 +16,8 @@ from app.services.knowledge.reranking import RERANKED, Reranking
 from app.services.knowledge.search import Found, KnowledgeSearch, SearchFor
 from app.services.unit_of_work import UnitOfWorkFactory
 
-Lexemes = frozenset[str]
-LEXEMES_KEPT = 50_000
+LEXEMES_KEPT = 20_000
+"""Of each language, before they are forgotten all at once."""
 
 
 class PassageService:
@@ -32,7 +30,7 @@ class PassageService:
         self._search = search
         self._models = models
         self._reranking = reranking
-        self._lexemes: LRUCache[tuple[str, str], Lexemes] = LRUCache(LEXEMES_KEPT)
+        self._lexemes: dict[str, dict[str, frozenset[str]]] = {}
 
     async def search(self, actor: Actor, request: SearchCreate) -> SearchRead:
         """Raise `NotFound` for a base or a document that the workspace has not, `UnknownModel`, and a `ModelError`.
@@ -82,15 +80,16 @@ class PassageService:
             shown |= {word for word in words if not lexemes[word].isdisjoint(terms.lexemes)}
         return shown
 
-    async def _lexemes_of(self, workspace_id: UUID, language: str, words: set[str]) -> Mapping[str, Lexemes]:
-        """A language's words are always the same, so only those are asked for that were not there lately."""
-        known = {word: kept for word in words if (kept := self._lexemes.get((language, word))) is not None}
-        if unknown := words - known.keys():
+    async def _lexemes_of(self, workspace_id: UUID, language: str, words: set[str]) -> Mapping[str, frozenset[str]]:
+        """Of these words and others. What a word is stays the same, so only new ones are asked for."""
+        kept = self._lexemes.get(language, {})
+        if unknown := words - kept.keys():
+            if len(kept) > LEXEMES_KEPT:
+                kept, unknown = {}, words  # a new one: somebody may be looking into the old one
             async with self._uow.reading(workspace_id) as work:
-                read = await work.passages.read_lexemes(language, unknown)
-            self._lexemes.update(((language, word), lexemes) for word, lexemes in read.items())
-            known |= read
-        return known
+                kept |= await work.passages.read_lexemes(language, unknown)
+            self._lexemes[language] = kept
+        return kept
 
     async def list_chunks(self, actor: Actor, document_id: UUID, limit: int, cursor: str | None) -> Page[ChunkRead]:
         async with self._uow.reading(actor.workspace_id) as work:
