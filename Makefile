@@ -67,8 +67,8 @@ bench-streams: install  ## what live streams cost, beside a bare fan-out of the 
 bench-api: install  ## what a request costs, beside a bare FastAPI route of the same run; one JSON line last
 	$(BIN)/python -m bench.api
 
-bench-search: install  ## what search costs and finds; BEIR=DIR: how well on a collection in BEIR's form; one JSON line last
-	$(BIN)/python -m bench.search $(if $(BEIR),--beir "$(BEIR)")
+bench-search: install  ## what search costs (CHUNKS=5000: a smaller try); BEIR=DIR: how well it finds; one JSON line last
+	$(BIN)/python -m bench.search $(if $(CHUNKS),--chunks $(CHUNKS)) $(if $(BEIR),--beir "$(BEIR)")
 
 chaos: install  ## kill N workers at random (N=200 takes 10 minutes) and count what is lost; one JSON line last
 	$(BIN)/python -m bench.chaos --kills $(N) $(if $(SEED),--seed $(SEED))

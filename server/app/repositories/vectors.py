@@ -21,7 +21,7 @@ from app.repositories.base import Repository
 COMPARED_ONE_BY_ONE = 5_000
 """Up to so many rows; it takes about as long as the index does among 100,000."""
 WALKED_AT_MOST = 40_000
-EF_SEARCH = 200
+EF_SEARCH = 400
 """For indexes of few links (migration 0007), which are three times as quick to write as pgvector's usual ones."""
 _SCOPE = (
     "workspace_id = :workspace_id AND base_id = ANY(:base_ids) AND model = :model AND dimensions = {dimensions}"

@@ -5,7 +5,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -75,6 +75,16 @@ class VectorStoreContract:
         await subject.store.upsert(corpus.workspace_id, MODEL, corpus.places, directions(3))
 
         assert len(await subject.store.search(corpus.whole, MODEL, directions(1), 10)) == 3
+
+    @pytest.mark.parametrize("at_most", [0, 30, 1_000_000])
+    async def test_how_many_there_may_be_changes_nothing_of_what_is_found(self, subject, at_most):
+        corpus, vectors, other = subject.make(30), directions(30), subject.make(30)
+        await subject.store.upsert(corpus.workspace_id, MODEL, corpus.places, vectors)
+        await subject.store.upsert(other.workspace_id, MODEL, other.places, vectors)
+
+        hits = await subject.store.search(replace(corpus.whole, at_most=at_most), MODEL, vectors[:1], 5)
+
+        assert [hit.chunk_id for hit in hits] == nearest(corpus, vectors, vectors[:1], 5)
 
     async def test_what_is_written_twice_is_there_once_and_as_it_was_last(self, subject):
         corpus, last = subject.make(5), directions(5, seed=3)
