@@ -286,7 +286,7 @@ class ModelSettings(_Group):
     )
     assistant_model: str | None = Field(
         None,
-        description="Distils memories and summarises; unset: the local model where it runs, else nobody does.",
+        description="Distils memories, summarises, extracts, describes documents; unset: the local model if it runs.",
     )
     model_connect_seconds: float = Field(10, gt=0, description="A model that cannot be reached by then is given up.")
     model_first_token_seconds: float = Field(120, gt=0, description="A model silent that long is given up.")
@@ -345,6 +345,9 @@ class DocumentSettings(_Group):
         256 * 1024 * 1024, ge=96 * 1024 * 1024, description="Memory that reading a file may take, in bytes."
     )
     document_pages: int = Field(5000, ge=1, le=100_000, description="Most pages of a file.")
+    enrichment: Literal["on", "off"] = Field(
+        "on", description="Whether documents get a summary, keywords and the like once they are ready."
+    )
     document_characters: int = Field(5_000_000, ge=1000, le=50_000_000, description="Longest text of a document.")
 
 

@@ -27,7 +27,7 @@ from app.core.sealing import Sealer
 from app.core.turn_tokens import TurnTokens
 from app.core.webhooks import WebhookSigner
 from app.engines.secret_keys import find_secret_keys
-from app.jobs import clear, deliver, drive, extract, ingest, remember, summarise
+from app.jobs import clear, deliver, drive, enrich, extract, ingest, remember, summarise
 from app.jobs.sweep import Sweep
 from app.jobs.unrecorded_end import log_unrecorded_end
 from app.repositories.jobs import ASSISTANT_QUEUE, CHORES_QUEUE, DELIVERIES_QUEUE, KNOWLEDGE_QUEUE, TURNS_QUEUE
@@ -37,6 +37,7 @@ from app.services.assistant_model import Assistants
 from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.external_calls import ExternalCalls
 from app.services.floor_deadlines import FloorDeadlines
+from app.services.knowledge.enrichment import Enrichment
 from app.services.knowledge.extraction import Extracting
 from app.services.knowledge.fetching import Fetcher
 from app.services.knowledge.ingestion import Ingestion
@@ -133,6 +134,7 @@ async def _worker(settings: Settings) -> AsyncIterator[tuple[procrastinate.worke
     deliver.register(queue, calls)
     remember.register(queue, Distilling(uow, embedding_models, assistants, side_calls))
     summarise.register(queue, summaries)
+    enrich.register(queue, Enrichment(uow, assistants, side_calls))
     extract.register(queue, Extracting(uow, models, side_calls))
     originals = make_originals(settings.originals, uow)
     fetcher, removal = Fetcher(settings), Removal(uow, originals, vectors)

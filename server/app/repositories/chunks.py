@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select, text
 
 from app.core.batches import in_batches
 from app.core.ids import new_id
@@ -84,12 +84,17 @@ class ChunkRepository(Repository):
 
     async def list_from(self, document_id: UUID, ordinal: int, limit: int) -> list[Passage]:
         """The document's chunks in their order, from the one of that ordinal on."""
-        query = (
-            select(Chunk)
-            .where(Chunk.workspace_id == self._workspace_id, Chunk.document_id == document_id, Chunk.ordinal >= ordinal)
-            .order_by(Chunk.ordinal)
-            .limit(limit)
-        )
+        return await self._passages(self._of(document_id).where(Chunk.ordinal >= ordinal).limit(limit))
+
+    async def list_at(self, document_id: UUID, ordinals: Sequence[int]) -> list[Passage]:
+        """Those of the document's chunks, in their order."""
+        return await self._passages(self._of(document_id).where(Chunk.ordinal.in_(ordinals)))
+
+    def _of(self, document_id: UUID) -> Select[Chunk]:
+        mine = (Chunk.workspace_id == self._workspace_id, Chunk.document_id == document_id)
+        return select(Chunk).where(*mine).order_by(Chunk.ordinal, Chunk.id)
+
+    async def _passages(self, query: Select[Chunk]) -> list[Passage]:
         return [
             Passage(
                 chunk_id=chunk.id,

@@ -34,7 +34,7 @@ _ADVANCE = text(
 _FINISH = text(
     f"""
     UPDATE documents SET status = 'ready', progress = 1, error = NULL, error_code = NULL,
-        embedded_count = chunk_count, ingested_at = now(), updated_at = now()
+        embedded_count = chunk_count, ingested_at = now(), updated_at = now(), enrichment = :enrichment
     WHERE {_MINE} RETURNING id
     """  # noqa: S608 - the same
 )
@@ -111,8 +111,8 @@ class DocumentRepository(Repository):
         """Tell how far it is, never less than before; False if the work is nobody's any more."""
         return await self._write(_ADVANCE, begun, progress=progress, embedded=embedded)
 
-    async def finish(self, begun: Begun) -> bool:
-        return await self._write(_FINISH, begun)
+    async def finish(self, begun: Begun, *, is_to_be_enriched: bool) -> bool:
+        return await self._write(_FINISH, begun, enrichment="queued" if is_to_be_enriched else "none")
 
     async def fail(self, begun: Begun, error: str, code: str) -> bool:
         return await self._write(_FAIL, begun, error=error, code=code)

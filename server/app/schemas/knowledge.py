@@ -84,6 +84,13 @@ class DocumentUpload(Request):
     title: Line | None = None
 
 
+class Entity(Read):
+    """Somebody or something that a document names."""
+
+    name: str
+    type: Literal["person", "organisation", "place", "date", "other"]
+
+
 class DocumentRead(Read):
     """A document; its text is at `GET /knowledge/documents/{id}` only.
 
@@ -108,7 +115,8 @@ class DocumentRead(Read):
     enrichment: Literal["none", "queued", "ready", "failed"]
     summary: str | None
     keywords: list[str] | None
-    entities: list[Any] | None
+    entities: list[Entity] | None = Field(description="Whom and what it names; empty where no model described it.")
+    enriched_by: str | None = Field(description="The model that described it; null: it was read from the text alone.")
     ingested_at: Moment | None
     created_at: Moment
     updated_at: Moment

@@ -28,6 +28,7 @@ from app.repositories.chunks import ChunkRepository
 from app.repositories.credentials import CredentialRepository
 from app.repositories.discussions import DiscussionRepository
 from app.repositories.documents import DocumentRepository
+from app.repositories.enrichments import EnrichmentRepository
 from app.repositories.event_log import EventLogRepository
 from app.repositories.extractions import ExtractionRepository
 from app.repositories.idempotency import IdempotencyRepository
@@ -129,6 +130,10 @@ class UnitOfWork:
     @cached_property
     def knowledge(self) -> KnowledgeRepository:
         return KnowledgeRepository(self._session, self._workspace_id)
+
+    @cached_property
+    def enrichments(self) -> EnrichmentRepository:
+        return EnrichmentRepository(self._session, self._workspace_id)
 
     @cached_property
     def extractions(self) -> ExtractionRepository:

@@ -30,6 +30,7 @@ from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.knowledge.chunking import cut
 from app.services.knowledge.documents import FORGET_TASK, INGEST_TASK
 from app.services.knowledge.embedding import ChunkEmbedding
+from app.services.knowledge.enrichment import queue_enrichment
 from app.services.knowledge.fetching import Fetcher
 from app.services.knowledge.languages import language_of, regconfig_of
 from app.services.knowledge.originals import Originals, OriginalsAway
@@ -90,6 +91,7 @@ class Ingestion:
         self._fetcher = fetcher
         self._vectors = vectors
         self._embedding = ChunkEmbedding(uow, embeddings, vectors)
+        self._enriches = settings.documents.enrichment == "on"
         self._most_characters = settings.documents.document_characters
 
     async def ingest(self, workspace_id: UUID, document_id: UUID, attempt: int) -> None:
@@ -210,8 +212,10 @@ class Ingestion:
             now = await work.documents.models_of(begun.base_id, keep=True)
             if now is None or not set(now.wanted) <= set(models.wanted):
                 return False
-            if not await work.documents.finish(begun):
+            if not await work.documents.finish(begun, is_to_be_enriched=self._enriches):
                 raise _Gone
+            if self._enriches:
+                await queue_enrichment(work, begun.workspace_id, begun.id)
         return True
 
     async def _advance(self, begun: Begun, progress: float, embedded: int = 0) -> None:
