@@ -4,6 +4,7 @@ One in a hundred chunks is in a workspace of its own, which is searched as one t
 another one, which is searched as one that has nearly all.
 """
 
+import itertools
 import time
 from typing import Any
 
@@ -16,14 +17,14 @@ from bench.library import Library, tell
 from bench.prose import Prose
 
 CHARACTERS_A_CHUNK, CHUNKS_A_DOCUMENT = 850, 50
-QUESTIONS_A_TEXT = 8
+ASKED_ABOUT = 50
 QUERIES, WARMING = 200, 20
 NEAREST = 10
 DIMENSIONS = 256
 EMBEDDED = 5_000
 _EXACT = (
     "SELECT chunk_id::text FROM chunk_embeddings WHERE workspace_id = %s"
-    f" ORDER BY embedding <=> CAST(%s AS halfvec) LIMIT {NEAREST}"
+    " ORDER BY embedding <=> CAST(%s AS halfvec) LIMIT %s"
 )
 _INDEX_BYTES = (
     "SELECT sum(pg_relation_size(indexrelid)) FROM pg_index"
@@ -37,7 +38,8 @@ class Tenants:
     def __init__(self, small: Library, large: Library, prose: Prose) -> None:
         self.small, self.large = small, large
         self._prose = prose
-        self._asked: dict[str, list[str]] = {small.workspace_id: [], large.workspace_id: []}
+        self._asked_about: dict[str, list[str]] = {small.workspace_id: [], large.workspace_id: []}
+        self._asked: set[str] = set()
 
     async def grow(self, chunks: int) -> float:
         """Until they have about so many together; how many of the large one's came in each second."""
@@ -50,21 +52,25 @@ class Tenants:
         count = max(1, (chunks - before) // size)
         tell(f"taking in {count} documents of about {size} chunks")
         texts = [self._prose.text(size * CHARACTERS_A_CHUNK) for _ in range(count)]
-        self._asked[library.workspace_id] += [
-            self._prose.question(text) for text in texts for _ in range(QUESTIONS_A_TEXT)
-        ]
+        self._asked_about[library.workspace_id] += texts[:: max(1, count // ASKED_ABOUT)]
         took = await library.take_in((f"{before}-{n}", f"Manual {n}", text) for n, text in enumerate(texts))
         return (library.chunks() - before) / took
 
-    def questions(self, library: Library) -> list[str]:
-        asked = self._asked[library.workspace_id]
-        return [asked[n * len(asked) // (QUERIES + WARMING)] for n in range(QUERIES + WARMING)]
+    def questions(self, library: Library, count: int) -> list[str]:
+        """Such as were not asked before, since answers are kept."""
+        texts = itertools.cycle(self._asked_about[library.workspace_id])
+        found: list[str] = []
+        while len(found) < count:
+            question = self._prose.question(next(texts))
+            if question not in self._asked:
+                self._asked.add(question)
+                found.append(question)
+        return found
 
     async def times(self, library: Library) -> tuple[float, float]:
         """Median and 95th percentile of hybrid searches, in milliseconds."""
-        questions = self.questions(library)
-        await library.timed(questions[:WARMING])
-        times = await library.timed(questions[WARMING:])
+        await library.timed(self.questions(library, WARMING))
+        times = await library.timed(self.questions(library, QUERIES))
         p50, p95 = times[len(times) // 2], times[int(len(times) * 0.95)]
         tell(f"  {library.chunks()} chunks: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
         return p50, p95
@@ -72,13 +78,13 @@ class Tenants:
     async def recall(self, library: Library) -> tuple[float, float]:
         """The share of the nearest ones that is found by meaning, and the median of comparing with all, in ms."""
         found, times = 0, []
-        questions = self.questions(library)[WARMING:]
+        questions = self.questions(library, QUERIES)
         vectors = await LocalEmbedder(DIMENSIONS).embed(questions)
         with psycopg.connect(library.arena.database_url) as connection:
             for question, vector in zip(questions, vectors, strict=True):
                 written = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
                 began = time.perf_counter()
-                nearest = {row[0] for row in connection.execute(_EXACT, [library.workspace_id, written])}
+                nearest = {row[0] for row in connection.execute(_EXACT, [library.workspace_id, written, NEAREST])}
                 times.append((time.perf_counter() - began) * 1000)
                 hits = await library.search(question, "vector", NEAREST)
                 found += len(nearest & {hit["chunk_id"] for hit in hits})

@@ -40,7 +40,9 @@ _IN_EACH_LANGUAGE = """
                                   AND language = languages.name {documents} LIMIT {bound}) bounded) AS chunks
     FROM languages
 """
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _TERMS = text(_IN_EACH_LANGUAGE.format(documents="", bound=COUNTED + 1))
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _TERMS_OF_DOCUMENTS = text(
     _IN_EACH_LANGUAGE.format(documents="AND document_id = ANY(:document_ids)", bound=COUNTED + 1)
 )
