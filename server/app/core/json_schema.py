@@ -2,9 +2,10 @@
 
 Always holds: nothing is fetched, whatever a schema refers to; a pattern takes time in proportion to the text; what a
 validation visits is bounded, also where definitions refer to each other: where they do so in a circle, by how deep a
-value may nest.
+value may nest. So each circle leads into the value.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from itertools import islice
@@ -27,6 +28,9 @@ _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 2
 _DATA = frozenset({"enum", "const", "default", "examples"})
 _KEPT = frozenset({"$defs", "definitions"})
 """Where definitions are, which count where they are referred to."""
+_STAYING = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
+"""What holds its schemas against the same value."""
+_STAYING_BY_NAME = ("dependentSchemas", "dependencies")
 _ELSEWHERE = ("$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$anchor")
 
 
@@ -89,9 +93,10 @@ def _check_size(schema: dict[str, Any]) -> None:
     if _depth(schema, DEEPEST_SCHEMA) > DEEPEST_SCHEMA:
         raise BadSchema(f"a JSON Schema nests at most {DEEPEST_SCHEMA} levels deep")
     try:
+        json.dumps(schema, allow_nan=False)
         text = orjson.dumps(schema)
-    except TypeError:
-        raise BadSchema("a JSON Schema holds JSON only, and no half of a surrogate pair") from None
+    except (TypeError, ValueError):
+        raise BadSchema("a JSON Schema holds JSON only: no NaN, no infinity, no half of a surrogate pair") from None
     if len(text) > MOST_BYTES:
         raise BadSchema(f"a JSON Schema has at most {MOST_BYTES} bytes")
     if b"\\u0000" in text:
@@ -115,7 +120,11 @@ def _depth(value: Any, most: int) -> int:
 
 def _deepest_value(schema: dict[str, Any]) -> int:
     """How deep a value may nest, so that the visits of its validation are bounded; raise `BadSchema`."""
-    references = {pointer: list(_references(part, but=_KEPT)) for pointer, part in _targets(schema).items()}
+    targets = _targets(schema)
+    staying = {pointer: list(_references_staying(part)) for pointer, part in targets.items()}
+    if any(_reaches(staying, pointer, pointer) for pointer in staying):
+        raise BadSchema("definitions of this JSON Schema refer to each other in a circle that leads into no value")
+    references = {pointer: list(_references(part, but=_KEPT)) for pointer, part in targets.items()}
     circular = {pointer for pointer in references if _reaches(references, pointer, pointer)}
     if _expanded(references, "#", {}) > MOST_VISITS:
         raise BadSchema("the definitions of this JSON Schema refer to each other too often")
@@ -157,6 +166,22 @@ def _references(part: Any, but: frozenset[str] = frozenset()) -> Iterator[str]:
                     raise BadSchema("$ref leads only to the schema's own definitions: #/$defs/<name>")
                 yield reference
             waiting += [value for name, value in one.items() if name not in _DATA and name not in but]
+
+
+def _references_staying(part: Any) -> Iterator[str]:
+    """The pointers in it that are held against the same value as it is itself."""
+    waiting = [part]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            if isinstance(one.get("$ref"), str):
+                yield one["$ref"]
+            waiting += [one[name] for name in _STAYING if name in one]
+            for name in _STAYING_BY_NAME:
+                if isinstance(one.get(name), dict):
+                    waiting += one[name].values()
 
 
 def _part(schema: Any, pointer: str) -> Any:

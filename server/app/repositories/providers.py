@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,6 +32,10 @@ class ProviderRepository(Repository):
             if violates(error, "uq_providers_workspace_id_name"):
                 raise ProviderNameTaken("another provider of this workspace has this name") from None
             raise
+
+    async def count(self) -> int:
+        query = select(func.count()).where(Provider.workspace_id == self._workspace_id)
+        return await self._session.scalar(query) or 0
 
     async def get(self, provider_id: UUID, *, for_update: bool = False) -> Provider:
         query = select(Provider).where(Provider.workspace_id == self._workspace_id, Provider.id == provider_id)

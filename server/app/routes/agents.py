@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import orjson
+import structlog
 from fastapi import APIRouter, Path, Response
 from starlette.responses import StreamingResponse
 
@@ -31,6 +32,7 @@ from app.schemas.agent import AgentCreate, AgentKind, AgentPreview, AgentRead, A
 from app.schemas.base import Page
 from app.services.providers.base import Finished, TextDelta
 
+log = structlog.stdlib.get_logger(__name__)
 router = APIRouter(prefix=PREFIX + "/agents", tags=["agents"], route_class=CreatingRoute)
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -136,6 +138,9 @@ async def _reply_events(deltas: AsyncGenerator[TextDelta | Finished, None]) -> A
                     yield _event("message.completed", {"content": content, "usage": usage})
     except ArenaError as error:
         yield _event("error", {"code": error.code, "detail": error.detail})
+    except Exception:
+        log.exception("reply_cut")
+        yield _event("error", {"code": "internal_error", "detail": "something went wrong here; it was logged"})
 
 
 def _event(name: str, data: dict[str, object]) -> bytes:

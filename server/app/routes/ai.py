@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 import orjson
+import structlog
 from fastapi import APIRouter, Request, Response
 
 from app.core.errors import ArenaError, TimedOut
@@ -16,6 +17,7 @@ from app.routes.responses import event_stream, problems
 from app.schemas.ai import ChatCreate, ChatRead, EmbeddingsCreate, EmbeddingsRead, ModelPage
 from app.services.chat import Reply
 
+log = structlog.stdlib.get_logger(__name__)
 router = APIRouter(prefix=PREFIX + "/ai", tags=["ai"])
 LOOK_SECONDS = 0.5
 T = TypeVar("T")
@@ -83,6 +85,9 @@ async def _events(reply: Reply) -> AsyncGenerator[bytes, None]:
                     offset += len(item.text)
     except ArenaError as error:
         yield _event("error", {"code": error.code, "detail": error.detail})
+    except Exception:
+        log.exception("reply_cut")
+        yield _event("error", {"code": "internal_error", "detail": "something went wrong here; it was logged"})
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

@@ -39,6 +39,8 @@ async def read_submission(request: Request) -> Submission:
         raise _fault("json_invalid", f"this is no JSON: {error.msg}", "body", error.pos) from None
     except UnicodeDecodeError:
         raise _fault("json_invalid", "this is no JSON: it is not in UTF-8", "body") from None
+    except (ValueError, RecursionError):
+        raise _fault("json_invalid", "this JSON holds a number too long to read, or nests too deep", "body") from None
     try:
         return in_json(DocumentCreate.model_validate(document))
     except ValidationError as error:

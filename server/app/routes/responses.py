@@ -47,7 +47,7 @@ def is_current(if_none_match: str | None, current: str) -> bool:
 
 FINAL = {
     "Cache-Control": "private, max-age=600, immutable",
-    "Vary": "Authorization, X-Workspace-ID",
+    "Vary": "Accept, Authorization, X-Workspace-ID",
 }
 """Of what will never be another, unless it is deleted: whoever has it need not ask again for ten minutes."""
 

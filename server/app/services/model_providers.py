@@ -17,6 +17,7 @@ from app.services.ai_models import ModelCatalog
 from app.services.callers import Actor
 from app.services.unit_of_work import UnitOfWorkFactory
 
+MOST_PROVIDERS = 50
 SHORTEST_HINTED = 20
 HINT_CHARACTERS = 4
 
@@ -33,6 +34,12 @@ class ApiKeyNeeded(Invalid):
 
     code = "api_key_needed"
     where = ("body", "api_key")
+
+
+class TooManyProviders(Invalid):
+    """The workspace has as many as it may have."""
+
+    code = "too_many_providers"
 
 
 class ModelProviders:
@@ -56,6 +63,8 @@ class ModelProviders:
         )
         provider.api_key_sealed = self._seal(provider, request.api_key)
         async with self._uow(actor.workspace_id) as work:
+            if await work.providers.count() >= MOST_PROVIDERS:
+                raise TooManyProviders(f"a workspace has at most {MOST_PROVIDERS} providers; delete one first")
             await work.providers.save(provider)
             work.audit.record(Action.PROVIDER_CREATED, actor, provider.id, kind=provider.kind)
         self._catalog.forget(actor.workspace_id)

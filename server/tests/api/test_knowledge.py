@@ -189,3 +189,13 @@ async def test_a_document_deleted_meanwhile_is_simply_not_there(
 
     assert viewer.events[-1].data["end_reason"] == "max_turns"
     assert "rent" not in str(model.prompts)
+
+
+@pytest.mark.parametrize("body", [b'{"title": ' + b"1" * 5_000 + b', "text": "x"}', b"[" * 10_000])
+async def test_json_that_cannot_be_read_is_refused_as_such(client, make_base, body):
+    base = await make_base("Memos")
+
+    address = f"/api/v1/knowledge/bases/{base.id}/documents"
+    response = await client.post(address, content=body, headers={"Content-Type": "application/json"})
+
+    problem(response, 422, "validation_failed")

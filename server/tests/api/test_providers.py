@@ -202,3 +202,12 @@ async def test_only_administrators_see_and_change_them(colleague, make_provider,
     body = {"name": "New", "kind": "groq", "api_key": PROVIDER_KEY}
     assert (await person.http.post(PROVIDERS, json=body)).status_code == (201 if status == 200 else 403)
     assert (await person.http.delete(address_of(made))).status_code == (204 if status == 200 else 403)
+
+
+async def test_a_workspace_has_so_many_and_no_more(client, make_provider, monkeypatch):
+    monkeypatch.setattr("app.services.model_providers.MOST_PROVIDERS", 2)
+    await make_provider("One")
+    await make_provider("Two")
+
+    body = {"name": "Three", "kind": "anthropic", "api_key": PROVIDER_KEY}
+    problem(await client.post(PROVIDERS, json=body), 422, "too_many_providers")

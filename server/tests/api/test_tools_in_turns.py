@@ -154,9 +154,8 @@ async def is_answered(client, address):
 
 @pytest.mark.parametrize("hangs", [True, False])
 async def test_a_server_that_hangs_or_is_away_costs_the_turn_its_tools_alone(
-    client, make_model, make_talk, make_tool_server, monkeypatch, hangs
+    client, make_model, make_talk, make_tool_server, hangs
 ):
-    monkeypatch.setattr("app.services.tools.servers.LIST_SECONDS", 1)
     model = make_model("calls=" + quote("away__x{}") + "&unasked&call_words=1&reply=Well.")
     with ScriptedServer() as server:
         server.only("POST", "/mcp", Stream([], "hold"))

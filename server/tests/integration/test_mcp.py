@@ -60,6 +60,13 @@ def _listens(port):
     return True
 
 
+@pytest.fixture(autouse=True)
+def time_to_start(monkeypatch):
+    """A program of the SDK takes its seconds to start where others keep the machine busy."""
+    monkeypatch.setattr("app.services.tools.toolbox.LISTING_SECONDS", 30)
+    monkeypatch.setattr("app.services.tools.servers.LIST_SECONDS", 30)
+
+
 @pytest.fixture
 def scripted():
     with ScriptedServer() as server:

@@ -17,6 +17,7 @@ from app.services.tools.calculator import LONGEST_EXPRESSION, NotComputable, com
         *(("7 % 3", "1"), ("factorial(20)", "2432902008176640000"), ("round(2.567, 1)", "2.6"), ("1^5000", "1")),
         *(("max(1, 2.5, 2)", "2.5"), ("cos(pi)", "-1"), ("  1\t+ 1 ", "2"), ("1_000 * 2", "2000")),
         ("123456789 * 987654321", "121932631112635269"),
+        ("2**1024 - 2**1024 + factorial(171) // factorial(170)", "171"),
     ],
 )
 def test_arithmetic_is_computed(expression, value):

@@ -78,8 +78,6 @@ def test_definitions_that_contain_themselves_are_taken():
     ("schema", "value"),
     [
         ({"pattern": "^(a+)+$"}, "a" * 50_000 + "b"),
-        ({"$ref": "#"}, 1),
-        ({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}, nested(60)),
         ({"anyOf": [BRANCH, BRANCH]}, nested(13)),
         ({"anyOf": [BRANCH, BRANCH]}, nested(60)),
         ({"anyOf": [BRANCH] * 5}, nested(40)),
@@ -101,3 +99,32 @@ def test_no_value_takes_long(schema, value):
 def test_a_value_that_nests_too_deep_does_not_fit():
     assert compile_schema({}).faults(nested(65)) == ["/: nests deeper than 64 levels"]
     assert compile_schema({}).faults(nested(63)) == []
+
+
+def _circle(size, keyword="allOf"):
+    names = [f"a{number}" for number in range(size)]
+    parts = [{"$ref": f"#/$defs/{name}"} for name in names]
+    return {"$defs": {name: {keyword: parts} for name in names}, "$ref": "#/$defs/a0"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _circle(6),
+        _circle(6, "anyOf"),
+        {"$ref": "#"},
+        {"not": {"$ref": "#"}},
+        {"if": {"$ref": "#"}},
+        {"dependentSchemas": {"items": {"$ref": "#"}}},
+        {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+    ],
+)
+def test_a_circle_that_leads_into_no_value_is_refused(schema):
+    with pytest.raises(BadSchema, match="circle"):
+        compile_schema(schema)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_json_cannot_say_is_refused(number):
+    with pytest.raises(BadSchema, match="NaN"):
+        compile_schema({"type": "object", "properties": {"a": {"default": number}}})

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,32 @@ for reach in (lambda: open("/etc/hostname"), lambda: __import__("socket").socket
         print("OSError" if isinstance(error, OSError) else type(error).__name__)
 print(os.environ.get("ARENA_SECRET_KEY", "unknown"))
 """
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\ntitle: a" + " " * 1_000_000 + "b\n---\n",
+        ("# a" + " " * 990 + "b\n") * 1_000,
+        ("# a" + " #" * 490 + "b\n") * 1_000,
+        ("#" * 990 + "\n") * 1_000,
+    ],
+)
+def test_no_text_takes_long(text):
+    """Texts are read where everything else is done, not in a process of their own."""
+    began = time.process_time()
+
+    read_text(text, markdown=True, most_characters=5_000_000)
+
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        *(("# Plain", "Plain"), ("#  Closed  ##  ", "Closed"), ("## C#", "C#"), ("# a # b #", "a # b"), ("# #", "")),
+        *(("---\ntitle: Front\n---\n", "Front"), ('---\ntitle: "Quoted" \n---\n', "Quoted"), ("#none", "")),
+    ],
+)
+def test_a_title_is_told_from_the_signs_around_it(line, title):
+    assert (read_text(line + "\n\nText.", markdown=True, most_characters=1_000).title or "") == title

@@ -207,3 +207,9 @@ async def test_a_turn_is_offered_the_tools_of_its_agent_that_there_are(tmp_path,
     async with toolboxes.open(uuid4(), names, **{"base_ids": [], "document_ids": [], **where}) as toolbox:
         assert [spec.name for spec in toolbox.specs] == offered
     await toolboxes.close()
+
+
+def test_a_schema_that_could_take_for_ever_is_none():
+    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(30)}
+    with pytest.raises(ValueError, match="too often"):
+        faults_by({"$defs": {**twice, "a30": {}}, "$ref": "#/$defs/a0"})

@@ -24,7 +24,9 @@ CHARACTERS_A_CALL = 200_000
 """Of all texts of a call: OpenAI takes 300,000 tokens."""
 FEWEST_CHARACTERS = 200
 """A model that refuses a text of that length as too long is not asked for less."""
-MOST_ANSWER_BYTES = 64 * 1024 * 1024
+MOST_ANSWER_BYTES = 24 * 1024 * 1024
+MOST_BYTES_A_TEXT = 256 * 1024
+"""A vector of 8,192 numbers in their longest form."""
 _MAX_ERROR_BYTES = 64 * 1024
 _BLANK = "."
 """Stands for a text of white space, which most providers refuse."""
@@ -55,7 +57,8 @@ class EmbeddingsEndpoint:
             body["dimensions"] = dimensions
         try:
             async with asyncio.timeout(self._endpoint.timeouts.first_token_seconds):
-                status, answer, retry_after = await self._post(orjson.dumps(body))
+                most = min(MOST_ANSWER_BYTES, (len(texts) + 1) * MOST_BYTES_A_TEXT)
+                status, answer, retry_after = await self._post(orjson.dumps(body), most)
         except aiohttp.ConnectionTimeoutError:
             raise self._endpoint.timed_out("connect") from None
         except TimeoutError:
@@ -64,16 +67,16 @@ class EmbeddingsEndpoint:
             self._endpoint.unreachable(problem)
         if status != 200:
             raise refusal(self.host, status, complaint_in(answer, secret=self._key), retry_after=retry_after)
-        return self._read(answer, len(texts), dimensions)
+        return await asyncio.to_thread(self._read, answer, len(texts), dimensions)
 
-    async def _post(self, body: bytes) -> tuple[int, bytes, str | None]:
+    async def _post(self, body: bytes, most_bytes: int) -> tuple[int, bytes, str | None]:
         async with self._endpoint.session().post(self._url, data=body, allow_redirects=False) as response:
-            most = MOST_ANSWER_BYTES if response.status == 200 else _MAX_ERROR_BYTES
+            most = most_bytes if response.status == 200 else _MAX_ERROR_BYTES
             received = bytearray()
             while len(received) <= most and (piece := await response.content.readany()):
                 received += piece
             if response.status == 200 and len(received) > most:
-                raise ModelMalformed(f"{self.host} sent more than {most // 2**20} MB for one call")
+                raise ModelMalformed(f"{self.host} sent more than {most // 1024} KB for one call")
             return response.status, bytes(received[:most]), response.headers.get("Retry-After")
 
     def _read(self, answer: bytes, count: int, dimensions: int | None) -> Embedded:

@@ -39,6 +39,8 @@ class PassageService:
         """
         if request.document_ids:
             await self._check(actor, request)
+        # What is found may be kept: it must not come from providers as they were before.
+        self._models.forget(actor.workspace_id)
         reranker = await self._find_reranker(actor, request.rerank_model)
         k = request.k if reranker is None else max(request.k, RERANKED)
         found = await self._search.search(

@@ -3,31 +3,22 @@
 from typing import Any
 
 import orjson
-from jsonschema_rs import Draft202012Validator, RegexOptions
 
+from app.core.json_schema import BadSchema, compile_schema
 from app.services.tools.base import Arguments, Faults, ToolFailed
 
 MOST_ARGUMENT_BYTES = 64 * 1024
 MOST_FAULTS = 5
 """How many faults a model is told at once."""
-LONGEST_FAULT = 300
 
 
 def faults_by(parameters: dict[str, Any]) -> Faults:
-    """Judge by that JSON Schema; raise ValueError if it is none. Nothing is fetched, patterns take linear time."""
-    patterns = RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
-    validator = Draft202012Validator(parameters, offline=True, pattern_options=patterns)
-
-    def faults(value: Any) -> list[str]:
-        found = []
-        for error in validator.iter_errors(value):
-            place = "/".join(map(str, error.instance_path))
-            found.append(f"{place}: {error.message}"[:LONGEST_FAULT] if place else error.message[:LONGEST_FAULT])
-            if len(found) == MOST_FAULTS:
-                break
-        return found
-
-    return faults
+    """Judge by that JSON Schema; raise ValueError if it is none, or one that could cost too much."""
+    try:
+        schema = compile_schema(parameters)
+    except BadSchema as error:
+        raise ValueError(error.detail) from None
+    return lambda value: schema.faults(value)[:MOST_FAULTS]
 
 
 def read_arguments(written: str, faults: Faults) -> Arguments:

@@ -63,7 +63,7 @@ def _bounded(value: object) -> Number:
         raise NotComputable("a part of this has no real number as its value")
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
         raise NotComputable("a number here is too large")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise NotComputable("a part of this is infinite or undefined")
     return value
 

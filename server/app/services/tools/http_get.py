@@ -6,6 +6,7 @@ into may carry out what the model knows. That is why an operator has to switch t
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from urllib.parse import urljoin, urlsplit
 
@@ -25,6 +26,11 @@ _HEADERS = {
     "User-Agent": "DiscussionArena (+http_get)",
     "Accept": "text/html, text/plain, text/*;q=0.9, application/json;q=0.9, */*;q=0.1",
 }
+_CHARSETS = re.compile(
+    r"utf-?8|utf-?16(-?[lb]e)?|utf-?32(-?[lb]e)?|us-ascii|ascii|latin-?1|iso-8859-([1-9]|1[013-6])|windows-125[0-8]"
+    r"|cp125[0-8]|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)"
+)
+"""Those whose decoders take linear time, which some of Python's do not."""
 _TEXTUAL = ("application/json", "application/xml", "application/xhtml+xml", "application/javascript")
 
 
@@ -103,10 +109,7 @@ def _readable(answer: Answer) -> str:
 
 
 def _decoded(body: bytes, charset: str) -> str:
-    try:
-        return body.decode(charset, errors="replace")
-    except (LookupError, ValueError):  # no such encoding, or one that makes no text
-        return body.decode(errors="replace")
+    return body.decode(charset if _CHARSETS.fullmatch(charset) else "utf-8", errors="replace")
 
 
 def _content_type(headers: Mapping[str, str]) -> tuple[str, str]:

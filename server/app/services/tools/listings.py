@@ -23,7 +23,7 @@ from app.services.tools.names import ALL
 log = structlog.stdlib.get_logger(__name__)
 
 KEPT_SECONDS = 60.0
-FAILURE_KEPT_SECONDS = 10.0
+FAILURE_KEPT_SECONDS = 30.0
 MOST_KEPT = 500
 MOST_TOOLS = 64
 LONGEST_NAME = 128

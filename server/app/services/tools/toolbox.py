@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger(__name__)
 
+LISTING_SECONDS = 6.0
+"""How long a turn waits for what a server offers; it goes on without, and the next one may find it listed."""
+
 
 class Toolbox:
     """What may be called in this turn. `specs` is what the model is offered, in the order the agent names them."""
@@ -189,6 +192,7 @@ class Toolboxes:
 
 async def _offers_of(servers: "Servers", address: Address) -> list[Offer]:
     try:
-        return await servers.listings.of(address)
-    except ToolFailed:  # told in the log when it was asked
+        async with asyncio.timeout(LISTING_SECONDS):
+            return await servers.listings.of(address)
+    except (ToolFailed, TimeoutError):  # what failed is told in the log when it was asked
         return []

@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 from app.services.knowledge.parsing.draft import Draft, clean
 
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+# Nothing here tries a place twice: a text may be one line of millions of blanks.
+_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t](.*))?$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _NO_PARAGRAPH = re.compile(r" {0,3}(?:>|[-*+][ \t]|\d{1,9}[.)][ \t]|\||<)| {4}|\t|\s*$")
 _LINK = re.compile(r"!?\[([^\]\[]*)\](?:\([^()]*\)|\[[^\]\[]*\])")
 _MARKS = re.compile(r"(\*{1,3}|`+|~~|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w))")
-_FRONT_TITLE = re.compile(r"title:[ \t]*(?:\"(.*)\"|'(.*)'|(.*?))[ \t]*$")
+_FRONT_TITLE = "title:"
+_BLANKS = " \t"
 LONGEST_HEADING_LINE = 1_000
 
 
@@ -32,8 +34,8 @@ def read_markdown(text: str, draft: Draft) -> None:
     lines = _lines(text)
     front = _front_matter(lines)
     for line in lines[:front]:
-        if said := _FRONT_TITLE.match(line.text):
-            draft.call(said[1] or said[2] or said[3])
+        if line.text.startswith(_FRONT_TITLE) and len(line.text) <= LONGEST_HEADING_LINE:
+            draft.call(_unquoted(line.text.removeprefix(_FRONT_TITLE).strip(_BLANKS)))
     _mark_headings(lines[front:], draft)
     if draft.title is None and draft.headings:
         draft.call(draft.headings[0][2])
@@ -55,6 +57,18 @@ def _front_matter(lines: list[_Line]) -> int:
     return next(ends, 0)
 
 
+def _unquoted(said: str) -> str:
+    is_quoted = len(said) > 1 and said[0] == said[-1] and said[0] in "\"'"
+    return said[1:-1] if is_quoted else said
+
+
+def _without_closing(heading: str) -> str:
+    """A heading may end with signs like those that it begins with."""
+    said = heading.strip(_BLANKS)
+    closed = said.rstrip("#")
+    return closed.rstrip(_BLANKS) if not closed or closed[-1] in _BLANKS else said
+
+
 def _mark_headings(lines: list[_Line], draft: Draft) -> None:
     fence: str | None = None
     before: _Line | None = None  # a line of a paragraph, which the next one may underline
@@ -68,7 +82,7 @@ def _mark_headings(lines: list[_Line], draft: Draft) -> None:
         if opening := _FENCE.match(line.text):
             fence, before = opening[1], None
         elif atx := _ATX.match(line.text):
-            draft.mark_heading(line.start, len(atx[1]), _without_marks(atx[2] or ""))
+            draft.mark_heading(line.start, len(atx[1]), _without_marks(_without_closing(atx[2] or "")))
             before = None
         elif before and (underline := _UNDERLINE.match(line.text)):
             draft.mark_heading(before.start, 1 if underline[1][0] == "=" else 2, _without_marks(before.text))
