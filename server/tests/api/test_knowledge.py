@@ -191,9 +191,9 @@ async def test_a_document_deleted_meanwhile_is_simply_not_there(
     assert "rent" not in str(model.prompts)
 
 
-@pytest.mark.parametrize("body", [b'{"title": ' + b"1" * 5_000 + b', "text": "x"}', b"[" * 10_000])
-async def test_json_that_cannot_be_read_is_refused_as_such(client, make_base, body):
+async def test_a_number_too_long_to_read_is_refused_as_such(client, make_base):
     base = await make_base("Memos")
+    body = b'{"title": ' + b"1" * 5_000 + b', "text": "x"}'
 
     address = f"/api/v1/knowledge/bases/{base.id}/documents"
     response = await client.post(address, content=body, headers={"Content-Type": "application/json"})
