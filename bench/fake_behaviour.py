@@ -87,7 +87,7 @@ class Behaviour:
     call_words: int = 0  # words said before the calls
     call_bytes: int = 0  # send arguments in pieces so long, instead of each call whole
     call_wire: str = ""  # how unlike OpenAI: any of `no_id`, `no_index`, `same_index`, `objects`, `together`
-    unasked: bool = False  # ask for them even where no tools are offered
+    unasked: bool = False  # ask for them even where no tools are offered, or none may be called
     fail_times: int = 0  # only the first requests of `key` misbehave, with `status` 500 unless told
     key: str = ""
 

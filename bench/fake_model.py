@@ -236,11 +236,12 @@ class FakeModelServer:
         return start + usage + end
 
     def is_to_call(self, behaviour: Behaviour, body: bytes) -> bool:
-        """Whether tools are asked for, and not their results already here."""
+        """Whether tools are offered and may be called, and not their results already here."""
         request = orjson.loads(body)
         since = itertools.takewhile(lambda message: message["role"] != "user", reversed(request["messages"]))
         rounds = sum(1 for message in since if message.get("tool_calls"))
-        return rounds < behaviour.call_rounds and (behaviour.unasked or bool(request.get("tools")))
+        may_call = bool(request.get("tools")) and request.get("tool_choice") != "none"
+        return rounds < behaviour.call_rounds and (behaviour.unasked or may_call)
 
     def chunks(self, chat: Chat) -> wire.Chunks:
         return wire.Chunks(chat.model, chat.behaviour)

@@ -97,7 +97,7 @@ async def test_after_the_fact_a_viewer_may_come_back_between_a_call_and_its_end(
         ] == shown
 
 
-async def test_calls_are_bounded_and_then_the_model_is_asked_without_tools(client, make_model, make_talk, settings):
+async def test_calls_are_bounded_and_then_the_model_may_call_none_of_its_tools(client, make_model, make_talk, settings):
     model = make_model(f"{ADDS}&call_rounds=50&reply=Enough.")
 
     talk = await make_talk(model)
@@ -105,7 +105,33 @@ async def test_calls_are_bounded_and_then_the_model_is_asked_without_tools(clien
 
     message, most = await message_of(client, talk), settings.tools.tool_calls_per_turn
     assert (len(message["tools"]), message["content"]) == (most, "Enough.")
-    assert [bool(request.body.get("tools")) for request in model.requests] == [True] * most + [False]
+    assert [request.body.get("tool_choice") for request in model.requests] == [None] * most + ["none"]
+    assert all(request.body["tools"] == model.requests[0].body["tools"] for request in model.requests)
+
+
+async def test_a_model_that_calls_all_the_same_is_told_once_and_not_obeyed(client, make_model, make_talk, settings):
+    most = settings.tools.tool_calls_per_turn
+    model = make_model(f"{ADDS}&unasked&call_rounds={most + 1}&reply=Enough.")
+
+    talk = await make_talk(model)
+    await watch_to_the_end(client, talk.id)
+
+    message = await message_of(client, talk)
+    assert (len(message["tools"]), message["content"], message["attempt"]) == (most, "Enough.", 1)
+    assert "no more calls" in model.prompts[-1][-1]["content"]
+    assert [request.body.get("tool_choice") for request in model.requests] == [None] * most + ["none"] * 2
+
+
+async def test_calls_beside_the_last_words_are_ignored(client, make_model, make_talk, settings):
+    most = settings.tools.tool_calls_per_turn
+    model = make_model(f"{ADDS}&unasked&call_rounds={most + 9}&call_words=2&reply=It%20is%20so.")
+
+    talk = await make_talk(model)
+    await watch_to_the_end(client, talk.id)
+
+    message = await message_of(client, talk)
+    assert (len(message["tools"]), message["content"]) == (most, "\n\n".join(["It is"] * (most + 1)))
+    assert len(model.requests) == most + 1
 
 
 @pytest.mark.parametrize("calls", ['calculator{"expression": "1 / 0"}', "calculator{}", "http_get{}", 'x{"a": 1}'])

@@ -100,6 +100,25 @@ async def test_a_prompt_keeps_its_roles_and_order_in_each_protocol(subject, serv
     assert all(name in json.dumps(first["toolConfig" if protocol == "bedrock" else "tools"]) for name in TOOL_NAMES)
 
 
+async def test_a_model_that_may_call_none_is_told_so_and_bedrock_still_of_its_tools(subject, server, protocol):
+    name = subject.name_of(Scenario.CALLS)
+    _, asked = await collect_reply(subject, with_tools(name))
+    text, _ = await collect_reply(subject, replace(with_results(name, asked.tool_calls), may_call_tools=False))
+
+    sent = server.requests[-1].body
+    assert text
+    assert NO_CALLS[protocol](sent)
+
+
+NO_CALLS = {
+    "anthropic": lambda body: body["tool_choice"] == {"type": "none"},
+    "google": lambda body: body["toolConfig"]["functionCallingConfig"]["mode"] == "NONE",
+    "mistral": lambda body: "tools" not in body,
+    "bedrock": lambda body: (
+        [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == TOOL_NAMES
+        and "toolChoice" not in body["toolConfig"]  # it has no word for it
+    ),
+}
 TOOL_NAMES = [tool.name for tool in TOOLS]
 SYSTEM = {
     "anthropic": lambda body: body["system"],

@@ -32,6 +32,7 @@ def test_tools_and_their_results_are_part_of_the_request():
         ChatRequest("fake", said[:1], tools=[ToolSpec("add", "Adds.", {"type": "object"})]),
         ChatRequest("fake", said[:2]),
         ChatRequest("fake", said),
+        ChatRequest("fake", said, may_call_tools=False),
     ]
 
     assert len({key_of(request_fields(one)) for one in asked}) == len(asked)

@@ -34,6 +34,7 @@ class ChatRequest:
     presence_penalty: float | None = None
     response_schema: dict[str, Any] | None = None  # JSON Schema; a provider that cannot keep to it may refuse
     tools: Sequence[ToolSpec] = field(default_factory=tuple)  # a provider that knows none may refuse
+    may_call_tools: bool = True  # False is a wish too: some providers have no word for it
 
 
 @dataclass(frozen=True, slots=True)

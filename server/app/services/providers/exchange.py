@@ -7,8 +7,9 @@
  "finish": {"reason": "stop", "prompt_tokens": 61, "completion_tokens": 2, "ms": 31.2}}
 ```
 
-What asks for tools, or holds what came of them, has `tools` in its request, `tool_calls` and `tool_call_id` in its
-messages; a reply that wants some called has `tool_calls` in its `finish`, each with `id`, `name` and `arguments`.
+What asks for tools, or holds what came of them, has `tools` in its request, with `may_call_tools` where that is false,
+`tool_calls` and `tool_call_id` in its messages; a reply that wants some called has `tool_calls` in its `finish`, each
+with `id`, `name` and `arguments`.
 In place of `finish` it may have `error` (`code`, `detail`, `ms` and, where known, `retry_after_seconds` and `phase`),
 or neither, if the consumer ended the call. Times are milliseconds since its beginning.
 """
@@ -41,6 +42,8 @@ class ExchangeUnreadable(ValueError):
 def request_fields(request: ChatRequest) -> dict[str, Any]:
     """All that decides the reply, but for the model's name."""
     fields = {name: value for name, value in asdict(request).items() if name != "model" and value not in (None, ())}
+    if request.may_call_tools:
+        del fields["may_call_tools"]
     if tools := fields.pop("tools", None):
         fields["tools"] = list(tools)
     fields["messages"] = [_message_fields(message) for message in request.messages]

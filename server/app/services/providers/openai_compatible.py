@@ -262,6 +262,7 @@ class OpenAICompatibleModel:
             "stop": list(request.stop) or None,
             "response_format": _response_format(request.response_schema),
             "tools": tools_as_sent(request.tools) or None,
+            "tool_choice": "none" if request.tools and not request.may_call_tools else None,
             "messages": [message_as_sent(message) for message in request.messages],
         }
         return orjson.dumps({name: value for name, value in body.items() if value is not None})

@@ -2,7 +2,8 @@
 
 Always holds: whatever a tool does, the turn goes on: its result is data for the model, cut to what fits, and nothing in
 it can begin another role. Calls are bounded in number and in time for the whole turn; once that is used up the model is
-asked once more without tools. No call is made, and no model asked again, that limits and budgets have no room for.
+asked once more and may call none. It is still told of its tools: Bedrock refuses calls and results without them. No
+call is made, and no model asked again, that limits and budgets have no room for.
 """
 
 import asyncio
@@ -61,11 +62,19 @@ class ToolUse:
     sources: list[Source] = field(default_factory=list)
     _calls: int = 0
     _seconds: float = 0.0
+    _was_told_no_more: bool = False
 
     async def answer(
         self, model: Model, request: ChatRequest, said: str, calls: Sequence[ToolCall], message: LiveMessage, took: Used
     ) -> ChatRequest | None:
-        """Make the calls and return what the model is asked next, None where there is no room for that."""
+        """Make the calls and return what the model is asked next, None where there is no room for that.
+
+        Calls of a model that may call none are ignored; one that says nothing else is told so, once.
+        """
+        if not request.may_call_tools:
+            if said.strip() or self._was_told_no_more:
+                return None
+            self._was_told_no_more = True
         calls = calls[:MOST_CALLS_AT_ONCE]
         asked = [*request.messages, ChatMessage("assistant", said, tool_calls=calls)]
         bare = replace(request, messages=[*asked, *(ChatMessage("tool", "", tool_call_id=call.id) for call in calls)])
@@ -77,7 +86,7 @@ class ToolUse:
             ChatMessage("tool", truncate(disarm(await self._result(call, message)), share), tool_call_id=call.id)
             for call in calls
         ]
-        following = replace(request, messages=[*asked, *results], tools=request.tools if self._may_call else ())
+        following = replace(request, messages=[*asked, *results], may_call_tools=self._may_call)
         return following if await self.affords(model, following, took) else None
 
     @property

@@ -64,6 +64,7 @@ def settings_of(request: ChatRequest) -> ModelSettings:
         "stop_sequences": list(request.stop) or None,
         "frequency_penalty": request.frequency_penalty,
         "presence_penalty": request.presence_penalty,
+        "tool_choice": "none" if request.tools and not request.may_call_tools else None,
     }
     return cast("ModelSettings", {name: value for name, value in given.items() if value is not None})
 
