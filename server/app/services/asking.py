@@ -36,7 +36,7 @@ async def ask(model: Model, request: ChatRequest, seconds: float | None = None) 
     They begin when the call does: it may have to wait for room before.
 
     A `response_schema` and a `temperature` are wishes: where the provider refuses one, the model is asked without, and
-    from then on at once. Read the answer leniently, therefore. Nothing is retried: a model that fails now is for the
+    for a while at once. Read the answer leniently, therefore. Nothing is retried: a model that fails now is for the
     caller's fallback.
     """
     wish = _acceptable(model, request)
@@ -50,9 +50,9 @@ async def ask(model: Model, request: ChatRequest, seconds: float | None = None) 
 
 def _acceptable(model: Model, request: ChatRequest) -> ChatRequest:
     """The request without what the model is known to refuse."""
-    if model.wire_name in model.without_schema:
+    if request.response_schema is not None and model.refuses("response_schema", request.response_schema):
         request = replace(request, response_schema=None)
-    if model.wire_name in model.without_temperature:
+    if request.temperature is not None and model.refuses("temperature", request.temperature):
         request = replace(request, temperature=None)
     return request
 
@@ -62,7 +62,7 @@ async def _ask_for_less(model: Model, wish: ChatRequest, refusal: ModelRejected,
 
     Where both were refused the next question tells of the other. What is refused in the end was so for neither.
     """
-    if wish.response_schema is not None:
+    if (schema := wish.response_schema) is not None:
         wish = replace(wish, response_schema=None)
         try:
             answer = await _collect(model, wish, seconds)
@@ -71,12 +71,12 @@ async def _ask_for_less(model: Model, wish: ChatRequest, refusal: ModelRejected,
         except ModelRejected as again:
             refusal = again
         else:
-            model.without_schema.add(model.wire_name)
+            model.note_refusal("response_schema", schema)
             return answer
     if wish.temperature is None:
         raise refusal
     answer = await _collect(model, replace(wish, temperature=None), seconds)
-    model.without_temperature.add(model.wire_name)
+    model.note_refusal("temperature", wish.temperature)
     return answer
 
 

@@ -10,6 +10,7 @@ from genai_prices.data_snapshot import get_snapshot
 
 from app.core.errors import Invalid, located
 from app.services.providers.base import ChatModel
+from app.services.refusals import Refusals, Wish
 
 TIER_STEP_TOKENS = 1000
 """Some models charge more for every token of a long prompt: prices are looked up for prompts of about its length."""
@@ -71,10 +72,8 @@ def _context_tokens(prices: PriceList, wire_name: str) -> int | None:
 class Model:
     """A model ready to be asked: its client, its name at the provider, its context window in tokens.
 
-    `prices` is None where a call costs nothing. `without_schema`, `without_temperature` and `without_tools` are shared
-    by all models of the provider: the wire names of those that were seen to refuse a `response_schema`, a
-    `temperature`, or tools.
-    `version` changes whenever its provider or the way to it does.
+    `prices` is None where a call costs nothing. `refusals` are shared by all models of the provider. `version` changes
+    whenever its provider or the way to it does.
     """
 
     name: str
@@ -82,10 +81,15 @@ class Model:
     wire_name: str
     context_tokens: int
     prices: PriceList | None
-    without_schema: set[str] = field(default_factory=set, compare=False, repr=False)
-    without_temperature: set[str] = field(default_factory=set, compare=False, repr=False)
-    without_tools: set[str] = field(default_factory=set, compare=False, repr=False)
+    refusals: Refusals = field(default_factory=Refusals, compare=False, repr=False)
     version: str = ""
+
+    def refuses(self, wish: Wish, value: object) -> bool:
+        """Whether it was lately seen to refuse that value."""
+        return self.refusals.has(self.wire_name, wish, value)
+
+    def note_refusal(self, wish: Wish, value: object) -> None:
+        self.refusals.note(self.wire_name, wish, value)
 
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The price of a call in US dollars, 0.0 where none is known."""
@@ -115,9 +119,7 @@ class ModelSource:
     only: str | None = None
     list_names: ListNames | None = None
     knows_contexts: bool = False
-    without_schema: set[str] = field(default_factory=set)
-    without_temperature: set[str] = field(default_factory=set)
-    without_tools: set[str] = field(default_factory=set)
+    refusals: Refusals = field(default_factory=Refusals)
 
     def model(self, wire_name: str) -> Model:
         return Model(
@@ -126,9 +128,7 @@ class ModelSource:
             wire_name,
             self.context_of(wire_name),
             self.prices,
-            self.without_schema,
-            self.without_temperature,
-            self.without_tools,
+            self.refusals,
             self.version,
         )
 

@@ -113,7 +113,7 @@ def _read(source: ModelSource, wire_name: str) -> ModelRead | None:
             chat=not embeds,
             embeddings=embeds and source.kind == "openai_compatible",
             tools=not embeds and not is_local,
-            response_schema=not embeds and wire_name not in source.without_schema,
+            response_schema=not embeds,
             streaming=not embeds,
         ),
     )

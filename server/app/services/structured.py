@@ -108,7 +108,7 @@ class _Tries:
 
     @property
     def _refuses_schemas(self) -> bool:
-        return self._model.wire_name in self._model.without_schema
+        return self._model.refuses("response_schema", self._schema.document)
 
     async def _call(self, request: ChatRequest) -> Answer:
         try:

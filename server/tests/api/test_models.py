@@ -1,10 +1,12 @@
 """The list of models, and providers that are tried."""
 
+import json
+
 import pytest
 
 from tests.factories.providers import PROVIDER_KEY
 from tests.fixtures.problems import problem
-from tests.fixtures.scripted_server import PREFIX, Reply, ScriptedServer, refusal
+from tests.fixtures.scripted_server import PREFIX, Reply, ScriptedServer, Stream, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +72,26 @@ async def test_a_provider_that_fails_is_named_and_hides_nobody_elses_models(clie
     assert "openai/fake" in {model["id"] for model in page["items"]}
     [broken] = page["unavailable"]
     assert (broken["provider"], broken["code"]) == ("broken", "model_unavailable")
+
+
+async def test_a_model_that_refuses_one_schema_is_still_listed_as_taking_them(client, make_own, listing):
+    chunk = {"choices": [{"index": 0, "delta": {"content": "{}"}, "finish_reason": "stop"}]}
+    said = Stream([f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()])
+    listing.on("GET", "/models", offering("big"))
+    listing.on("POST", "/chat/completions", Reply({"error": {"message": "bad schema"}}, 400), said)
+    await make_own()
+    asking = {
+        "model": "own/big",
+        "messages": [{"role": "user", "content": "Go?"}],
+        "response_schema": {"type": "object"},
+    }
+
+    answer = await client.post("/api/v1/ai/chat", json=asking)
+
+    assert answer.json()["parsed"] == {}, answer.text
+    assert ["response_format" in one.json for one in listing.of("/chat/completions")] == [True, False]
+    [big] = [model for model in (await client.get(MODELS)).json()["items"] if model["id"] == "own/big"]
+    assert big["capabilities"]["response_schema"] is True
 
 
 async def test_the_list_comes_in_pages_and_providers_are_not_asked_for_each(client, make_own, listing):

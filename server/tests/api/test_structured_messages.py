@@ -83,6 +83,16 @@ async def test_a_model_that_takes_no_schema_is_told_of_it_in_words(client, make_
     assert "JSON Schema" in model.prompts[1][0]["content"]
 
 
+async def test_a_schema_that_a_model_refuses_takes_other_schemas_from_nobody(client, make_model, make_talk):
+    model = make_model(f"reject_format&reply={quote(json.dumps({'vote': 'no'}))}")
+
+    for schema in [SCHEMA, {**SCHEMA, "title": "another"}, SCHEMA]:
+        talk = await make_talk(model, response_schema=schema)
+        await watch_to_the_end(client, talk.id)
+
+    assert ["response_format" in request.body for request in model.requests] == [True, False, True, False, False]
+
+
 async def test_a_model_that_refuses_schema_and_tools_is_asked_without_both(client, make_model, make_talk):
     model = make_model(f"reject_format&reject_tools&reply={quote(json.dumps({'vote': 'no'}))}")
 

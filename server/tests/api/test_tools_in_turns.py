@@ -203,6 +203,16 @@ async def test_a_model_that_refuses_tools_is_asked_without(client, make_model, m
     assert [bool(request.body.get("tools")) for request in model.requests] == [True, False, False]
 
 
+async def test_tools_that_a_model_refuses_take_other_tools_from_nobody(client, make_model, make_talk):
+    model = make_model("reject_tools&reply=Well.")
+
+    for tools in [["calculator"], ["current_time"], ["calculator"]]:
+        talk = await make_talk(model, tools=tools)
+        await watch_to_the_end(client, talk.id)
+
+    assert [bool(request.body.get("tools")) for request in model.requests] == [True, False, True, False, False]
+
+
 async def test_an_agent_without_tools_is_offered_none_and_calls_none(client, make_model, make_talk):
     model = make_model(f"{ADDS}&unasked&call_words=1&reply=Well.")
 

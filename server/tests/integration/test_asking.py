@@ -50,6 +50,16 @@ async def test_a_provider_that_refuses_the_format_is_asked_without_and_from_then
     assert formats(server) == [True, False, False]
 
 
+async def test_a_format_that_is_refused_takes_the_others_from_nobody(catalog, server):
+    model = catalog.get(f"openai/fake?reply={ANSWER}&reject_format")
+    await ask(model, asked(model))
+
+    for schema in [{**SCHEMA, "title": "another"}, SCHEMA]:
+        await ask(model, asked(model, response_schema=schema))
+
+    assert formats(server) == [True, False, True, False, False]
+
+
 def temperatures(server):
     return [request.body.get("temperature") for request in server.requests]
 
@@ -78,7 +88,7 @@ async def test_a_temperature_is_dropped_where_there_is_no_format_to_drop(catalog
     await ask(model, asked(model, response_schema=None, temperature=0.0))
 
     assert temperatures(server) == [0.0, None]
-    assert model.without_temperature == {model.wire_name}
+    assert model.refuses("temperature", 0.0)
 
 
 async def test_what_is_refused_without_temperature_too_says_nothing_about_it(catalog, server):
@@ -88,7 +98,8 @@ async def test_what_is_refused_without_temperature_too_says_nothing_about_it(cat
         await ask(model, asked(model, temperature=0.0))
 
     assert temperatures(server) == [0.0, 0.0, None]
-    assert not model.without_schema | model.without_temperature
+    assert not model.refuses("temperature", 0.0)
+    assert not model.refuses("response_schema", SCHEMA)
 
 
 async def test_what_is_refused_without_the_format_too_says_nothing_about_the_format(catalog, server):
@@ -98,7 +109,7 @@ async def test_what_is_refused_without_the_format_too_says_nothing_about_the_for
         await ask(model, asked(model))
 
     assert formats(server) == [True, False]
-    assert not model.without_schema
+    assert not model.refuses("response_schema", SCHEMA)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from app.services.providers.base import (
     ModelRejected,
     TextDelta,
 )
+from app.services.refusals import Wish
 from app.services.turns.leases import ClaimLost, HeldClaim
 from app.services.turns.structure import Structure
 from app.services.turns.tool_use import ToolUse
@@ -152,14 +153,14 @@ def _asked(
 async def _wished(
     model: Model, request: ChatRequest, structure: Structure | None
 ) -> AsyncGenerator[TextDelta | Finished, None]:
-    """Ask with the tools and the schema; a model that refuses one is asked without, and from then on at once."""
+    """Ask with the tools and the schema; a model that refuses one is asked without, and for a while at once."""
     wishes = _wishes(model, request, structure)
     for number, (wish, forgone) in enumerate(wishes):
         try:
             async with aclosing(model.client.stream(wish)) as items:
                 async for item in items:
-                    for refusing in forgone:
-                        refusing.add(model.wire_name)
+                    while forgone:
+                        model.note_refusal(*forgone.pop())
                     yield item
                 return
         except ModelRejected as error:
@@ -170,13 +171,14 @@ async def _wished(
 
 def _wishes(
     model: Model, request: ChatRequest, structure: Structure | None
-) -> list[tuple[ChatRequest, tuple[set[str], ...]]]:
-    """The request, and what of it may be left out, each with what is known of the model if it takes only that."""
-    if model.wire_name in model.without_tools:
-        request = replace(request, tools=())
-    wishes: list[tuple[ChatRequest, tuple[set[str], ...]]] = [(request, ())]
+) -> list[tuple[ChatRequest, list[tuple[Wish, object]]]]:
+    """The request, and what of it may be left out, each with what the model refuses if it takes only that."""
+    may_go_without = request.tools and not any(one.tool_calls for one in request.messages)
+    if may_go_without and model.refuses("tools", request.tools):
+        request, may_go_without = replace(request, tools=()), False
+    wishes: list[tuple[ChatRequest, list[tuple[Wish, object]]]] = [(request, [])]
     if structure is not None and request.response_schema is not None:
-        wishes.append((structure.in_words(request), (model.without_schema,)))
-    if request.tools and not any(one.tool_calls for one in request.messages):
-        wishes += [(replace(wish, tools=()), (*forgone, model.without_tools)) for wish, forgone in wishes]
+        wishes.append((structure.in_words(request), [("response_schema", request.response_schema)]))
+    if may_go_without:
+        wishes += [(replace(wish, tools=()), [*forgone, ("tools", request.tools)]) for wish, forgone in wishes]
     return wishes

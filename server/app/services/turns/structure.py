@@ -52,7 +52,7 @@ class Structure:
         if self.unfit is not None:
             mended = mending(request, self.schema, self.unfit.text, self.unfit.faults)
             request = replace(mended, messages=Prompt(mended.messages, sources_shown(request)))
-        if model.wire_name in model.without_schema:
+        if model.refuses("response_schema", self.schema.document):
             return self.in_words(request)
         return replace(request, response_schema=self.schema.document)
 
