@@ -60,8 +60,11 @@ class ChunkRepository(Repository):
         hashes: Sequence[bytes],
         changes: ChunkChanges,
         language: str,
-    ) -> None:
-        """Make the document's chunks what its pieces are; `language` is PostgreSQL's name of one."""
+    ) -> list[tuple[UUID, int]]:
+        """Make the document's chunks what its pieces are; `language` is PostgreSQL's name of one.
+
+        The chunks that are new, each with the place of its piece.
+        """
         note_change(self._session, Kind.PASSAGES)
         scope = {"workspace_id": self._workspace_id, "language": language}
         for gone in in_batches(changes.gone, ROWS_AT_ONCE):
@@ -69,14 +72,16 @@ class ChunkRepository(Repository):
         for kept in in_batches(changes.kept, ROWS_AT_ONCE):
             await self._session.execute(_MOVE, scope | _moved(kept, pieces))
         owner = {"base_id": document.base_id, "document_id": document.id, "title": title}
-        for added in in_batches(changes.added, ROWS_AT_ONCE):
+        new = [(new_id(), place) for place in changes.added]
+        for added in in_batches(new, ROWS_AT_ONCE):
             values = {
-                **_moved([(new_id(), place) for place in added], pieces),
-                "headings": [pieces[place].heading for place in added],
-                "texts": [pieces[place].text for place in added],
-                "hashes": [hashes[place] for place in added],
+                **_moved(added, pieces),
+                "headings": [pieces[place].heading for _, place in added],
+                "texts": [pieces[place].text for _, place in added],
+                "hashes": [hashes[place] for _, place in added],
             }
             await self._session.execute(_INSERT, scope | owner | values)
+        return new
 
     async def list_ids(self, document_id: UUID) -> list[UUID]:
         """In their order."""

@@ -1,7 +1,8 @@
 """Gives chunks the vectors they lack: of one model, in batches, writing one while the next is embedded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from uuid import UUID
 
 from app.core.batches import in_batches
@@ -22,10 +23,16 @@ class ChunkEmbedding:
         self._vectors = vectors
 
     async def embed(
-        self, workspace_id: UUID, base_id: UUID, model: str, chunks: Sequence[tuple[UUID, UUID]]
+        self,
+        workspace_id: UUID,
+        base_id: UUID,
+        model: str,
+        chunks: Sequence[tuple[UUID, UUID]],
+        new: Mapping[UUID, str] = MappingProxyType({}),
     ) -> AsyncIterator[int]:
         """Embed the chunks (each with its document), and yield how many have their vectors so far.
 
+        Of the `new` ones whoever asks has just written what they are embedded as, so that nobody has to be asked.
         Raise `UnknownModel` or a `ModelError`. Chunks that are gone by now are passed over.
         """
         embedder = (await self._embeddings.get(workspace_id, model)).embedder
@@ -33,7 +40,7 @@ class ChunkEmbedding:
         done = 0
         try:
             for batch in in_batches(chunks, CHUNKS_AT_ONCE):
-                places, vectors = await self._lacking(workspace_id, base_id, model, embedder, batch)
+                places, vectors = await self._lacking(workspace_id, base_id, model, embedder, batch, new)
                 if writing is not None:
                     await writing
                     yield done
@@ -48,11 +55,19 @@ class ChunkEmbedding:
                 await asyncio.wait([writing])
 
     async def _lacking(
-        self, workspace_id: UUID, base_id: UUID, model: str, embedder: Embedder, batch: Sequence[tuple[UUID, UUID]]
+        self,
+        workspace_id: UUID,
+        base_id: UUID,
+        model: str,
+        embedder: Embedder,
+        batch: Sequence[tuple[UUID, UUID]],
+        new: Mapping[UUID, str],
     ) -> tuple[list[Place], Vectors]:
         """Those of the batch that lack a vector, and what it is."""
-        missing = await self._vectors.find_missing(workspace_id, model, [chunk_id for chunk_id, _ in batch])
-        async with self._uow.reading(workspace_id) as work:
-            found = await work.chunks.find_embedded_texts(list(missing)) if missing else {}
+        found = {chunk_id: (document_id, new[chunk_id]) for chunk_id, document_id in batch if chunk_id in new}
+        if known := [chunk_id for chunk_id, _ in batch if chunk_id not in new]:
+            missing = await self._vectors.find_missing(workspace_id, model, known)
+            async with self._uow.reading(workspace_id) as work:
+                found |= await work.chunks.find_embedded_texts(list(missing)) if missing else {}
         places = [Place(chunk_id, base_id, document_id) for chunk_id, (document_id, _) in found.items()]
         return places, await embedder.embed([text for _, text in found.values()])

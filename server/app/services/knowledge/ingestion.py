@@ -10,7 +10,7 @@ work was begun `MOST_BEGUN` times is given up: it may be what ended the workers.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -71,6 +71,10 @@ class _Cut:
     hashes: Sequence[bytes]
     language: str | None
 
+    def embedded(self, place: int) -> str:
+        piece = self.pieces[place]
+        return embedded_text(self.title, piece.heading, piece.text)
+
 
 class Ingestion:
     """Takes one document in at a time; any number of these may work at once."""
@@ -121,9 +125,11 @@ class Ingestion:
     async def _take_in(self, begun: Begun) -> None:
         if begun.begun > MOST_BEGUN:
             raise GivenUp("it could not be taken in: each try was cut short; split it or save it in another form")
+        new: Mapping[UUID, str] = {}
         if not begun.is_cut:
-            await self._write(begun, await self._cut(begun, await self._read(begun)))
-        while not await self._embed(begun):
+            new = await self._write(begun, await self._cut(begun, await self._read(begun)))
+        while not await self._embed(begun, new):
+            new = {}  # they have vectors of some model by now
             log.info("document_embedded_anew", document_id=str(begun.id))
 
     async def _read(self, begun: Begun) -> ParsedDocument:
@@ -174,17 +180,17 @@ class Ingestion:
             raise FileHasNoText("there is no text in it: a scan has to be given a text layer first (OCR)")
         return found
 
-    async def _write(self, begun: Begun, found: _Cut) -> None:
-        """Make its text and its chunks what was read, in one transaction."""
-        async with self._uow.reading(begun.workspace_id) as work:
-            present = await work.chunks.list_hashes(begun.id)
-        # Before they go: afterwards nobody would know of their vectors, and whoever still has the chunk embeds it anew.
-        if gone := changes(present, found.hashes).gone:
-            await self._vectors.delete_chunks(begun.workspace_id, gone)
+    async def _write(self, begun: Begun, found: _Cut) -> Mapping[UUID, str]:
+        """Make its text and its chunks what was read, in one transaction.
+
+        The chunks that are new, each with what it is embedded as.
+        """
+        if begun.chunk_count:
+            await self._delete_vectors(begun, found)
         async with self._uow(begun.workspace_id) as work:
             document = await _lock(work, begun)
             changed = changes(await work.chunks.list_hashes(begun.id), found.hashes)
-            await work.chunks.change(
+            added = await work.chunks.change(
                 document, found.title, found.pieces, found.hashes, changed, regconfig_of(found.language)
             )
             document.text, document.title = found.parsed.text, found.title
@@ -193,8 +199,19 @@ class Ingestion:
             document.language = found.language
             document.chunk_count, document.embedded_count = len(found.pieces), 0
             document.cut_generation, document.progress = begun.generation, max(document.progress, CUT)
+        return {chunk_id: found.embedded(place) for chunk_id, place in added}
 
-    async def _embed(self, begun: Begun) -> bool:
+    async def _delete_vectors(self, begun: Begun, found: _Cut) -> None:
+        """Those of the chunks that are to go, before they do.
+
+        Afterwards nobody would know of their vectors, and whoever still has the chunk embeds it anew.
+        """
+        async with self._uow.reading(begun.workspace_id) as work:
+            present = await work.chunks.list_hashes(begun.id)
+        if gone := changes(present, found.hashes).gone:
+            await self._vectors.delete_chunks(begun.workspace_id, gone)
+
+    async def _embed(self, begun: Begun, new: Mapping[UUID, str]) -> bool:
         """Give its chunks the vectors they lack, and finish; False if the base has another model by now."""
         async with self._uow.reading(begun.workspace_id) as work:
             models = await work.documents.models_of(begun.base_id)
@@ -203,7 +220,7 @@ class Ingestion:
             raise _Gone
         told_at = monotonic()
         for number, model in enumerate(models.wanted):
-            async for done in self._embedding.embed(begun.workspace_id, begun.base_id, model, chunks):
+            async for done in self._embedding.embed(begun.workspace_id, begun.base_id, model, chunks, new):
                 if monotonic() - told_at > PROGRESS_SECONDS:
                     told_at = monotonic()
                     share = (number + done / max(1, len(chunks))) / len(models.wanted)
