@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.highlights import places_of, words_of
-from app.domain.ranking import fuse, reorder
+from app.domain.ranking import continued, fuse, nudge, reorder
 from app.domain.search_query import SearchQuery, read_query
 
 RANKINGS = st.lists(st.permutations("abcdef").map(lambda keys: keys[:4]), min_size=1, max_size=4)
@@ -35,6 +35,33 @@ def test_whoever_is_nowhere_behind_another_is_not_behind_it_in_the_end(rankings)
             if all(mine <= theirs for mine, theirs in zip(places(one), places(other), strict=True)):
                 assert scores[one] >= scores[other]
     assert [*scores] == sorted(scores, key=lambda key: -scores[key])
+
+
+def test_a_weaker_ranking_decides_only_between_what_is_close():
+    assert [*nudge([("a", 10.0), ("b", 9.99)], "ba", 0.15)] == ["b", "a"]
+    assert [*nudge([("a", 10.0), ("b", 5.0)], "ba", 0.15)] == ["a", "b"]
+
+
+def test_what_a_weaker_ranking_alone_has_comes_after_what_is_anywhere_near_the_best():
+    scores = nudge([("a", 10.0), ("b", 2.0), ("c", 0.1)], "xa", 0.15)
+
+    assert [*scores] == ["a", "b", "x", "c"]
+    assert 0 < scores["x"] < 0.15 < scores["a"] < 1
+
+
+def test_first_in_both_is_one_and_nothing_by_words_leaves_the_other_as_it_is():
+    assert nudge([("a", 3.0)], "ab", 0.15)["a"] == 1
+    assert [*nudge([], "bac", 0.15)] == [*"bac"]
+    assert [*nudge([("a", 0.0)], "b", 0.15)] == ["b"]
+    assert not nudge([], "", 0.15)
+
+
+def test_behind_the_first_places_others_follow_in_their_order_and_score_no_higher():
+    scores = continued({"a": 0.9, "b": 0.5, "c": 0.4}, {"x": 1.0, "b": 0.8, "c": 0.7}, 2)
+
+    assert [*scores] == ["a", "b", "x", "c"]
+    assert scores == {"a": 0.9, "b": 0.5, "x": 0.5, "c": 0.35}
+    assert continued({}, {"x": 0.3}, 2) == {"x": 0.3}
 
 
 @given(numbers=st.lists(st.integers(-3, 9)))

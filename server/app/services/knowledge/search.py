@@ -1,7 +1,7 @@
 """Search in knowledge: by words, by meaning, or by both in one ranking."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.domain.documents import Passage
-from app.domain.ranking import fuse
+from app.domain.ranking import continued, fuse, nudge
 from app.domain.search_query import SearchQuery, read_query
 from app.repositories.passages import Terms
 from app.services.ai_models import UnknownModel
@@ -25,6 +25,10 @@ Mode = Literal["hybrid", "vector", "keyword"]
 LONGEST_QUERY = 2_000
 LOOKED_THROUGH = 50
 """Hits of each kind are ranked together at least, however few are wanted."""
+
+MEANS_OF_WORDS = 0.15
+"""What the local embedding's first hit is worth beside the best one by words."""
+FIRST_PLACES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,7 @@ class KnowledgeSearch:
         by_words, by_meaning = await asyncio.gather(self._by_words(course), self._by_meaning_if_it_answers(course))
         if by_meaning is None:
             return "keyword", dict(by_words)
-        weight = min(map(weight_of, course.bases_by_model))
-        return mode, fuse([(1.0, [key for key, _ in by_words]), (weight, [key for key, _ in by_meaning])])
+        return mode, merge(by_words, [key for key, _ in by_meaning], course.bases_by_model)
 
     async def _begin(self, workspace_id: UUID, wanted: SearchFor) -> _Course | None:
         # A model that searches may ask for what PostgreSQL cannot hold.
@@ -161,9 +164,15 @@ class KnowledgeSearch:
         return best[:k]
 
 
-def weight_of(embedding_model: str) -> float:
-    """What its ranking counts beside the one by words. Decision 0024 has the measurements.
+def merge(
+    by_words: Sequence[tuple[UUID, float]], by_meaning: Sequence[UUID], embedding_models: Iterable[str]
+) -> Mapping[UUID, float]:
+    """One ranking of both, by what is known of the embedding models. Decision 0024 has the measurements.
 
-    A vector that is the mean of its words' knows neither their order nor which of them matter.
+    A vector that is the mean of its words' knows neither their order nor which of them matter: it is heard where the
+    words leave it open. Behind the first places, where words say little, it counts as much as they do.
     """
-    return 0.25 if embedding_model.startswith("local/") else 1.0
+    evenly = fuse([(1.0, [key for key, _ in by_words]), (1.0, by_meaning)])
+    if not any(model.startswith("local/") for model in embedding_models):
+        return evenly
+    return continued(nudge(by_words, by_meaning, MEANS_OF_WORDS), evenly, FIRST_PLACES)
