@@ -10,7 +10,7 @@ from app.services.knowledge.documents import FORGET_TASK, INGEST_TASK
 from app.services.knowledge.ingestion import Ingestion
 from app.services.knowledge.originals import CLEAR_ORIGINALS_TASK, Originals
 from app.services.knowledge.reembedding import REEMBED_TASK, Reembedding
-from app.services.knowledge.removal import CLEAR_BASE_TASK, Removal
+from app.services.knowledge.removal import CLEAR_BASE_TASK, FORGET_CHUNKS_TASK, Removal
 
 # What is away comes back: the database, or where files and vectors are kept. Whatever else may fail, the services know.
 RETRIES = procrastinate.RetryStrategy(max_attempts=1000, wait=5, retry_exceptions={Unavailable})
@@ -37,6 +37,10 @@ def register(
     @queue.task(name=FORGET_TASK, queue=CHORES_QUEUE, retry=CHORE_RETRIES)
     async def forget_document(workspace_id: str, document_id: str, original_id: str) -> None:
         await removal.forget_document(UUID(workspace_id), _id_or_none(document_id), _id_or_none(original_id))
+
+    @queue.task(name=FORGET_CHUNKS_TASK, queue=CHORES_QUEUE, retry=CHORE_RETRIES)
+    async def forget_chunks(workspace_id: str, chunk_ids: list[str]) -> None:
+        await removal.forget_chunks(UUID(workspace_id), [UUID(chunk_id) for chunk_id in chunk_ids])
 
     @queue.task(name=CLEAR_BASE_TASK, queue=CHORES_QUEUE, retry=CHORE_RETRIES)
     async def clear_base(workspace_id: str, base_id: str) -> None:

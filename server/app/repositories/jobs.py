@@ -21,6 +21,9 @@ ASSISTANT_QUEUE = "assistant"
 REMEMBER_TASK = "remember_discussion"
 SUMMARISE_TASK = "summarise_discussion"
 PRIORITIES = {"interactive": 10, "background": 0}
+# Locked: one that is being fetched just now may have looked already, and is none that waits.
+_IS_WAITING = text("SELECT 1 FROM procrastinate_jobs WHERE lock = :lock AND status = 'todo' FOR UPDATE")
+_DROP_LATER = text("DELETE FROM procrastinate_jobs WHERE lock = :lock AND status = 'todo' AND scheduled_at > now()")
 _IS_QUEUED = text("SELECT 1 FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'")
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
 _OTHERS_WAIT = text(
@@ -172,25 +175,34 @@ class JobRepository:
             await self.drive(discussion_id, priority)
         return len(priorities)
 
-    async def defer(self, task: str, queue: str, *, at: datetime | None = None, **arguments: str | int) -> None:
-        """Queue the task in this transaction, by default at once."""
+    async def defer(
+        self,
+        task: str,
+        queue: str,
+        *,
+        at: datetime | None = None,
+        lock: str | None = None,
+        **arguments: str | int | list[str],
+    ) -> None:
+        """Queue the task in this transaction, by default at once; of those with the same `lock` one runs at a time."""
+        if lock is not None:
+            # Whoever fetches jobs takes those of a lock in the order of their ids, which has to be that of commits.
+            await self._session.execute(_ONE_AT_A_TIME, {"lock": lock})
         raw = await (await self._session.connection()).get_raw_connection()
         await self._queue.configure_task(
-            task, queue=queue, schedule_at=at, connection=raw.driver_connection
+            task, queue=queue, schedule_at=at, lock=lock, connection=raw.driver_connection
         ).defer_async(**arguments)
 
     async def defer_once(self, task: str, queue: str, lock: str, **arguments: str | int) -> None:
-        """The same, unless a task with that `lock` waits already: it will see what is committed here.
+        """The same, unless one with that `lock` waits to be run at once: it will see what is committed here.
 
-        Two transactions that do so at once are told apart here, so that neither is undone by the other.
+        One that was put off goes, since those of a lock are run in their order, and this one does its work. There is no
+        queueing lock: what a dead worker had in hand could not be put back beside one that waits.
         """
         await self._session.execute(_ONE_AT_A_TIME, {"lock": lock})
-        if await self._session.scalar(_IS_QUEUED, {"lock": lock}):
-            return
-        raw = await (await self._session.connection()).get_raw_connection()
-        await self._queue.configure_task(
-            task, queue=queue, queueing_lock=lock, connection=raw.driver_connection
-        ).defer_async(**arguments)
+        await self._session.execute(_DROP_LATER, {"lock": lock})
+        if not await self._session.scalar(_IS_WAITING, {"lock": lock}):
+            await self.defer(task, queue, lock=lock, **arguments)
 
     async def clear_workspace(self, workspace_id: UUID) -> None:
         """Queue the clearing away of a workspace that was deleted."""

@@ -162,12 +162,17 @@ class DocumentService:
         return await self._originals.keep(actor.workspace_id, given.data) if given.source == "file" else None
 
 
+def ingestion_lock(document_id: UUID) -> str:
+    """What lets one job at a time take the document in."""
+    return f"document:{document_id}"
+
+
 async def queue_ingestion(work: UnitOfWork, document: Document) -> None:
     """Queue the job that makes it findable, in the transaction that wants it."""
     await work.jobs.defer_once(
         INGEST_TASK,
         KNOWLEDGE_QUEUE,
-        f"document:{document.id}",
+        ingestion_lock(document.id),
         workspace_id=str(document.workspace_id),
         document_id=str(document.id),
     )

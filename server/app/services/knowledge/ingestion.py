@@ -28,7 +28,7 @@ from app.repositories.documents import Begun
 from app.repositories.jobs import CHORES_QUEUE, KNOWLEDGE_QUEUE
 from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.knowledge.chunking import cut
-from app.services.knowledge.documents import FORGET_TASK, INGEST_TASK
+from app.services.knowledge.documents import FORGET_TASK, INGEST_TASK, ingestion_lock
 from app.services.knowledge.embedding import ChunkEmbedding
 from app.services.knowledge.enrichment import queue_enrichment
 from app.services.knowledge.fetching import Fetcher
@@ -36,6 +36,7 @@ from app.services.knowledge.languages import language_of, regconfig_of
 from app.services.knowledge.originals import Originals, OriginalsAway
 from app.services.knowledge.parsing.errors import FileHasNoText
 from app.services.knowledge.parsing.parser import Parser, read_text
+from app.services.knowledge.removal import queue_forgetting_chunks
 from app.services.knowledge.submissions import default_title
 from app.services.providers.base import ModelError
 from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -93,7 +94,6 @@ class Ingestion:
         self._originals = originals
         self._parser = parser
         self._fetcher = fetcher
-        self._vectors = vectors
         self._embedding = ChunkEmbedding(uow, embeddings, vectors)
         self._enriches = settings.documents.enrichment == "on"
         self._most_characters = settings.documents.document_characters
@@ -185,11 +185,11 @@ class Ingestion:
 
         The chunks that are new, each with what it is embedded as.
         """
-        if begun.chunk_count:
-            await self._delete_vectors(begun, found)
         async with self._uow(begun.workspace_id) as work:
             document = await _lock(work, begun)
             changed = changes(await work.chunks.list_hashes(begun.id), found.hashes)
+            # Only here is it sure that these chunks are not those of a newer content, whose vectors nobody would miss.
+            await queue_forgetting_chunks(work, begun.workspace_id, changed.gone)
             added = await work.chunks.change(
                 document, found.title, found.pieces, found.hashes, changed, regconfig_of(found.language)
             )
@@ -200,16 +200,6 @@ class Ingestion:
             document.chunk_count, document.embedded_count = len(found.pieces), 0
             document.cut_generation, document.progress = begun.generation, max(document.progress, CUT)
         return {chunk_id: found.embedded(place) for chunk_id, place in added}
-
-    async def _delete_vectors(self, begun: Begun, found: _Cut) -> None:
-        """Those of the chunks that are to go, before they do.
-
-        Afterwards nobody would know of their vectors, and whoever still has the chunk embeds it anew.
-        """
-        async with self._uow.reading(begun.workspace_id) as work:
-            present = await work.chunks.list_hashes(begun.id)
-        if gone := changes(present, found.hashes).gone:
-            await self._vectors.delete_chunks(begun.workspace_id, gone)
 
     async def _embed(self, begun: Begun, new: Mapping[UUID, str]) -> bool:
         """Give its chunks the vectors they lack, and finish; False if the base has another model by now."""
@@ -253,6 +243,7 @@ class Ingestion:
                 INGEST_TASK,
                 KNOWLEDGE_QUEUE,
                 at=work.now() + timedelta(seconds=wait),
+                lock=ingestion_lock(begun.id),
                 workspace_id=str(begun.workspace_id),
                 document_id=str(begun.id),
                 attempt=attempt + 1,

@@ -5,7 +5,7 @@ from time import monotonic
 import structlog
 
 from app.repositories.jobs import KNOWLEDGE_QUEUE
-from app.services.knowledge.documents import INGEST_TASK
+from app.services.knowledge.documents import INGEST_TASK, ingestion_lock
 from app.services.knowledge.originals import Originals
 from app.services.unit_of_work import UnitOfWorkFactory
 
@@ -40,7 +40,7 @@ class LeftOvers:
                 await work.jobs.defer_once(
                     INGEST_TASK,
                     KNOWLEDGE_QUEUE,
-                    f"document:{document_id}",
+                    ingestion_lock(document_id),
                     workspace_id=str(workspace_id),
                     document_id=str(document_id),
                 )

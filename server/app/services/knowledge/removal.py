@@ -1,14 +1,25 @@
 """What is left of deleted documents and bases: taken away a little at a time, each in a transaction of its own."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
+from app.core.batches import in_batches
+from app.repositories.jobs import CHORES_QUEUE
 from app.services.knowledge.originals import Originals
-from app.services.unit_of_work import UnitOfWorkFactory
+from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.vector_store import VectorStore
 
 CLEAR_BASE_TASK = "clear_base"
+FORGET_CHUNKS_TASK = "forget_chunks"
 DOCUMENTS_AT_ONCE = 50
 CHUNKS_AT_ONCE = 2_000
+
+
+async def queue_forgetting_chunks(work: UnitOfWork, workspace_id: UUID, chunk_ids: Sequence[UUID]) -> None:
+    """Have the vectors of chunks forgotten that go with this transaction: those that are not in the database."""
+    for some in in_batches(chunk_ids, CHUNKS_AT_ONCE):
+        named = [str(chunk_id) for chunk_id in some]
+        await work.jobs.defer(FORGET_CHUNKS_TASK, CHORES_QUEUE, workspace_id=str(workspace_id), chunk_ids=named)
 
 
 class Removal:
@@ -27,6 +38,12 @@ class Removal:
                 work.documents.note_forgotten()
         if original_id is not None:
             await self._originals.delete(workspace_id, original_id)
+
+    async def forget_chunks(self, workspace_id: UUID, chunk_ids: Sequence[UUID]) -> None:
+        """The vectors of chunks that are gone, where these are not in the database."""
+        await self._vectors.delete_chunks(workspace_id, chunk_ids)
+        async with self._uow(workspace_id) as work:
+            work.documents.note_forgotten()
 
     async def clear_base(self, workspace_id: UUID, base_id: UUID) -> None:
         """All that is in a base that was deleted, and then its row."""
