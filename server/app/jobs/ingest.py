@@ -39,8 +39,8 @@ def register(
         await removal.forget_document(UUID(workspace_id), _id_or_none(document_id), _id_or_none(original_id))
 
     @queue.task(name=FORGET_CHUNKS_TASK, queue=CHORES_QUEUE, retry=CHORE_RETRIES)
-    async def forget_chunks(workspace_id: str, chunk_ids: list[str]) -> None:
-        await removal.forget_chunks(UUID(workspace_id), [UUID(chunk_id) for chunk_id in chunk_ids])
+    async def forget_chunks(workspace_id: str, chunk_ids: str) -> None:
+        await removal.forget_chunks(UUID(workspace_id), [UUID(chunk_id) for chunk_id in chunk_ids.split(",")])
 
     @queue.task(name=CLEAR_BASE_TASK, queue=CHORES_QUEUE, retry=CHORE_RETRIES)
     async def clear_base(workspace_id: str, base_id: str) -> None:

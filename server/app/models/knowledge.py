@@ -60,7 +60,8 @@ class Document(Identified, Timestamped, Owned, Base):
     `source` is `text`, `file` or `url`; `content_hash` is the SHA-256 of what came, `original_id` where that is kept.
     `generation` counts the contents it has had: what was worked out for another one is not written. The original and
     the chunks that are there belong to `original_generation` and `cut_generation`; `begun` counts how often work on the
-    present content was begun, since one that ends its worker must not do so for ever. `page_starts` are
+    present content was begun since it last came further, since one that ends its worker must not do so for ever.
+    `page_starts` are
     the places in `text`, in code points, where its pages begin. `enrichment` is `none`, `queued`, `ready` or `failed`.
     """
 
@@ -210,9 +211,9 @@ class Extraction(Identified, Timestamped, Owned, Base):
 
     `partial` is what each part of the document gave that the model was shown, so that a crash costs one call:
     `chunks_seen` of its `chunk_count` chunks were shown, and `chunks_read` of these got a useful answer. `begun` counts
-    how often work was begun. `sources` tells of each field, by its JSON Pointer, where in the document it came from.
-    `status` is `queued`, `processing`, `ready`, `incomplete` (the result does not fit the schema, or not all was read),
-    or `failed`.
+    how often work was begun since the last part. `sources` tells of each field, by its JSON Pointer, where in the
+    document it came from. `status` is `queued`, `processing`, `ready`, `incomplete` (the result does not fit the
+    schema, or not all was read), or `failed`.
     """
 
     __tablename__ = "extractions"

@@ -19,16 +19,21 @@ _BEGIN = text(
       AND b.id = d.base_id AND b.deleted_at IS NULL
     RETURNING d.id, d.base_id, d.generation, d.source, d.url, d.file_name, d.media_type, d.title, d.original_id,
               d.original_generation = d.generation AS has_original, d.cut_generation = d.generation AS is_cut,
-              d.begun, d.chunk_count
+              d.begun, d.progress, d.chunk_count
     """
 )
 _MINE = "workspace_id = :workspace_id AND id = :id AND generation = :generation AND status = 'processing'"
 # nosemgrep: sql-is-not-put-together - of constants of this module
 _ADVANCE = text(
     f"""
-    UPDATE documents SET progress = greatest(progress, :progress), embedded_count = :embedded, updated_at = now()
+    UPDATE documents SET progress = greatest(progress, :progress), embedded_count = :embedded, updated_at = now(),
+        begun = CASE WHEN :progress > progress THEN 0 ELSE begun END
     WHERE {_MINE} RETURNING id
     """  # noqa: S608 - made of our own words alone
+)
+# nosemgrep: sql-is-not-put-together - of constants of this module
+_TAKE_BACK = text(
+    f"UPDATE documents SET begun = greatest(begun - 1, 0), updated_at = now() WHERE {_MINE} RETURNING id"  # noqa: S608 - the same
 )
 # nosemgrep: sql-is-not-put-together - of constants of this module
 _FINISH = text(
@@ -64,6 +69,7 @@ class Begun:
     has_original: bool
     is_cut: bool
     begun: int
+    progress: float
     chunk_count: int
 
 
@@ -108,8 +114,15 @@ class DocumentRepository(Repository):
         return found
 
     async def advance(self, begun: Begun, progress: float, embedded: int = 0) -> bool:
-        """Tell how far it is, never less than before; False if the work is nobody's any more."""
+        """Tell how far it is, never less than before; False if the work is nobody's any more.
+
+        How often it was begun is counted anew from each progress.
+        """
         return await self._write(_ADVANCE, begun, progress=progress, embedded=embedded)
+
+    async def take_back(self, begun: Begun) -> None:
+        """Let this beginning not count."""
+        await self._write(_TAKE_BACK, begun)
 
     async def finish(self, begun: Begun, *, is_to_be_enriched: bool) -> bool:
         return await self._write(_FINISH, begun, enrichment="queued" if is_to_be_enriched else "none")

@@ -36,7 +36,7 @@ _MINE = "workspace_id = :workspace_id AND id = :id AND status = 'processing' AND
 _ADD_PART = text(
     f"""
     UPDATE extractions e SET partial = partial || CAST(:part AS jsonb), chunks_seen = :seen,
-        chunks_read = chunks_read + :read, prompt_tokens = prompt_tokens + :prompt_tokens,
+        chunks_read = chunks_read + :read, begun = 0, prompt_tokens = prompt_tokens + :prompt_tokens,
         completion_tokens = completion_tokens + :completion_tokens, cost_usd = cost_usd + :cost_usd, updated_at = now()
     WHERE {_MINE} AND EXISTS (SELECT 1 FROM documents d WHERE d.id = e.document_id AND d.generation = e.generation)
     RETURNING e.id
@@ -137,7 +137,10 @@ class ExtractionRepository(Repository):
         return await self._session.scalar(query) or []
 
     async def add_part(self, one: Underway, seen: int, part: dict[str, Any] | None, took: Took) -> bool:
-        """Write what the chunks up to `seen` gave; False if another was first, or it is nobody's work any more."""
+        """Write what the chunks up to `seen` gave; False if another was first, or it is nobody's work any more.
+
+        How often it was begun is counted anew from there.
+        """
         values = {
             "known": one.chunks_seen,
             "seen": seen,

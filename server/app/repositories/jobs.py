@@ -175,19 +175,19 @@ class JobRepository:
             await self.drive(discussion_id, priority)
         return len(priorities)
 
-    async def defer(
-        self,
-        task: str,
-        queue: str,
-        *,
-        at: datetime | None = None,
-        lock: str | None = None,
-        **arguments: str | int | list[str],
+    async def defer(self, task: str, queue: str, *, at: datetime | None = None, **arguments: str | int) -> None:
+        """Queue the task in this transaction, by default at once."""
+        raw = await (await self._session.connection()).get_raw_connection()
+        await self._queue.configure_task(
+            task, queue=queue, schedule_at=at, connection=raw.driver_connection
+        ).defer_async(**arguments)
+
+    async def defer_alone(
+        self, task: str, queue: str, lock: str, *, at: datetime | None = None, **arguments: str | int
     ) -> None:
-        """Queue the task in this transaction, by default at once; of those with the same `lock` one runs at a time."""
-        if lock is not None:
-            # Whoever fetches jobs takes those of a lock in the order of their ids, which has to be that of commits.
-            await self._session.execute(_ONE_AT_A_TIME, {"lock": lock})
+        """The same, to be run when no other with that `lock` is."""
+        # Whoever fetches jobs takes those of a lock in the order of their ids, which has to be that of commits.
+        await self._session.execute(_ONE_AT_A_TIME, {"lock": lock})
         raw = await (await self._session.connection()).get_raw_connection()
         await self._queue.configure_task(
             task, queue=queue, schedule_at=at, lock=lock, connection=raw.driver_connection
@@ -202,7 +202,7 @@ class JobRepository:
         await self._session.execute(_ONE_AT_A_TIME, {"lock": lock})
         await self._session.execute(_DROP_LATER, {"lock": lock})
         if not await self._session.scalar(_IS_WAITING, {"lock": lock}):
-            await self.defer(task, queue, lock=lock, **arguments)
+            await self.defer_alone(task, queue, lock, at=None, **arguments)
 
     async def clear_workspace(self, workspace_id: UUID) -> None:
         """Queue the clearing away of a workspace that was deleted."""

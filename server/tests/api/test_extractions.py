@@ -191,7 +191,7 @@ async def test_a_refusal_midway_fails_it_with_the_name_of_the_provider_and_witho
 
 
 async def test_a_model_that_is_away_for_a_moment_is_asked_again_and_only_for_what_is_left(
-    make_document, make_answering, extract
+    make_document, make_answering, extract, sql
 ):
     model = await make_answering(saying(FIRST), failing(503), saying(THIRD))
 
@@ -199,6 +199,8 @@ async def test_a_model_that_is_away_for_a_moment_is_asked_again_and_only_for_wha
 
     assert (done["status"], done["result"]["seller"], done["result"]["total"]) == ("ready", "Acme Ltd", 121.5)
     assert sum("[@chunk 1]" in prompt for prompt in model.prompts) == 1
+    # Counted from the last part, so that a long one may be begun any number of times.
+    assert sql("SELECT begun FROM extractions WHERE id = %s", done["id"]) == [(0,)]
 
 
 async def test_a_document_that_is_replaced_ends_what_is_extracted_from_it(client, make_document, make_answering, sql):

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 from app.core.batches import in_batches
+from app.core.errors import ArenaError
 from app.services.embedding.base import Embedder, Vectors
 from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.unit_of_work import UnitOfWorkFactory
@@ -40,7 +41,13 @@ class ChunkEmbedding:
         done = 0
         try:
             for batch in in_batches(chunks, CHUNKS_AT_ONCE):
-                places, vectors = await self._lacking(workspace_id, base_id, model, embedder, batch, new)
+                try:
+                    places, vectors = await self._lacking(workspace_id, base_id, model, embedder, batch, new)
+                except ArenaError:
+                    if writing is not None:  # what the batch before cost is not lost
+                        await writing
+                        yield done
+                    raise
                 if writing is not None:
                     await writing
                     yield done

@@ -6,11 +6,13 @@ something is fetched, read or embedded. A document is `ready` only when each of 
 that its base is embedded by at that moment. What its chunks say is changed in one transaction with its text.
 
 A crash leaves the document `processing` and the job to whoever puts back what dead workers had in hand. One on which
-work was begun `MOST_BEGUN` times is given up: it may be what ended the workers.
+work was begun `MOST_BEGUN` times without progress is given up: it may be what ended the workers. What is known to be
+away, and comes back, is not counted, and `MOST_ATTEMPTS` are counted from the last progress, too.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -116,7 +118,8 @@ class Ingestion:
             raise
         except ArenaError as error:
             if isinstance(error, Unavailable) and not isinstance(error, OriginalsAway):
-                raise  # the database is away: nothing can be written of it
+                await self._take_back(begun)
+                raise  # the database or the vectors are away: the queue tries again, for as long as it takes
             await self._end_or_wait(begun, error, attempt)
         except Exception:
             log.exception("document_failed", document_id=str(begun.id))
@@ -198,7 +201,9 @@ class Ingestion:
             document.page_starts = list(found.parsed.page_starts) if found.parsed.page_starts is not None else None
             document.language = found.language
             document.chunk_count, document.embedded_count = len(found.pieces), 0
-            document.cut_generation, document.progress = begun.generation, max(document.progress, CUT)
+            if document.progress < CUT:
+                document.progress, document.begun = CUT, 0
+            document.cut_generation = begun.generation
         return {chunk_id: found.embedded(place) for chunk_id, place in added}
 
     async def _embed(self, begun: Begun, new: Mapping[UUID, str]) -> bool:
@@ -208,13 +213,7 @@ class Ingestion:
             chunks = [(chunk_id, begun.id) for chunk_id in await work.chunks.list_ids(begun.id)]
         if models is None:
             raise _Gone
-        told_at = monotonic()
-        for number, model in enumerate(models.wanted):
-            async for done in self._embedding.embed(begun.workspace_id, begun.base_id, model, chunks, new):
-                if monotonic() - told_at > PROGRESS_SECONDS:
-                    told_at = monotonic()
-                    share = (number + done / max(1, len(chunks))) / len(models.wanted)
-                    await self._advance(begun, CUT + (1 - CUT) * share, int(share * len(chunks)))
+        await self._embed_by(begun, models.wanted, chunks, new)
         async with self._uow(begun.workspace_id) as work:
             now = await work.documents.models_of(begun.base_id, keep=True)
             if now is None or not set(now.wanted) <= set(models.wanted):
@@ -225,13 +224,39 @@ class Ingestion:
                 await queue_enrichment(work, begun.workspace_id, begun.id)
         return True
 
+    async def _embed_by(
+        self, begun: Begun, models: Sequence[str], chunks: Sequence[tuple[UUID, UUID]], new: Mapping[UUID, str]
+    ) -> None:
+        """By each of the models, telling how far it is now and then, and when it fails."""
+        told_at, share = monotonic(), 0.0
+        try:
+            for number, model in enumerate(models):
+                async for done in self._embedding.embed(begun.workspace_id, begun.base_id, model, chunks, new):
+                    share = (number + done / max(1, len(chunks))) / len(models)
+                    if monotonic() - told_at > PROGRESS_SECONDS:
+                        told_at = monotonic()
+                        await self._advance_embedding(begun, share, len(chunks))
+        except ArenaError:
+            await self._advance_embedding(begun, share, len(chunks))
+            raise
+
+    async def _advance_embedding(self, begun: Begun, share: float, chunks: int) -> None:
+        await self._advance(begun, CUT + (1 - CUT) * share, int(share * chunks))
+
     async def _advance(self, begun: Begun, progress: float, embedded: int = 0) -> None:
         async with self._uow(begun.workspace_id) as work:
             if not await work.documents.advance(begun, progress, embedded):
                 raise _Gone
 
+    async def _take_back(self, begun: Begun) -> None:
+        with suppress(Unavailable):
+            async with self._uow(begun.workspace_id) as work:
+                await work.documents.take_back(begun)
+
     async def _end_or_wait(self, begun: Begun, error: ArenaError, attempt: int) -> None:
         """Try again what may pass, each time later; what will not pass, or not any more, is the document's failure."""
+        if may_pass(error) and await self._is_further(begun):
+            attempt = 1
         if not may_pass(error) or attempt >= MOST_ATTEMPTS:
             await self._fail(begun, error.detail, error.code)
             return
@@ -239,15 +264,19 @@ class Ingestion:
         log.info("document_waits", document_id=str(begun.id), code=error.code, seconds=wait)
         async with self._uow(begun.workspace_id) as work:
             await _lock(work, begun)
-            await work.jobs.defer(
+            await work.jobs.defer_alone(
                 INGEST_TASK,
                 KNOWLEDGE_QUEUE,
+                ingestion_lock(begun.id),
                 at=work.now() + timedelta(seconds=wait),
-                lock=ingestion_lock(begun.id),
                 workspace_id=str(begun.workspace_id),
                 document_id=str(begun.id),
                 attempt=attempt + 1,
             )
+
+    async def _is_further(self, begun: Begun) -> bool:
+        async with self._uow(begun.workspace_id) as work:
+            return (await _lock(work, begun)).progress > begun.progress
 
     async def _fail(self, begun: Begun, error: str, code: str) -> None:
         async with self._uow(begun.workspace_id) as work:

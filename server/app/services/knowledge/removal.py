@@ -18,7 +18,7 @@ CHUNKS_AT_ONCE = 2_000
 async def queue_forgetting_chunks(work: UnitOfWork, workspace_id: UUID, chunk_ids: Sequence[UUID]) -> None:
     """Have the vectors of chunks forgotten that go with this transaction: those that are not in the database."""
     for some in in_batches(chunk_ids, CHUNKS_AT_ONCE):
-        named = [str(chunk_id) for chunk_id in some]
+        named = ",".join(map(str, some))
         await work.jobs.defer(FORGET_CHUNKS_TASK, CHORES_QUEUE, workspace_id=str(workspace_id), chunk_ids=named)
 
 
