@@ -48,10 +48,13 @@ class PgVectorStore:
             await work.vectors.delete_chunks(chunk_ids)
 
     async def delete_model(self, workspace_id: UUID, base_id: UUID, model: str) -> None:
-        """In short transactions, so that nobody waits for a large base."""
+        """In short transactions, so that nobody waits for a large base; none while the base is to have the model."""
         deleted = DELETED_AT_ONCE
         while deleted == DELETED_AT_ONCE:
             async with self._uow(workspace_id) as work:
+                models = await work.documents.models_of(base_id, keep=True)
+                if models is not None and model in models.wanted:
+                    return
                 deleted = await work.vectors.delete_model(base_id, model, DELETED_AT_ONCE)
 
     async def close(self) -> None:

@@ -2,7 +2,8 @@
 
 Documents that are added meanwhile get vectors of both models from whoever takes them in, who looks at the base's models
 under its row's lock before a document is ready. So one look at each chunk there was when the change was asked for is
-enough, and the switch is one commit. Vectors of models that a base has left are removed before others are written.
+enough, and the switch is one commit. Vectors of models that a base has left are removed before others are written, but
+never those of a model that it is to have by now, since another job may have made sure that all are there.
 """
 
 from datetime import timedelta
@@ -45,12 +46,17 @@ def change_model(base: KnowledgeBase, model: str) -> bool:
     return True
 
 
+def reembedding_lock(base_id: UUID) -> str:
+    """What lets one job at a time embed the base anew."""
+    return f"base:{base_id}"
+
+
 async def queue_reembedding(work: UnitOfWork, base: KnowledgeBase) -> None:
     """Queue the job, in the transaction that wants it."""
     await work.jobs.defer_once(
         REEMBED_TASK,
         KNOWLEDGE_QUEUE,
-        f"base:{base.id}",
+        reembedding_lock(base.id),
         workspace_id=str(base.workspace_id),
         base_id=str(base.id),
     )
@@ -87,14 +93,17 @@ class Reembedding:
             return await work.documents.models_of(base_id)
 
     async def _remove(self, workspace_id: UUID, base_id: UUID, models: Models) -> None:
+        removed = []
         for model in models.retired:
-            if model != models.current:
+            now = await self._models(workspace_id, base_id)
+            if now is not None and model not in now.wanted:
                 await self._vectors.delete_model(workspace_id, base_id, model)
+                removed.append(model)
         async with self._uow(workspace_id) as work:
             base = await work.knowledge.find_base_for_update(base_id)
             if base is not None:
-                left = [model for model in base.retired_embedding_models if model not in models.retired]
-                base.retired_embedding_models = left
+                done = {*removed, base.embedding_model, base.next_embedding_model}
+                base.retired_embedding_models = [one for one in base.retired_embedding_models if one not in done]
 
     async def _complete(self, workspace_id: UUID, base_id: UUID, model: str) -> None:
         """Write what lacks, then switch; nothing if the base is to have another model by now."""
@@ -125,9 +134,10 @@ class Reembedding:
         wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1)
         log.info("reembedding_waits", base_id=str(base_id), code=error.code, seconds=wait)
         async with self._uow(workspace_id) as work:
-            await work.jobs.defer(
+            await work.jobs.defer_alone(
                 REEMBED_TASK,
                 KNOWLEDGE_QUEUE,
+                reembedding_lock(base_id),
                 at=work.now() + timedelta(seconds=wait),
                 workspace_id=str(workspace_id),
                 base_id=str(base_id),
