@@ -92,3 +92,17 @@ async def test_nothing_is_no_document(site, fetcher):
 
     with pytest.raises(NotFetchable):
         await fetcher.fetch(at(site))
+
+
+@pytest.mark.parametrize("location", ["http://[", "//[x]/", "http://a]/"])
+async def test_a_redirect_to_what_is_no_url_is_refused(site, fetcher, location):
+    site.on("GET", "/doc", Reply(status=302, headers={"Location": location}))
+
+    with pytest.raises((NotFetchable, ForbiddenAddress)):
+        await fetcher.fetch(at(site))
+
+
+async def test_of_a_type_only_what_can_be_written_is_kept(site, fetcher):
+    site.on("GET", "/doc", Reply(b"x", headers={"Content-Type": "text/plain; charset=\xff\xe9x"}))
+
+    assert (await fetcher.fetch(at(site))).declared == "text/plain; charset=x"

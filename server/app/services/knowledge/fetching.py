@@ -54,7 +54,10 @@ class Fetcher:
             location = answer.headers.get("Location")
             if not location:
                 raise NotFetchable(f"the URL answered {answer.status} and did not say where to go")
-            url = urljoin(url, location)
+            try:
+                url = urljoin(url, location)
+            except ValueError:
+                raise NotFetchable(f"the URL answered {answer.status} and leads to what is no URL") from None
         raise NotFetchable(f"the URL led on more than {MOST_REDIRECTS} times")
 
     async def close(self) -> None:
@@ -69,5 +72,10 @@ class Fetcher:
             raise TooLargeToFetch(f"the document at the URL is larger than {self._most_bytes} bytes, or does not end")
         if not answer.body:
             raise NotFetchable("the URL answered with nothing")
-        declared = answer.headers.get("Content-Type", "").strip()[:LONGEST_TYPE]
+        declared = _printable(answer.headers.get("Content-Type", ""))[:LONGEST_TYPE]
         return Fetched(answer.body, safe_name(unquote(urlsplit(url).path)) or None, declared or None)
+
+
+def _printable(header: str) -> str:
+    """Without what no type is made of: bytes that are no text come as half surrogates, which cannot be written."""
+    return "".join(character for character in header if character.isascii() and character.isprintable()).strip()
