@@ -7,15 +7,13 @@ from uuid import UUID
 
 import pytest
 
-from app.config import DatabaseSettings, ModelSettings
-from app.core.database import make_engine
-from app.core.queue import make_queue
+from app.config import ModelSettings
 from app.repositories.jobs import KNOWLEDGE_QUEUE
+from app.repositories.knowledge import KnowledgeRepository
 from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.knowledge import ingestion as taking_in
 from app.services.knowledge.documents import INGEST_TASK, ingestion_lock
 from app.services.knowledge.ingestion import Ingestion
-from app.services.unit_of_work import UnitOfWorkFactory
 from app.services.vector_store_postgresql import PgVectorStore
 from tests.fixtures.databases import rows
 
@@ -27,16 +25,6 @@ MODEL = "local/wordllama-256"
 @pytest.fixture
 async def owner(make_user, workerless):
     return await make_user(at=workerless)
-
-
-@pytest.fixture
-async def fresh_uow(fresh_database):
-    settings = DatabaseSettings(database_url=fresh_database, database_pool_size=5)
-    engine = make_engine(settings, "test")
-    queue = make_queue(settings, "test")
-    async with queue.open_async():
-        yield UnitOfWorkFactory(engine, queue, lambda *_: None, timedelta(days=1))
-    await engine.dispose()
 
 
 @pytest.fixture
@@ -107,10 +95,49 @@ async def test_the_jobs_of_one_document_wait_for_each_other_and_none_for_what_wa
     rows(fresh_database, "DELETE FROM procrastinate_jobs")
     async with fresh_uow() as work:
         later = work.now() + timedelta(hours=1)
-        await work.jobs.defer(INGEST_TASK, KNOWLEDGE_QUEUE, at=later, lock=ingestion_lock(document.id), attempt=6)
+        await work.jobs.defer_alone(INGEST_TASK, KNOWLEDGE_QUEUE, ingestion_lock(document.id), at=later, attempt=6)
     body = {"title": "Costs", "text": "The boiler is old."}
     (await owner.http.put(f"/api/v1/knowledge/documents/{document.id}", json=body)).raise_for_status()
 
     waiting = "SELECT args ->> 'attempt' FROM procrastinate_jobs WHERE queue_name = 'knowledge'"
     assert rows(fresh_database, waiting) == [(None,)]
     assert rows(fresh_database, fetch, dead) != [(None,)]
+
+
+async def test_what_goes_while_the_same_is_added_is_added_anew(owner, make_base, monkeypatch, fresh_database):
+    base = await make_base()
+    add, refusals = KnowledgeRepository.add_document, iter([False, False])
+
+    async def add_or_lose(self, document):
+        """The first times another has the content, which is gone when it is looked for."""
+        return next(refusals, True) and await add(self, document)
+
+    monkeypatch.setattr(KnowledgeRepository, "add_document", add_or_lose)
+    body = {"title": "Costs", "text": "The rent is high."}
+
+    added = await owner.http.post(f"/api/v1/knowledge/bases/{base.id}/documents", json=body)
+
+    assert added.status_code == 202
+    assert rows(fresh_database, "SELECT id::text FROM documents") == [(added.json()["id"],)]
+
+
+async def test_vectors_of_a_model_that_the_base_came_back_to_are_not_removed(
+    owner, make_document, ingestion, fresh_uow, fresh_database
+):
+    """Whoever removes them looked at the base's models before."""
+    document = await make_document("Costs", "The rent is high.", wait=False)
+    await ingestion.ingest(UUID(owner.workspace_id), UUID(document.id), 1)
+
+    await PgVectorStore(fresh_uow).delete_model(UUID(owner.workspace_id), UUID(document.base_id), MODEL)
+
+    assert rows(fresh_database, "SELECT model FROM chunk_embeddings") == [(MODEL,)]
+
+
+async def test_pages_of_a_file_are_not_said_of_the_text_in_its_place(owner, make_document, fresh_database):
+    document = await make_document("Costs", "The rent is high.", wait=False)
+    rows(fresh_database, "UPDATE documents SET page_starts = '{0,8}'")
+    address = f"/api/v1/knowledge/documents/{document.id}"
+
+    (await owner.http.put(address, json={"title": "Costs", "text": "The coffee is cold."})).raise_for_status()
+
+    assert (await owner.http.get(address)).json()["page_starts"] is None

@@ -21,6 +21,7 @@ from app.services.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 INGEST_TASK = "ingest_document"
 FORGET_TASK = "forget_document"
+MOST_TRIES = 3
 UNKNOWN_TYPE = "application/octet-stream"
 
 
@@ -63,27 +64,21 @@ class DocumentService:
             if present is not None:
                 return await _found_again(work, present)
         original_id = await self._keep(actor, given)
-        document = Document(
-            id=new_id(),
-            workspace_id=actor.workspace_id,
-            base_id=base_id,
-            text=given.text or "",
-            content_hash=content_hash,
-            generation=1,
-            created_by=actor.user_id,
-        )
-        _fill(document, given, original_id)
-        async with self._uow(actor.workspace_id) as work:
-            await work.knowledge.get_base(base_id, keep=True)
-            if not await work.knowledge.add_document(document):
+        for _ in range(MOST_TRIES):
+            async with self._uow(actor.workspace_id) as work:
+                await work.knowledge.get_base(base_id, keep=True)
+                document = _new_document(actor, base_id, given, content_hash, original_id)
+                if await work.knowledge.add_document(document):
+                    if original_id is not None:
+                        await work.originals.tie(original_id)
+                    await queue_ingestion(work, document)
+                    return DocumentRead.model_validate(document)
                 # Somebody was faster; our copy of the file is loose and goes by itself.
                 present = await work.knowledge.find_by_content(base_id, content_hash)
                 if present is not None:
                     return await _found_again(work, present)
-            if original_id is not None:
-                await work.originals.tie(original_id)
-            await queue_ingestion(work, document)
-        return DocumentRead.model_validate(document)
+            # And is gone again already.
+        raise ContentTaken("a document of this content was added and deleted again and again meanwhile; try again")
 
     async def replace(self, actor: Actor, document_id: UUID, given: Submission) -> DocumentRead:
         """Give the document another content; what is the same in both keeps its chunks and their vectors."""
@@ -102,7 +97,8 @@ class DocumentService:
             document.generation += 1
             _fill(document, given, original_id)
             if given.text is not None:
-                document.text = given.text
+                # Its chunks are those of the text before until it is cut; where its pages began says nothing of it.
+                document.text, document.page_starts = given.text, None
             if not await work.knowledge.change_document():
                 raise ContentTaken("another document of this base has this content")
             if original_id is not None:
@@ -191,6 +187,22 @@ async def _begin_anew(work: UnitOfWork, document: Document) -> None:
     _reset(document)
     await work.flush()
     await queue_ingestion(work, document)
+
+
+def _new_document(
+    actor: Actor, base_id: UUID, given: Submission, content_hash: bytes, original_id: UUID | None
+) -> Document:
+    document = Document(
+        id=new_id(),
+        workspace_id=actor.workspace_id,
+        base_id=base_id,
+        text=given.text or "",
+        content_hash=content_hash,
+        generation=1,
+        created_by=actor.user_id,
+    )
+    _fill(document, given, original_id)
+    return document
 
 
 def _fill(document: Document, given: Submission, original_id: UUID | None) -> None:
