@@ -13,6 +13,7 @@ from app.domain.kinds import Kind
 from app.models import Chunk, Document
 from app.repositories.base import Repository
 from app.repositories.changes import note_change
+from app.repositories.passages import passage_of
 
 ROWS_AT_ONCE = 500
 _INSERT = text(
@@ -100,20 +101,7 @@ class ChunkRepository(Repository):
         return select(Chunk).where(*mine).order_by(Chunk.ordinal, Chunk.id)
 
     async def _passages(self, query: Select[Chunk]) -> list[Passage]:
-        return [
-            Passage(
-                chunk_id=chunk.id,
-                document_id=chunk.document_id,
-                base_id=chunk.base_id,
-                title=chunk.title,
-                text=chunk.text,
-                span=(chunk.span_start, chunk.span_end),
-                page=chunk.page,
-                heading=chunk.heading,
-                score=0.0,
-            )
-            for chunk in await self._session.scalars(query)
-        ]
+        return [passage_of(chunk) for chunk in await self._session.scalars(query)]
 
     async def list_ids_of_base(self, base_id: UUID, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
         """The ids of the base's chunks and of their documents, by the chunks' age, behind one of them."""

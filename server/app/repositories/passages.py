@@ -10,6 +10,7 @@ from sqlalchemy import Row, text
 from app.core.cursors import decode_numbers, encode_cursor
 from app.domain.documents import Passage
 from app.domain.search_query import SearchQuery
+from app.models import Chunk
 from app.repositories.base import Repository
 
 COUNTED = 5_000
@@ -189,7 +190,7 @@ class PassageRepository(Repository):
             values |= {f"language_{n}": language, f"wanted_{n}": " & ".join(wanted)}
         if not document_ids:
             del values["document_ids"]
-        return {row.id: _passage(row) for row in await self._session.execute(text(statement), values)}
+        return {row.id: passage_of(row) for row in await self._session.execute(text(statement), values)}
 
     async def read_lexemes(self, language: str, words: Collection[str]) -> dict[str, frozenset[str]]:
         """What each of the words is in the language; of some nothing, since they are too frequent to be looked for."""
@@ -207,10 +208,11 @@ class PassageRepository(Repository):
         }
         rows = (await self._session.execute(_LIST, values)).all()
         following = encode_cursor(_LISTED, rows[limit - 1].ordinal) if len(rows) > limit else None
-        return [_passage(row) for row in rows[:limit]], following
+        return [passage_of(row) for row in rows[:limit]], following
 
 
-def _passage(row: Row[Any]) -> Passage:
+def passage_of(row: Row[Any] | Chunk) -> Passage:
+    """A chunk as searches and readers are given it; the score is for searches to say."""
     return Passage(
         chunk_id=row.id,
         document_id=row.document_id,
