@@ -33,6 +33,7 @@ _LOOK = text(
     """
 )
 _MINE = "workspace_id = :workspace_id AND id = :id AND status = 'processing' AND chunks_seen = :known"
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _ADD_PART = text(
     f"""
     UPDATE extractions e SET partial = partial || CAST(:part AS jsonb), chunks_seen = :seen,
@@ -42,6 +43,7 @@ _ADD_PART = text(
     RETURNING e.id
     """  # noqa: S608 - made of our own words alone
 )
+# nosemgrep: sql-is-not-put-together - of constants of this module
 _FINISH = text(
     f"""
     UPDATE extractions SET status = :status, result = CAST(:result AS jsonb), sources = CAST(:sources AS jsonb),
