@@ -4,6 +4,7 @@ One in a hundred chunks is in a workspace of its own, which is searched as one t
 another one, which is searched as one that has nearly all.
 """
 
+import asyncio
 import itertools
 import time
 from typing import Any
@@ -25,6 +26,10 @@ EMBEDDED = 5_000
 _EXACT = (
     "SELECT chunk_id::text FROM chunk_embeddings WHERE workspace_id = %s"
     " ORDER BY embedding <=> CAST(%s AS halfvec) LIMIT %s"
+)
+_JOBS_LEFT = (
+    "SELECT count(*) FROM procrastinate_jobs"
+    " WHERE status IN ('todo', 'doing') AND coalesce(scheduled_at, now()) <= now()"
 )
 _INDEX_BYTES = (
     "SELECT sum(pg_relation_size(indexrelid)) FROM pg_index"
@@ -96,9 +101,10 @@ async def measure_speed(arena: Installation, chunks: int) -> dict[str, Any]:
     tenants = Tenants(await Library.open(arena, "Small"), await Library.open(arena, "Large"), Prose(1))
     early = chunks // 10
     await tenants.grow(early)
+    await settle(arena)
     early_p50, whole_early_p50 = [(await tenants.times(each))[0] for each in (tenants.small, tenants.large)]
     rate = await tenants.grow(chunks)
-    settle(arena)
+    await settle(arena)
     p50, p95 = await tenants.times(tenants.small)
     whole_p50, whole_p95 = await tenants.times(tenants.large)
     recall, _ = await tenants.recall(tenants.small)
@@ -122,9 +128,12 @@ async def measure_speed(arena: Installation, chunks: int) -> dict[str, Any]:
     }
 
 
-def settle(arena: Installation) -> None:
-    """Do what autovacuum does a minute later, so that what is measured is not its work."""
+async def settle(arena: Installation) -> None:
+    """Wait for the summaries of documents, and do what autovacuum does a minute later: neither is measured."""
     with psycopg.connect(arena.database_url, autocommit=True) as connection:
+        while (row := connection.execute(_JOBS_LEFT).fetchone()) is not None and row[0]:
+            tell(f"  {row[0]} jobs to go")
+            await asyncio.sleep(1)
         connection.execute("VACUUM ANALYZE chunks, chunk_embeddings, documents")
 
 

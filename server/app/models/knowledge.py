@@ -158,7 +158,7 @@ def _hnsw(dimensions: int) -> Index:
         literal_column(f"(embedding::halfvec({dimensions}))").label("vector"),
         postgresql_using="hnsw",
         postgresql_ops={"vector": "halfvec_cosine_ops"},
-        postgresql_with={"m": 8, "ef_construction": 40},
+        postgresql_with={"m": 12, "ef_construction": 64},
         # nosemgrep: sql-is-not-put-together - the number is one of ours
         postgresql_where=sql(f"dimensions = {dimensions}"),
     )

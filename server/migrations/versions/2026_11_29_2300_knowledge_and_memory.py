@@ -248,7 +248,7 @@ _INDEXES = (
     "INDEX ix_chunk_embeddings_document_id ON chunk_embeddings (document_id)",
     *(
         f"INDEX ix_chunk_embeddings_hnsw_{length} ON chunk_embeddings"
-        f" USING hnsw ((embedding::halfvec({length})) halfvec_cosine_ops) WITH (m = 8, ef_construction = 40)"
+        f" USING hnsw ((embedding::halfvec({length})) halfvec_cosine_ops) WITH (m = 12, ef_construction = 64)"
         f" WHERE dimensions = {length}"
         for length in INDEXED_DIMENSIONS
     ),

@@ -13,6 +13,7 @@ from app.repositories.knowledge import KnowledgeRepository
 from app.services.embedding.catalog import EmbeddingCatalog
 from app.services.knowledge import ingestion as taking_in
 from app.services.knowledge.documents import INGEST_TASK, ingestion_lock
+from app.services.knowledge.embedding import ChunkEmbedding
 from app.services.knowledge.ingestion import Ingestion
 from app.services.vector_store_postgresql import PgVectorStore
 from tests.fixtures.databases import rows
@@ -72,6 +73,28 @@ async def test_an_older_job_takes_no_vectors_of_the_newer_content(
     whole = "SELECT d.status, c.text, e.model FROM documents d JOIN chunks c ON c.document_id = d.id"
     whole += " LEFT JOIN chunk_embeddings e ON e.chunk_id = c.id"
     assert rows(fresh_database, whole) == [("ready", "The coffee is cold.", MODEL)]
+
+
+async def test_vectors_written_after_their_document_was_deleted_are_forgotten_too(
+    owner, make_document, ingestion, monkeypatch, fresh_uow, fresh_database
+):
+    """A store outside of the database has them for as long as nobody says so."""
+    document = await make_document("Costs", "The rent is high.", wait=False)
+    embed, chunks = ChunkEmbedding.embed, []
+
+    async def late(self, workspace_id, base_id, model, those, new):
+        async for done in embed(self, workspace_id, base_id, model, those, new):
+            yield done
+        chunks.extend(str(chunk_id) for chunk_id, _document_id in those)
+        (await owner.http.delete(f"/api/v1/knowledge/documents/{document.id}")).raise_for_status()
+
+    monkeypatch.setattr(ChunkEmbedding, "embed", late)
+
+    await ingestion.ingest(UUID(owner.workspace_id), UUID(document.id), 1)
+
+    waiting = "SELECT args ->> 'chunk_ids' FROM procrastinate_jobs WHERE task_name = 'forget_chunks'"
+    assert len(chunks) == 1
+    assert rows(fresh_database, waiting) == [(chunks[0],)]
 
 
 async def test_the_jobs_of_one_document_wait_for_each_other_and_none_for_what_was_put_off(

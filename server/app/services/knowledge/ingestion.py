@@ -11,7 +11,7 @@ away, and comes back, is not counted, and `MOST_ATTEMPTS` are counted from the l
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -213,16 +213,31 @@ class Ingestion:
             chunks = [(chunk_id, begun.id) for chunk_id in await work.chunks.list_ids(begun.id)]
         if models is None:
             raise _Gone
-        await self._embed_by(begun, models.wanted, chunks, new)
+        try:
+            await self._embed_by(begun, models.wanted, chunks, new)
+            return await self._finish(begun, models.wanted)
+        except _Gone:
+            await self._forget(begun, [chunk_id for chunk_id, _ in chunks])
+            raise
+
+    async def _finish(self, begun: Begun, embedded_by: Collection[str]) -> bool:
+        """Have it be ready; False if the base has another model by now."""
         async with self._uow(begun.workspace_id) as work:
             now = await work.documents.models_of(begun.base_id, keep=True)
-            if now is None or not set(now.wanted) <= set(models.wanted):
+            if now is None or not set(now.wanted) <= set(embedded_by):
                 return False
             if not await work.documents.finish(begun, is_to_be_enriched=self._enriches):
                 raise _Gone
             if self._enriches:
                 await queue_enrichment(work, begun.workspace_id, begun.id)
         return True
+
+    async def _forget(self, begun: Begun, chunk_ids: Sequence[UUID]) -> None:
+        """The vectors of those that went meanwhile, some of which may have been written after the others were deleted."""
+        async with self._uow(begun.workspace_id) as work:
+            there = set(await work.chunks.list_ids(begun.id))
+            gone = [chunk_id for chunk_id in chunk_ids if chunk_id not in there]
+            await queue_forgetting_chunks(work, begun.workspace_id, gone)
 
     async def _embed_by(
         self, begun: Begun, models: Sequence[str], chunks: Sequence[tuple[UUID, UUID]], new: Mapping[UUID, str]
