@@ -233,7 +233,7 @@ class Ingestion:
         return True
 
     async def _forget(self, begun: Begun, chunk_ids: Sequence[UUID]) -> None:
-        """The vectors of those that went meanwhile, some of which may have been written after the others were deleted."""
+        """The vectors of those that went meanwhile: some may have been written after the others were deleted."""
         async with self._uow(begun.workspace_id) as work:
             there = set(await work.chunks.list_ids(begun.id))
             gone = [chunk_id for chunk_id in chunk_ids if chunk_id not in there]
