@@ -27,6 +27,29 @@ class TenantConnection(psycopg.AsyncConnection[Any]):
         self.cursor_factory = _TenantCursor
         self._setter = psycopg.AsyncCursor(self)
 
+    async def set_autocommit(self, value: bool) -> None:
+        """The driver's, which now and then takes a step of the event loop although there is nothing to wait for.
+
+        SQLAlchemy calls this and the next between taking a connection from the pool and giving it to whoever asked: a
+        task that is cancelled in that step would leave it to nobody, and its place to the garbage collector.
+        """
+        if self._is_at_rest:
+            self._autocommit = value
+        else:
+            await super().set_autocommit(value)
+
+    async def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
+        """Likewise."""
+        if self._is_at_rest:
+            self._isolation_level = psycopg.IsolationLevel(value) if value is not None else None
+            self._begin_statement = b""
+        else:
+            await super().set_isolation_level(value)
+
+    @property
+    def _is_at_rest(self) -> bool:
+        return self.pgconn.transaction_status == TransactionStatus.IDLE and self._pipeline is None
+
     async def enter_workspace(self) -> None:
         """Say which workspace it is; inside a pipeline, ahead of the statement that begins a transaction."""
         await self._setter.execute(_SET, (str(self.workspace_id or ""),))
