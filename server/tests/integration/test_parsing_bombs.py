@@ -80,6 +80,8 @@ BOMBS = {
     "text_without_a_break": lambda: b"a" * 5_000_001,
     "zeros": lambda: b"\x00" * 30_000_000,
 }
+# Small enough for a quick processor to read whole within the bounds, which is as good as being refused.
+MAY_BE_READ = {"html_two_million_brackets", "csv_three_million_commas"}
 NAMES = {"csv": "a.csv", "json": "a.json"}
 # Starts what its arguments say, and tells how that ended and how much memory it took at most, in bytes.
 MEASURE = """
@@ -123,7 +125,7 @@ def test_a_bomb_ends_within_its_time_and_memory(name, tmp_path):
 
     assert said["bytes"] <= MEMORY_BYTES
     assert said["seconds"] <= SECONDS
-    assert said["code"] != 0 or json.loads(said["line"]).get("code") or name == "html_two_million_brackets"
+    assert said["code"] != 0 or json.loads(said["line"]).get("code") or name in MAY_BE_READ
 
 
 async def test_after_bombs_a_sound_file_is_read_and_all_slots_are_free(tmp_path):
