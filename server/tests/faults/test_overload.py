@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from tests.fixtures.deadlines import eventually
 from tests.fixtures.people import Person
 from tests.fixtures.problems import problem
 
@@ -73,10 +74,13 @@ async def test_a_pause_is_answered_at_once_under_five_times_the_load(
     # One round without a pause that is late is enough: what else the machine does makes pauses late, never early.
     assert any(late <= most for late, most in worst), worst
     assert psutil.Process(process.pid).memory_info().rss - before < MOST_GROWN_BYTES
-    began = time.monotonic()
-    assert (await client.get(f"{address}/messages")).status_code == 200, "it is itself again at once"
-    assert time.monotonic() - began < 5
+    # The loop is late until the first look that is not, which is due within 50 ms of the flood's last answer.
+    await eventually(lambda: _is_read(client, address), 1, "that it is itself again")
     assert [line for line in process.lines() if line.get("level") == "error" and line["event"] != "request"] == []
+
+
+async def _is_read(client, address):
+    return (await client.get(f"{address}/messages")).status_code == 200
 
 
 async def _pause(client, there, made):
