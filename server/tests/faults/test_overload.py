@@ -75,7 +75,8 @@ async def test_a_pause_is_answered_at_once_under_five_times_the_load(
     assert any(late <= most for late, most in worst), worst
     assert psutil.Process(process.pid).memory_info().rss - before < MOST_GROWN_BYTES
     # The loop is late until the first look that is not, which is due within 50 ms of the flood's last answer.
-    await eventually(lambda: _is_read(client, address), 1, "that it is itself again")
+    async with asyncio.timeout(5):
+        await eventually(lambda: _is_read(client, address), 1, "that it is itself again")
     assert [line for line in process.lines() if line.get("level") == "error" and line["event"] != "request"] == []
 
 
