@@ -8,6 +8,7 @@ import pytest
 from app.core.metrics import REGISTRY
 from app.domain.context import PASSAGES
 from tests.factories.corpora import write_chunks
+from tests.fixtures.files import pdf_of
 from tests.fixtures.viewer import watch_to_the_end
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +106,31 @@ async def test_a_document_that_fits_is_shown_whole_page_by_page_and_cited_with_t
     assert (citation["page"], citation["chunk_id"]) == (2, None)
     assert citation["quote"] == "The vault's door opens with the code 7731."
     assert "".join(pages)[citation["span"]["start"] : citation["span"]["end"]] == citation["quote"]
+
+
+@pytest.mark.parametrize(("given", "number"), [("document", 2), ("base", 1)])
+async def test_what_only_a_pdf_says_is_cited_with_its_page(
+    client, make_agent, make_discussion, make_model, make_base, upload, given, number
+):
+    base, model = await make_base(), make_model(says(ANSWER.format(number)))
+    document = await upload(base, "rules.pdf", pdf_of([fact] for fact in FACTS))
+    agent = await make_agent(
+        model=model.name, knowledge_base_ids=[base.id] if given == "base" else [], params={"max_tokens": 100}
+    )
+
+    talk = await make_discussion(
+        agents=[agent],
+        topic="Which code opens the door of the vault?",
+        limits={"max_turns": 1},
+        document_ids=[document["id"]] if given == "document" else [],
+    )
+    await watch_to_the_end(client, talk.id)
+
+    assert FACTS[1] in "\n".join(message["content"] for message in model.prompts[0])
+    [citation] = (await messages_of(client, talk))[0]["citations"]
+    assert (citation["n"], citation["document_id"], citation["page"]) == (number, document["id"], 2)
+    assert citation["quote"] == "The vault's door opens with the code 7731."
+    assert document["text"][citation["span"]["start"] : citation["span"]["end"]] == citation["quote"]
 
 
 async def test_a_document_that_does_not_fit_is_looked_up_in(client, make_agent, make_discussion, make_model, write):
