@@ -1,7 +1,6 @@
 """Documents as files, texts and URLs: added, found, replaced, tried again, given back and deleted."""
 
 import asyncio
-import io
 import os
 import time
 from pathlib import Path
@@ -9,10 +8,10 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from reportlab.pdfgen import canvas
 
 from tests.factories.knowledge import taken_in
 from tests.fixtures.deadlines import eventually
+from tests.fixtures.files import pdf_of
 from tests.fixtures.problems import problem
 from tests.fixtures.scripted_server import PREFIX, Reply, ScriptedServer
 
@@ -24,17 +23,7 @@ PARAGRAPHS = [
     "# Coffee\n\nThe machine on the second floor has been broken since the staff party in December.",
     "# Heating\n\nThe boiler burns oil, and nobody has found a supplier of heat pumps for old houses.",
 ]
-TEXT = "\n\n".join(PARAGRAPHS * 1)
-
-
-def pdf(*pages: str) -> bytes:
-    file = io.BytesIO()
-    page = canvas.Canvas(file)
-    for text in pages:
-        page.drawString(72, 720, text)
-        page.showPage()
-    page.save()
-    return file.getvalue()
+TEXT = "\n\n".join(PARAGRAPHS)
 
 
 @pytest.fixture
@@ -71,7 +60,9 @@ async def found(client, base, query, mode):
 async def test_a_pdf_is_read_and_found_with_its_page(client, make_base, upload, mode):
     base = await make_base()
 
-    document = await upload(base, "costs 2026.pdf", pdf("The rent is forty percent.", "The coffee machine is broken."))
+    document = await upload(
+        base, "costs 2026.pdf", pdf_of([["The rent is forty percent."], ["The coffee machine is broken."]])
+    )
 
     assert (document["status"], document["error"], document["source"]) == ("ready", None, "file")
     assert (document["media_type"], document["title"]) == ("application/pdf", "costs 2026")
@@ -147,17 +138,18 @@ async def test_a_document_cannot_become_another_of_its_base(client, make_base, m
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
-        ("a.pdf", pdf("Secret")[:400], "file_damaged"),
-        ("a.zip", b"PK\x03\x04" + os.urandom(200), None),
-        ("scan.pdf", pdf(""), "file_has_no_text"),
-        ("blank.txt", b" \n ", None),
+        ("a.pdf", pdf_of([["Secret"]])[:400], "file_damaged"),
+        ("locked.pdf", pdf_of([["Secret"]], password="letmein"), "file_encrypted"),
+        ("a.zip", b"PK\x03\x04" + os.urandom(200), "unsupported_file_type"),
+        ("odd.txt", b"\xff\xfea\xd8b\x00", "wrong_encoding"),
+        ("scan.pdf", pdf_of([[""]]), "file_has_no_text"),
+        ("blank.txt", b" \n ", "file_empty"),
     ],
 )
 async def test_a_file_that_cannot_be_read_says_why(make_base, upload, name, data, code):
     failed = await upload(await make_base(), name, data)
 
-    assert failed["status"] == "failed"
-    assert failed["error_code"] == code or (code is None and failed["error_code"].startswith(("file_", "unsupported_")))
+    assert (failed["status"], failed["error_code"]) == ("failed", code)
     assert len(failed["error"]) > 10
     assert (failed["chunk_count"], failed["text"]) == (0, "")
 
